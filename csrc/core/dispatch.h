@@ -15,7 +15,11 @@ constexpr int kCpuLevels = 3;
 // The best level that the processor reports and this build contains; FLAMBEAU_CPU_CAPABILITY
 // ("default", "avx2", "avx512") can lower it.
 CpuLevel cpu_level();
-const char* cpu_level_name(CpuLevel);
+const char* cpu_level_name(CpuLevel);  // "DEFAULT", "AVX2", "AVX512"
+// What the processor itself reports, whatever the environment asks for: libraries with kernels of their own
+// (OpenBLAS) are told from this.
+CpuLevel cpu_hardware_level();
+bool cpu_is_amd();
 
 template <class Fn>
 struct KernelTable;

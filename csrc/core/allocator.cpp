@@ -1,0 +1,270 @@
+// Every size is rounded up to a class, and a freed block waits in its class's list for the next request of that
+// class. The class follows from the size alone, so a block carries no header while it is in use.
+//
+//   small   up to 4 KiB, steps of 64 bytes; carved from slabs, which stay with the process
+//   medium  up to 256 KiB, 8 classes per doubling; from the C library
+//   large   above, 8 classes per doubling; each its own mapping, so that giving it back works. The rounding wastes
+//           addresses, not memory: pages never touched are never there.
+//
+// Medium and large blocks that wait are also on one list by age; above the limit the oldest go back to the system.
+// There are no locks (callers hold the interpreter lock), so nothing can be left locked in a forked child.
+#include "core/allocator.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+
+#include "core/error.h"
+
+namespace flb {
+namespace {
+
+constexpr size_t kAlign = 64;
+constexpr size_t kSmallMax = size_t(4) << 10;
+constexpr size_t kMediumMax = size_t(256) << 10;
+constexpr size_t kSlab = size_t(256) << 10;
+constexpr size_t kPage = size_t(4) << 10;
+constexpr size_t kHugePage = size_t(2) << 20;
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t kSizeMax = size_t(1) << 39;  // AddressSanitizer ends the process above 1 TiB
+#else
+constexpr size_t kSizeMax = size_t(1) << 47;  // the address space of a process
+#endif
+constexpr int kSmallClasses = kSmallMax / kAlign + 1;
+constexpr int kSteps = 8;  // classes per doubling
+constexpr int kLargeClasses = (47 - 12) * kSteps + 1;
+
+// What a waiting block holds in its own first bytes.
+struct SmallBlock {
+    SmallBlock* next;
+};
+struct Block {
+    Block *newer, *older;          // by age, over all classes
+    Block *class_next, *class_prev;  // within the class, the most recent first
+    int size_class;
+};
+
+struct State {
+    SmallBlock* small[kSmallClasses];
+    char* slab_begin;
+    char* slab_end;
+    Block* by_class[kLargeClasses];
+    Block *newest, *oldest;
+    size_t waiting;  // bytes in medium and large blocks that wait
+    size_t limit;
+    MemoryStats stats;
+};
+State state;  // zero-initialised before any code runs, and never destroyed
+
+size_t memory_of_machine() {
+    size_t bytes = size_t(sysconf(_SC_PHYS_PAGES)) * size_t(sysconf(_SC_PAGESIZE));
+    // A container's limit, version 2 then version 1; "max" does not parse and means none.
+    for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+        if (FILE* file = std::fopen(path, "re")) {
+            unsigned long long limit;
+            if (std::fscanf(file, "%llu", &limit) == 1) bytes = std::min<size_t>(bytes, limit);
+            std::fclose(file);
+        }
+    }
+    return bytes;
+}
+
+size_t limit() {
+    if (!state.limit) state.limit = std::min<size_t>(memory_of_machine() / 8, size_t(2) << 30);
+    return state.limit;
+}
+
+// Classes 0, 1, 2 ... of medium and large sizes: 4 KiB * {9, 10, ... 16}/8, then the same doubled, and so on.
+struct SizeClass {
+    int index;
+    size_t bytes;
+};
+SizeClass size_class(size_t nbytes) {
+    const int doubling = std::bit_width(nbytes - 1) - 1;  // 2^doubling < nbytes <= 2^(doubling + 1)
+    const size_t step = size_t(1) << (doubling - 3);
+    const size_t steps = (nbytes + step - 1) / step;  // 9 .. 16
+    return {(doubling - 12) * kSteps + int(steps) - (kSteps + 1), steps * step};
+}
+size_t class_bytes(int index) { return size_t(index % kSteps + kSteps + 1) << (index / kSteps + 12 - 3); }
+
+[[noreturn, gnu::cold, gnu::noinline]] void out_of_memory(size_t nbytes) {
+    fail(ErrorKind::Memory, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", nbytes, " bytes.");
+}
+
+void* map_large(size_t bytes) {
+    const size_t align = bytes >= kHugePage ? kHugePage : kPage;
+    bytes = (bytes + kPage - 1) & ~(kPage - 1);
+    const size_t span = bytes + (align - kPage);
+    void* base = mmap(nullptr, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED) return nullptr;
+    const uintptr_t begin = uintptr_t(base), start = (begin + align - 1) & ~(align - 1);
+    if (start > begin) munmap(base, start - begin);
+    if (begin + span > start + bytes) munmap(reinterpret_cast<void*>(start + bytes), begin + span - start - bytes);
+    void* block = reinterpret_cast<void*>(start);
+    // Only advice: a kernel without huge pages refuses it, and all works as before.
+    if (align == kHugePage) madvise(block, bytes, MADV_HUGEPAGE);
+    return block;
+}
+
+void* from_system(size_t bytes) {
+    return bytes > kMediumMax ? map_large(bytes) : std::aligned_alloc(kAlign, bytes);
+}
+void to_system(void* pointer, size_t bytes) {
+    if (bytes > kMediumMax) {
+        munmap(pointer, (bytes + kPage - 1) & ~(kPage - 1));
+    } else {
+        std::free(pointer);
+    }
+}
+
+void unlink(Block* block) {
+    (block->newer ? block->newer->older : state.newest) = block->older;
+    (block->older ? block->older->newer : state.oldest) = block->newer;
+    (block->class_prev ? block->class_prev->class_next : state.by_class[block->size_class]) = block->class_next;
+    if (block->class_next) block->class_next->class_prev = block->class_prev;
+    const size_t bytes = class_bytes(block->size_class);
+    state.waiting -= bytes;
+    state.stats.cached -= bytes;
+}
+
+void link(void* pointer, SizeClass c) {
+    Block* block = static_cast<Block*>(pointer);
+    Block*& head = state.by_class[c.index];
+    *block = {nullptr, state.newest, head, nullptr, c.index};
+    if (head) head->class_prev = block;
+    (state.newest ? state.newest->newer : state.oldest) = block;
+    head = state.newest = block;
+    state.waiting += c.bytes;
+    state.stats.cached += c.bytes;
+}
+
+void shrink_to(size_t bytes) {
+    while (state.waiting > bytes) {
+        Block* block = state.oldest;
+        unlink(block);
+        to_system(block, class_bytes(block->size_class));
+    }
+}
+
+void count_allocation(size_t bytes) {
+    MemoryStats& s = state.stats;
+    s.in_use += bytes;
+    if (s.in_use > s.peak) s.peak = s.in_use;
+    ++s.allocations;
+}
+
+[[gnu::noinline]] void* carve(size_t bytes) {
+    if (size_t(state.slab_end - state.slab_begin) < bytes) {
+        // What is left of the old slab serves the class that it fits exactly: both are multiples of 64.
+        const size_t left = size_t(state.slab_end - state.slab_begin);
+        if (left) {
+            SmallBlock* block = reinterpret_cast<SmallBlock*>(state.slab_begin);
+            block->next = state.small[left / kAlign];
+            state.small[left / kAlign] = block;
+            state.stats.cached += left;
+        }
+        char* slab = static_cast<char*>(std::aligned_alloc(kPage, kSlab));
+        if (!slab) {
+            state.slab_begin = state.slab_end = nullptr;
+            out_of_memory(bytes);
+        }
+        state.slab_begin = slab;
+        state.slab_end = slab + kSlab;
+    }
+    void* block = state.slab_begin;
+    state.slab_begin += bytes;
+    count_allocation(bytes);
+    return block;
+}
+
+[[gnu::noinline]] void* allocate_large(size_t nbytes) {
+    if (nbytes > kSizeMax) out_of_memory(nbytes);
+    const SizeClass c = size_class(nbytes);
+    void* pointer = state.by_class[c.index];
+    if (pointer) {
+        unlink(static_cast<Block*>(pointer));
+        ++state.stats.reuses;
+    } else {
+        pointer = from_system(c.bytes);
+        if (!pointer) {
+            shrink_to(0);
+            pointer = from_system(c.bytes);
+            if (!pointer) out_of_memory(nbytes);
+        }
+    }
+    count_allocation(c.bytes);
+    return pointer;
+}
+
+[[gnu::noinline]] void deallocate_large(void* pointer, size_t nbytes) noexcept {
+    const SizeClass c = size_class(nbytes);
+    state.stats.in_use -= c.bytes;
+    if (c.bytes > limit()) {
+        to_system(pointer, c.bytes);
+        return;
+    }
+    shrink_to(limit() - c.bytes);
+    link(pointer, c);
+}
+
+}  // namespace
+
+#if defined(__SANITIZE_ADDRESS__)
+
+// Exact sizes and no reuse, so that AddressSanitizer sees every access outside a block or after its end.
+void* allocate(size_t nbytes) {
+    if (nbytes == 0) return nullptr;
+    void* pointer = nullptr;
+    if (nbytes > kSizeMax || posix_memalign(&pointer, kAlign, nbytes)) out_of_memory(nbytes);
+    count_allocation(nbytes);
+    return pointer;
+}
+void deallocate(void* pointer, size_t nbytes) noexcept {
+    if (!pointer) return;
+    state.stats.in_use -= nbytes;
+    std::free(pointer);
+}
+
+#else
+
+void* allocate(size_t nbytes) {
+    if (nbytes - 1 >= kSmallMax) return nbytes ? allocate_large(nbytes) : nullptr;
+    const size_t index = (nbytes + kAlign - 1) / kAlign, bytes = index * kAlign;
+    SmallBlock* block = state.small[index];
+    if (__builtin_expect(!block, 0)) return carve(bytes);
+    state.small[index] = block->next;
+    state.stats.cached -= bytes;
+    ++state.stats.reuses;
+    count_allocation(bytes);
+    return block;
+}
+
+void deallocate(void* pointer, size_t nbytes) noexcept {
+    if (nbytes - 1 >= kSmallMax) {
+        if (pointer) deallocate_large(pointer, nbytes);
+        return;
+    }
+    const size_t index = (nbytes + kAlign - 1) / kAlign, bytes = index * kAlign;
+    SmallBlock* block = static_cast<SmallBlock*>(pointer);
+    block->next = state.small[index];
+    state.small[index] = block;
+    state.stats.cached += bytes;
+    state.stats.in_use -= bytes;
+}
+
+#endif
+
+void empty_cache() noexcept { shrink_to(0); }
+
+void set_cache_limit(size_t nbytes) noexcept {
+    state.limit = std::max<size_t>(nbytes, 1);  // 0 stands for "not asked yet"
+    shrink_to(nbytes);
+}
+
+MemoryStats memory_stats() noexcept { return state.stats; }
+
+}  // namespace flb

@@ -1,0 +1,121 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "core/allocator.h"
+#include "core/error.h"
+
+using namespace flb;
+
+static void blocks_are_aligned_and_disjoint() {
+    std::vector<std::pair<unsigned char*, size_t>> blocks;
+    for (size_t n : {1, 63, 64, 65, 4095, 4096, 4097, 5000, 8192, 8193, 262143, 262144, 262145, 300000, 2097152, 5000000})
+        for (int repeat = 0; repeat < 3; ++repeat) {
+            auto* p = static_cast<unsigned char*>(allocate(n));
+            CHECK(uintptr_t(p) % 64 == 0);
+            std::memset(p, int(blocks.size()), n);
+            blocks.push_back({p, n});
+        }
+    for (size_t i = 0; i < blocks.size(); ++i)
+        for (size_t k = 0; k < blocks[i].second; ++k) CHECK(blocks[i].first[k] == (unsigned char)(i));
+    for (auto [p, n] : blocks) deallocate(p, n);
+    CHECK(memory_stats().in_use == 0);
+    CHECK(allocate(0) == nullptr);
+    deallocate(nullptr, 0);
+}
+
+static void random_sizes_keep_their_contents() {
+    uint64_t seed = 1;
+    auto next = [&] { return (seed = seed * 6364136223846793005u + 1442695040888963407u) >> 33; };
+    std::vector<std::pair<uint64_t*, size_t>> live(64, {nullptr, 0});
+    for (int i = 0; i < 20000; ++i) {
+        auto& [p, n] = live[next() % live.size()];
+        if (p) {
+            CHECK(p[0] == uint64_t(uintptr_t(p)) && p[n / 8 - 1] == (n >= 16 ? n : uint64_t(uintptr_t(p))));
+            deallocate(p, n);
+        }
+        n = 8 + next() % (size_t(8) << (next() % 17));
+        p = static_cast<uint64_t*>(allocate(n));
+        p[n / 8 - 1] = n;
+        p[0] = uint64_t(uintptr_t(p));
+    }
+    for (auto [p, n] : live)
+        if (p) deallocate(p, n);
+    CHECK(memory_stats().in_use == 0);
+}
+
+static void impossible_sizes_raise() {
+    for (size_t n : {size_t(1) << 46, size_t(1) << 60, ~size_t(0), ~size_t(0) - 4096}) {
+        bool raised = false;
+        try {
+            allocate(n);
+        } catch (const Error& error) {
+            raised = error.kind == ErrorKind::Memory &&
+                     std::string(error.what()).find("you tried to allocate " + std::to_string(n) + " bytes") !=
+                         std::string::npos;
+        }
+        CHECK(raised);
+    }
+}
+
+#if !defined(__SANITIZE_ADDRESS__)
+static void freed_blocks_come_back() {
+    for (size_t n : {size_t(100), size_t(100000), size_t(10) << 20}) {
+        void* p = allocate(n);
+        deallocate(p, n);
+        const uint64_t reuses = memory_stats().reuses;
+        CHECK(allocate(n) == p);
+        CHECK(memory_stats().reuses == reuses + 1);
+        deallocate(p, n);
+    }
+}
+
+static void the_cache_is_bounded_and_gives_back_the_oldest() {
+    empty_cache();
+    const uint64_t small = memory_stats().cached;
+    const size_t mb = size_t(1) << 20;
+    set_cache_limit(10 * mb);
+    std::vector<void*> blocks;
+    for (size_t i = 0; i < 8; ++i) blocks.push_back(allocate((2 + i) * mb));
+    for (size_t i = 0; i < 8; ++i) {
+        deallocate(blocks[i], (2 + i) * mb);
+        CHECK(memory_stats().cached - small <= 10 * mb);
+    }
+    CHECK(memory_stats().cached - small == 9 * mb);  // the one freed last
+    void* large = allocate(20 * mb);
+    deallocate(large, 20 * mb);                      // larger than the limit: not kept, and evicts nothing
+    CHECK(memory_stats().cached - small == 9 * mb);
+    empty_cache();
+    CHECK(memory_stats().cached == small);
+    set_cache_limit(100 * mb);
+}
+#endif
+
+static void a_forked_child_allocates() {
+    void* kept = allocate(1 << 20);
+    const pid_t child = fork();
+    if (child == 0) {
+        for (size_t n : {size_t(64), size_t(1) << 20}) deallocate(allocate(n), n);
+        deallocate(kept, 1 << 20);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    deallocate(kept, 1 << 20);
+}
+
+int main() {
+    blocks_are_aligned_and_disjoint();
+    random_sizes_keep_their_contents();
+    impossible_sizes_raise();
+#if !defined(__SANITIZE_ADDRESS__)
+    freed_blocks_come_back();
+    the_cache_is_bounded_and_gives_back_the_oldest();
+#endif
+    a_forked_child_allocates();
+}
