@@ -1,0 +1,387 @@
+// The Op type: construction from a record, and the call.
+#include "bindings/op.h"
+
+#include <cstring>
+#include <string>
+#include <unordered_map>
+
+#include "bindings/signature.h"
+#include "bindings/types.h"
+
+namespace flb {
+
+PyTypeObject* OpType = nullptr;
+static PyTypeObject* MethodType = nullptr;
+static PyTypeObject* OverloadsType = nullptr;
+
+namespace {
+
+struct Family {
+    Impl impl;
+    FamilyResolver resolve;
+};
+// Function-local, so that registration before main meets a constructed map whatever the order of files.
+std::unordered_map<std::string, Impl>& impls() {
+    static auto* map = new std::unordered_map<std::string, Impl>();
+    return *map;
+}
+std::unordered_map<std::string, Family>& families() {
+    static auto* map = new std::unordered_map<std::string, Family>();
+    return *map;
+}
+std::unordered_map<std::string, Op*>& ops_by_name() {
+    static auto* map = new std::unordered_map<std::string, Op*>();
+    return *map;
+}
+
+// An operator as an attribute of Tensor: binds like a method, without an object per call.
+struct Method {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject* callable;  // Op or Overloads
+};
+
+// Several signatures under one public name, tried in order.
+struct Overloads {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject* dict;
+    PyObject* name;
+    PyObject* doc;
+    PyObject* ops;  // tuple of Op
+};
+
+}  // namespace
+
+void register_ops(const OpEntry* entries, int count) {
+    for (int i = 0; i < count; ++i) impls()[entries[i].name] = entries[i].impl;
+}
+
+void register_family(const char* family, Impl impl, FamilyResolver resolve) { families()[family] = {impl, resolve}; }
+
+Op* find_op(const char* name) {
+    auto found = ops_by_name().find(name);
+    check(found != ops_by_name().end(), "operator '", name, "' has no record");
+    return found->second;
+}
+
+// ---- the call -----------------------------------------------------------------------------------------------------------
+
+static PyObject* op_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
+    Op* op = reinterpret_cast<Op*>(self);
+    ParsedArgs parsed;
+    return guarded([&]() -> PyObject* {
+        parse_arguments(op, args, PyVectorcall_NARGS(nargsf), kwnames, parsed, nullptr);
+        if (__builtin_expect(parsed.overridden, 0)) return call_torch_function(op->public_function, args, nargsf, kwnames, op, parsed.slots);
+        return invoke(op, parsed.slots);
+    });
+}
+
+static PyObject* overloads_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
+    Overloads* set = reinterpret_cast<Overloads*>(self);
+    return guarded([&]() -> PyObject* {
+        const Py_ssize_t n = PyTuple_GET_SIZE(set->ops);
+        for (Py_ssize_t i = 0; i < n; ++i) {
+            Op* op = reinterpret_cast<Op*>(PyTuple_GET_ITEM(set->ops, i));
+            ParsedArgs parsed;
+            std::string why;
+            if (!parse_arguments(op, args, PyVectorcall_NARGS(nargsf), kwnames, parsed, &why)) continue;
+            if (parsed.overridden) return call_torch_function(self, args, nargsf, kwnames, op, parsed.slots);
+            return invoke(op, parsed.slots);
+        }
+        raise_no_overload(set->name, set->ops, args, PyVectorcall_NARGS(nargsf), kwnames);
+    });
+}
+
+static PyObject* method_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
+    PyObject* callable = reinterpret_cast<Method*>(self)->callable;
+    return reinterpret_cast<Op*>(callable)->vectorcall(callable, args, nargsf, kwnames);
+}
+
+PyObject* invoke(Op* op, PyObject** args) {
+    Call call{op, args};
+    bool record = false;
+    Tensor* written = op->inplace ? reinterpret_cast<Tensor*>(args[0]) : nullptr;
+    if (modes.grad && (op->rule || op->why_not_differentiable)) record = any_requires_grad(call);
+    if (op->out_param >= 0 && args[op->out_param] && args[op->out_param] != Py_None) {
+        check(!record, op->cname, "(): functions with out=... arguments don't support automatic differentiation, "
+              "but one of the arguments requires grad.");
+        PyObject* out = args[op->out_param];
+        PyObject* result = op->impl(call);
+        note_out_written(out, op);
+        return result;
+    }
+    if (written) {
+        check_inplace(*written, op->cname);
+        ObjectRef original;
+        PyObject* adjusted[kMaxParams];
+        if (record && rule_saves_input(op, call, 0)) {
+            // The rule wants the operand as it was: it is about to be overwritten.
+            std::memcpy(adjusted, args, sizeof(PyObject*) * op->params->size());
+            original = ObjectRef::steal(clone(*written).release());
+            adjusted[0] = original.get();
+        } else {
+            std::memcpy(adjusted, args, sizeof(PyObject*) * op->params->size());
+        }
+        PyObject* result = op->impl(call);
+        bump_version(*written, op->cname);
+        if (record) {
+            ObjectRef held = ObjectRef::steal(result);
+            record_node(call, adjusted, result);
+            return held.release();
+        }
+        return result;
+    }
+    PyObject* result = op->impl(call);
+    if (record) {
+        ObjectRef held = ObjectRef::steal(result);
+        record_node(call, args, result);
+        return held.release();
+    }
+    return result;
+}
+
+TensorRef invoke_tensor(OpHandle& handle, std::initializer_list<PyObject*> given) {
+    Op* op = handle.get();
+    PyObject* args[kMaxParams] = {};
+    int i = 0;
+    for (PyObject* o : given) args[i++] = o;
+    for (; i < int(op->params->size()); ++i) args[i] = (*op->params)[i].default_value;
+    return TensorRef::steal(invoke(op, args));
+}
+
+// ---- construction from the record ---------------------------------------------------------------------------------------
+
+static PyObject* op_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
+    static const char* const names[] = {"signature", "doc", "vjp", "inplace", "view", "family", "kind", "impl",
+                                        "node_name", "why_not", nullptr};
+    const char *signature, *family = nullptr, *kind = nullptr, *impl_name = nullptr, *node_name = nullptr, *why_not = nullptr;
+    PyObject *doc = Py_None, *vjp = Py_None;
+    int inplace = 0, view = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "s|OOppzzzzz", const_cast<char**>(names), &signature, &doc, &vjp,
+                                     &inplace, &view, &family, &kind, &impl_name, &node_name, &why_not))
+        return nullptr;
+    return guarded([&]() -> PyObject* {
+        Op* op = reinterpret_cast<Op*>(checked_object(type->tp_alloc(type, 0)));
+        ObjectRef held = ObjectRef::steal(op);
+        op->vectorcall = op_vectorcall;
+        op->params = new std::vector<Param>();
+        op->out_param = op->varargs_param = -1;
+        op->inplace = inplace;
+        op->is_view = view;
+        op->signature = checked_object(PyUnicode_FromString(signature));
+        Py_INCREF(doc);
+        op->doc = doc;
+        parse_signature(op, signature);
+        const std::string key = impl_name ? impl_name : op->cname;
+        if (family) {
+            auto found = families().find(family);
+            check(found != families().end(), "record of ", op->cname, ": unknown family '", family, "'");
+            op->impl = found->second.impl;
+            op->family = found->second.resolve(key.c_str(), kind ? kind : "");
+        } else {
+            auto found = impls().find(key);
+            check(found != impls().end(), "record of ", op->cname, ": no native function named '", key, "'");
+            op->impl = found->second;
+        }
+        if (why_not) op->why_not_differentiable = strdup(why_not);
+        if (vjp != Py_None) op->rule = build_rule(op, vjp, node_name ? node_name : "");
+        op->public_function = reinterpret_cast<PyObject*>(op);  // not owned: itself
+        ops_by_name()[op->cname] = op;
+        Py_INCREF(op);  // the table keeps every operator for the process's life
+        return held.release();
+    });
+}
+
+static PyObject* op_repr(PyObject* self) {
+    return PyUnicode_FromFormat("<operator %U>", reinterpret_cast<Op*>(self)->name);
+}
+
+static PyObject* op_get_name(PyObject* self, void*) {
+    PyObject* name = reinterpret_cast<Op*>(self)->name;
+    Py_INCREF(name);
+    return name;
+}
+static PyObject* op_get_doc(PyObject* self, void*) {
+    PyObject* doc = reinterpret_cast<Op*>(self)->doc;
+    Py_INCREF(doc);
+    return doc;
+}
+static PyObject* op_get_signature(PyObject* self, void*) {
+    PyObject* text = reinterpret_cast<Op*>(self)->signature;
+    Py_INCREF(text);
+    return text;
+}
+static PyObject* op_get_differentiable(PyObject* self, void*) {
+    return PyBool_FromLong(reinterpret_cast<Op*>(self)->rule != nullptr);
+}
+// Pickled by name: `torch.relu` inside a saved module.
+static PyObject* op_reduce(PyObject* self, PyObject*) { return op_get_name(self, nullptr); }
+
+static PyGetSetDef op_getset[] = {
+    {"__name__", op_get_name, nullptr, nullptr, nullptr},
+    {"__qualname__", op_get_name, nullptr, nullptr, nullptr},
+    {"__doc__", op_get_doc, nullptr, nullptr, nullptr},
+    {"__text_signature__", nullptr, nullptr, nullptr, nullptr},
+    {"signature", op_get_signature, nullptr, "The signature, as the record writes it.", nullptr},
+    {"has_rule", op_get_differentiable, nullptr, "Whether the record gives a derivative rule.", nullptr},
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+static PyMethodDef op_methods[] = {
+    {"__reduce__", op_reduce, METH_NOARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+static PyMemberDef op_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(Op, vectorcall), READONLY, nullptr},
+    {"__dictoffset__", T_PYSSIZET, offsetof(Op, dict), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr},
+};
+static PyType_Slot op_slots[] = {
+    {Py_tp_new, reinterpret_cast<void*>(op_new)},
+    {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
+    {Py_tp_repr, reinterpret_cast<void*>(op_repr)},
+    {Py_tp_getset, op_getset},
+    {Py_tp_methods, op_methods},
+    {Py_tp_members, op_members},
+    {0, nullptr},
+};
+static PyType_Spec op_spec = {"flambeau._C.Op", sizeof(Op), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL, op_slots};
+
+// ---- Overloads ----------------------------------------------------------------------------------------------------------
+
+static PyObject* overloads_new(PyTypeObject* type, PyObject* args, PyObject*) {
+    PyObject *name, *ops, *doc;
+    if (!PyArg_ParseTuple(args, "UO!O", &name, &PyTuple_Type, &ops, &doc)) return nullptr;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(ops); ++i)
+        if (Py_TYPE(PyTuple_GET_ITEM(ops, i)) != OpType) {
+            PyErr_SetString(PyExc_TypeError, "Overloads takes a tuple of operators");
+            return nullptr;
+        }
+    PyObject* self = type->tp_alloc(type, 0);
+    if (!self) return nullptr;
+    Overloads* set = reinterpret_cast<Overloads*>(self);
+    set->vectorcall = overloads_vectorcall;
+    Py_INCREF(name);
+    Py_INCREF(doc);
+    Py_INCREF(ops);
+    set->name = name;
+    set->doc = doc;
+    set->ops = ops;
+    return self;
+}
+static PyObject* overloads_get(PyObject* self, void* which) {
+    Overloads* set = reinterpret_cast<Overloads*>(self);
+    PyObject* o = which == nullptr ? set->name : which == reinterpret_cast<void*>(1) ? set->doc : set->ops;
+    Py_INCREF(o);
+    return o;
+}
+static PyObject* overloads_repr(PyObject* self) {
+    return PyUnicode_FromFormat("<operator %U>", reinterpret_cast<Overloads*>(self)->name);
+}
+static PyObject* overloads_reduce(PyObject* self, PyObject*) { return overloads_get(self, nullptr); }
+static PyGetSetDef overloads_getset[] = {
+    {"__name__", overloads_get, nullptr, nullptr, nullptr},
+    {"__qualname__", overloads_get, nullptr, nullptr, nullptr},
+    {"__doc__", overloads_get, nullptr, nullptr, reinterpret_cast<void*>(1)},
+    {"ops", overloads_get, nullptr, "The operators, in the order tried.", reinterpret_cast<void*>(2)},
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+static PyMethodDef overloads_methods[] = {
+    {"__reduce__", overloads_reduce, METH_NOARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+static PyMemberDef overloads_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(Overloads, vectorcall), READONLY, nullptr},
+    {"__dictoffset__", T_PYSSIZET, offsetof(Overloads, dict), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr},
+};
+static PyType_Slot overloads_slots[] = {
+    {Py_tp_new, reinterpret_cast<void*>(overloads_new)},
+    {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
+    {Py_tp_repr, reinterpret_cast<void*>(overloads_repr)},
+    {Py_tp_getset, overloads_getset},
+    {Py_tp_methods, overloads_methods},
+    {Py_tp_members, overloads_members},
+    {0, nullptr},
+};
+static PyType_Spec overloads_spec = {"flambeau._C.Overloads", sizeof(Overloads), 0,
+                                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL, overloads_slots};
+
+// ---- Method ---------------------------------------------------------------------------------------------------------------
+
+static PyObject* method_new(PyTypeObject* type, PyObject* args, PyObject*) {
+    PyObject* callable;
+    if (!PyArg_ParseTuple(args, "O", &callable)) return nullptr;
+    if (Py_TYPE(callable) != OpType && Py_TYPE(callable) != OverloadsType) {
+        PyErr_SetString(PyExc_TypeError, "Method takes an operator");
+        return nullptr;
+    }
+    PyObject* self = type->tp_alloc(type, 0);
+    if (!self) return nullptr;
+    Method* method = reinterpret_cast<Method*>(self);
+    method->vectorcall = method_vectorcall;
+    Py_INCREF(callable);
+    method->callable = callable;
+    return self;
+}
+static PyObject* method_descr_get(PyObject* self, PyObject* object, PyObject*) {
+    if (!object || object == Py_None) {
+        Py_INCREF(self);
+        return self;
+    }
+    return PyMethod_New(self, object);
+}
+static PyObject* method_getattro(PyObject* self, PyObject* name) {
+    PyObject* own = PyObject_GenericGetAttr(self, name);
+    if (own || !PyErr_ExceptionMatches(PyExc_AttributeError)) return own;
+    PyErr_Clear();
+    return PyObject_GetAttr(reinterpret_cast<Method*>(self)->callable, name);
+}
+static PyObject* method_get_doc(PyObject* self, void*) {
+    return PyObject_GetAttrString(reinterpret_cast<Method*>(self)->callable, "__doc__");
+}
+static PyObject* method_repr(PyObject* self) {
+    PyObject* name = PyObject_GetAttrString(reinterpret_cast<Method*>(self)->callable, "__name__");
+    if (!name) return nullptr;
+    PyObject* text = PyUnicode_FromFormat("<method '%U' of 'Tensor' objects>", name);
+    Py_DECREF(name);
+    return text;
+}
+static PyGetSetDef method_getset[] = {
+    {"__doc__", method_get_doc, nullptr, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+static PyMemberDef method_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(Method, vectorcall), READONLY, nullptr},
+    {"__func__", T_OBJECT, offsetof(Method, callable), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr},
+};
+static PyType_Slot method_slots[] = {
+    {Py_tp_new, reinterpret_cast<void*>(method_new)},
+    {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
+    {Py_tp_repr, reinterpret_cast<void*>(method_repr)},
+    {Py_tp_descr_get, reinterpret_cast<void*>(method_descr_get)},
+    {Py_tp_getattro, reinterpret_cast<void*>(method_getattro)},
+    {Py_tp_getset, method_getset},
+    {Py_tp_members, method_members},
+    {0, nullptr},
+};
+static PyType_Spec method_spec = {"flambeau._C.Method", sizeof(Method), 0,
+                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+                                  method_slots};
+
+void init_ops(PyObject* module) {
+    const auto add = [&](PyType_Spec* spec, const char* name) {
+        PyObject* type = checked_object(PyType_FromSpec(spec));
+        Py_INCREF(type);
+        PyModule_AddObject(module, name, type);
+        return reinterpret_cast<PyTypeObject*>(type);
+    };
+    OpType = add(&op_spec, "Op");
+    OverloadsType = add(&overloads_spec, "Overloads");
+    MethodType = add(&method_spec, "Method");
+}
+
+}  // namespace flb

@@ -1,0 +1,36 @@
+// Signatures: from the record's text to parameters, and from a call's arguments to slots.
+#pragma once
+#include <string>
+
+#include "bindings/op.h"
+
+namespace flb {
+
+constexpr int kMaxParams = 32;
+
+struct ParsedArgs {
+    PyObject* slots[kMaxParams];  // one per parameter, borrowed
+    ObjectRef varargs;            // keeps f(2, 3)'s packed tuple alive
+    bool overridden = false;      // some argument's type has its own __torch_function__
+};
+
+void parse_signature(Op* op, const char* text);
+// Fills parsed.slots. On a mismatch: raises TypeError, or with `why` given returns false and says why there.
+bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames, ParsedArgs& parsed,
+                     std::string* why);
+[[noreturn]] void raise_no_overload(PyObject* name, PyObject* ops, PyObject* const* args, Py_ssize_t nargs,
+                                    PyObject* kwnames);
+
+// torch_function.cpp
+bool has_torch_function(PyObject* o);  // of a tensor subclass or any other object
+PyObject* call_torch_function(PyObject* function, PyObject* const* args, size_t nargsf, PyObject* kwnames, Op* op,
+                              PyObject** slots);
+
+// autograd/record.cpp
+Rule* build_rule(Op* op, PyObject* vjp, const std::string& node_name);
+bool any_requires_grad(const Call& call);
+bool rule_saves_input(const Op* op, const Call& call, int param);
+void record_node(const Call& call, PyObject** args, PyObject* result);
+void note_out_written(PyObject* out, Op* op);
+
+}  // namespace flb

@@ -1,0 +1,67 @@
+#include "core/storage.h"
+
+#include <cstring>
+
+#include "core/allocator.h"
+#include "core/error.h"
+
+namespace flb {
+
+namespace {
+// Storage headers are as numerous as tensors: a free list spares a trip through malloc.
+constexpr int kMaxFree = 1024;
+Storage* free_headers[kMaxFree];
+int free_count = 0;
+
+Storage* new_header() {
+    if (free_count) return new (free_headers[--free_count]) Storage();
+    return new Storage();
+}
+}  // namespace
+
+Storage* new_storage(size_t nbytes, DeviceType device) {
+    void* data = device == DeviceType::Meta ? nullptr : allocate(nbytes);
+    Storage* storage = new_header();
+    storage->device = device;
+    storage->data = data;
+    storage->nbytes = nbytes;
+    return storage;
+}
+
+Storage* adopt_storage(void* data, size_t nbytes, void (*release)(void*), void* owner) {
+    Storage* storage = new_header();
+    storage->data = data;
+    storage->nbytes = nbytes;
+    storage->release = release;
+    storage->owner = owner;
+    storage->resizable = false;
+    return storage;
+}
+
+void resize_storage(Storage* storage, size_t nbytes) {
+    check(storage->resizable, "Trying to resize storage that is not resizable");
+    if (storage->device == DeviceType::Meta) {
+        storage->nbytes = nbytes;
+        return;
+    }
+    void* data = allocate(nbytes);
+    const size_t kept = nbytes < storage->nbytes ? nbytes : storage->nbytes;
+    if (kept) std::memcpy(data, storage->data, kept);
+    deallocate(storage->data, storage->nbytes);
+    storage->data = data;
+    storage->nbytes = nbytes;
+}
+
+void delete_storage(Storage* storage) {
+    if (storage->release)
+        storage->release(storage->owner);
+    else if (storage->data)
+        deallocate(storage->data, storage->nbytes);
+    if (storage->version) release_version(storage->version);
+    if (free_count < kMaxFree)
+        free_headers[free_count++] = storage;
+    else
+        delete storage;
+}
+
+}  // namespace flb
