@@ -29,7 +29,7 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 constexpr int kChunksPerThread = 4;  // a thread that is interrupted leaves its share to the others
-constexpr std::chrono::microseconds kSpin{30};
+constexpr std::chrono::microseconds kSpin{50};
 
 using Word = std::atomic<uint32_t>;
 constexpr uint32_t kOneToJoin = 1u << 16;
@@ -95,6 +95,8 @@ bool spin_until(Pool& p, Done done) {
             pause();
             if (done()) return true;
         }
+        // On a busy machine the thread that is waited for may be queued on this very CPU.
+        sched_yield();
     } while (std::chrono::steady_clock::now() < until);
     return false;
 }
