@@ -1,0 +1,1 @@
+"""The Python half of the Tensor type: printing, pickling and copying."""

@@ -1,0 +1,91 @@
+"""How a pickled tensor is put together again.
+
+Files name these functions (as ``torch._utils.<name>``), so their names and arguments are part of the file format.
+"""
+
+from __future__ import annotations
+
+import flambeau
+
+
+def _from_storage(storage, dtype, storage_offset, size, stride):
+    """A tensor over `storage`, typed or not; over no memory at all if the storage was sent to the meta device."""
+    untyped = storage.untyped() if hasattr(storage, "untyped") and hasattr(storage, "dtype") else storage
+    if untyped.device.type == "meta":
+        return flambeau.empty_strided(tuple(size), tuple(stride), dtype=dtype, device="meta")
+    return flambeau._C.tensor_from_storage(untyped, dtype, storage_offset, tuple(size), tuple(stride))
+
+
+def _apply_metadata(tensor, metadata):
+    if metadata and metadata.get("conj"):
+        tensor = tensor.conj()
+    if metadata and metadata.get("neg"):
+        tensor = tensor.neg()
+    return tensor
+
+
+def _finish(tensor, requires_grad, backward_hooks, metadata=None):
+    tensor = _apply_metadata(tensor, metadata)
+    if requires_grad:
+        tensor.requires_grad_(True)
+    if backward_hooks:
+        tensor._backward_hooks = backward_hooks
+    return tensor
+
+
+def _rebuild_tensor(storage, storage_offset, size, stride):
+    return _from_storage(storage, storage.dtype, storage_offset, size, stride)
+
+
+def _rebuild_tensor_v2(storage, storage_offset, size, stride, requires_grad, backward_hooks, metadata=None):
+    tensor = _rebuild_tensor(storage, storage_offset, size, stride)
+    return _finish(tensor, requires_grad, backward_hooks, metadata)
+
+
+def _rebuild_tensor_v3(
+    storage, storage_offset, size, stride, requires_grad, backward_hooks, dtype, metadata=None
+):
+    tensor = _from_storage(storage, dtype, storage_offset, size, stride)
+    return _finish(tensor, requires_grad, backward_hooks, metadata)
+
+
+def _rebuild_meta_tensor_no_storage(dtype, size, stride, requires_grad):
+    tensor = flambeau.empty_strided(tuple(size), tuple(stride), dtype=dtype, device="meta")
+    return _finish(tensor, requires_grad, None)
+
+
+def _rebuild_parameter(data, requires_grad, backward_hooks):
+    parameter = flambeau.nn.Parameter(data, requires_grad)
+    if backward_hooks:
+        parameter._backward_hooks = backward_hooks
+    return parameter
+
+
+def _rebuild_parameter_with_state(data, requires_grad, backward_hooks, state):
+    return _set_state(_rebuild_parameter(data, requires_grad, backward_hooks), state)
+
+
+def _rebuild_from_type_v2(function, new_type, args, state):
+    """Rebuild with `function`, then restore the subclass and what else the tensor carried."""
+    tensor = function(*args)
+    if not isinstance(tensor, flambeau.Tensor):
+        raise RuntimeError(f"_rebuild_from_type_v2: expected a tensor to be rebuilt, got {type(tensor).__name__}")
+    if type(tensor) is not new_type:
+        tensor = tensor.as_subclass(new_type)
+    if getattr(new_type, "__setstate__", flambeau.Tensor.__setstate__) is not flambeau.Tensor.__setstate__:
+        tensor.__setstate__(state)
+        return tensor
+    return _set_state(tensor, state)
+
+
+def _set_state(obj, state):
+    """Restore instance attributes, from a dictionary or a pair of one for ``__dict__`` and one for slots."""
+    if isinstance(state, tuple):
+        if len(state) != 2:
+            raise RuntimeError(f"Invalid serialized state: {state}")
+        attributes, slots = state
+    else:
+        attributes, slots = state, None
+    for name, value in {**(attributes or {}), **(slots or {})}.items():
+        setattr(obj, name, value)
+    return obj

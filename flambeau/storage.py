@@ -1,0 +1,201 @@
+"""Typed views of a tensor's memory: the storage classes of PyTorch's file format and of `Tensor.storage`.
+
+The memory itself belongs to the native `UntypedStorage`; a `TypedStorage` pairs it with a dtype and counts in elements.
+"""
+
+from __future__ import annotations
+
+import flambeau
+from flambeau._C import UntypedStorage
+
+__all__ = ["TypedStorage", "UntypedStorage", "storage_bytes"]
+
+_DTYPE_OF_CLASS = {
+    "BFloat16Storage": "bfloat16",
+    "BoolStorage": "bool",
+    "ByteStorage": "uint8",
+    "CharStorage": "int8",
+    "ComplexDoubleStorage": "complex128",
+    "ComplexFloatStorage": "complex64",
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "IntStorage": "int32",
+    "LongStorage": "int64",
+    "ShortStorage": "int16",
+}
+_CLASS_OF_DTYPE = {dtype: name for name, dtype in _DTYPE_OF_CLASS.items()}
+
+
+def storage_bytes(storage) -> memoryview:
+    """The bytes of an untyped storage, readable and writable in place."""
+    return memoryview(storage).cast("B")
+
+
+def storage_identity(storage) -> int:
+    """A number that two storage objects share if and only if they are the same memory."""
+    return id(storage)  # the native side keeps one object per living storage
+
+
+class TypedStorage:
+    """An `UntypedStorage` seen as elements of one dtype.
+
+    Args:
+        wrap_storage: the untyped storage to look at; it is not copied.
+        dtype: what its elements are.
+
+    >>> flambeau.tensor([1.0, 2.0]).storage().tolist()
+    [1.0, 2.0]
+    """
+
+    dtype = None
+
+    def __init__(self, *args, wrap_storage=None, dtype=None, device=None, _internal=False):
+        if type(self) is not TypedStorage:
+            dtype = getattr(flambeau, _DTYPE_OF_CLASS[type(self).__name__])
+        if dtype is None:
+            raise RuntimeError("TypedStorage: a dtype is required, as in TypedStorage(wrap_storage=..., dtype=...)")
+        self.dtype = dtype
+        if wrap_storage is not None:
+            if args:
+                raise RuntimeError("TypedStorage: give either wrap_storage or positional arguments, not both")
+            self._untyped_storage = wrap_storage
+        elif not args:
+            self._untyped_storage = UntypedStorage(0)
+        elif isinstance(args[0], int):
+            self._untyped_storage = UntypedStorage(args[0] * dtype.itemsize)
+        else:
+            self._untyped_storage = flambeau.tensor(list(args[0]), dtype=dtype).untyped_storage()
+
+    @property
+    def device(self):
+        return self._untyped_storage.device
+
+    @property
+    def is_cuda(self) -> bool:
+        return False
+
+    def untyped(self):
+        """The memory without a dtype."""
+        return self._untyped_storage
+
+    def _tensor(self):
+        return flambeau._C.tensor_from_storage(self._untyped_storage, self.dtype, 0, (self.size(),), (1,))
+
+    def size(self) -> int:
+        """Number of elements."""
+        return self._untyped_storage.nbytes() // self.dtype.itemsize
+
+    def nbytes(self) -> int:
+        return self._untyped_storage.nbytes()
+
+    def element_size(self) -> int:
+        return self.dtype.itemsize
+
+    def data_ptr(self) -> int:
+        return self._untyped_storage.data_ptr()
+
+    @property
+    def _cdata(self) -> int:
+        return storage_identity(self._untyped_storage)
+
+    def pickle_storage_type(self) -> str:
+        """The name of the class that stands for this dtype in PyTorch's files, such as ``FloatStorage``."""
+        name = str(self.dtype).rpartition(".")[2]
+        if name not in _CLASS_OF_DTYPE:
+            raise KeyError(f"there is no typed storage class for {self.dtype}")
+        return _CLASS_OF_DTYPE[name]
+
+    def tolist(self) -> list:
+        return self._tensor().tolist()
+
+    def clone(self) -> TypedStorage:
+        """A copy in memory of its own."""
+        return self._like(self._tensor().clone().untyped_storage())
+
+    def cpu(self) -> TypedStorage:
+        return self
+
+    def type(self) -> str:
+        return f"torch.{self.pickle_storage_type()}"
+
+    def copy_(self, source, non_blocking=None) -> TypedStorage:
+        self._tensor().copy_(source._tensor())
+        return self
+
+    def fill_(self, value) -> TypedStorage:
+        self._tensor().fill_(value)
+        return self
+
+    def _like(self, untyped) -> TypedStorage:
+        return TypedStorage(wrap_storage=untyped, dtype=self.dtype)
+
+    def __len__(self) -> int:
+        return self.size()
+
+    def __iter__(self):
+        return iter(self.tolist())
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self._like(self._tensor()[index].clone().untyped_storage())
+        return self._tensor()[index].item()
+
+    def __setitem__(self, index, value):
+        self._tensor()[index] = value
+
+    def __eq__(self, other):
+        if not isinstance(other, TypedStorage):
+            return NotImplemented
+        return self.dtype is other.dtype and self._cdata == other._cdata
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        values = "\n ".join(str(value) for value in self)
+        return f" {values}\n[torch.storage.TypedStorage(dtype={self.dtype}, device=cpu) of size {self.size()}]"
+
+    def __copy__(self) -> TypedStorage:
+        return self.clone()
+
+    def __deepcopy__(self, memo) -> TypedStorage:
+        return self._like(copy_storage(self._untyped_storage, memo))
+
+    def __reduce__(self):
+        data = bytes(storage_bytes(self._untyped_storage))
+        return _typed_storage_from_bytes, (str(self.dtype).rpartition(".")[2], data)
+
+
+def _typed_storage_from_bytes(dtype_name: str, data: bytes) -> TypedStorage:
+    return TypedStorage(wrap_storage=untyped_from_bytes(data), dtype=getattr(flambeau, dtype_name))
+
+
+def untyped_from_bytes(data):
+    """A new untyped storage with a copy of the bytes."""
+    storage = UntypedStorage(len(data))
+    if len(data):
+        storage_bytes(storage)[:] = data
+    return storage
+
+
+def copy_storage(storage, memo: dict):
+    """`copy.deepcopy` of an untyped storage: once per `memo`, so that what was shared stays shared."""
+    copied = memo.setdefault("flambeau storages", {})
+    key = storage_identity(storage)
+    if key not in copied:
+        # The original is kept beside its copy, lest its identity be reused while the memo lives.
+        copied[key] = (storage, untyped_from_bytes(storage_bytes(storage) if storage.nbytes() else b""))
+    return copied[key][1]
+
+
+def _make_class(name: str, dtype: str) -> type:
+    return type(
+        name,
+        (TypedStorage,),
+        {"__doc__": f"`TypedStorage` of {dtype} elements.", "__module__": __name__, "__qualname__": name},
+    )
+
+
+for _name, _dtype in _DTYPE_OF_CLASS.items():
+    globals()[_name] = _make_class(_name, _dtype)
+__all__ += list(_DTYPE_OF_CLASS)
