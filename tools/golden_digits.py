@@ -4,7 +4,8 @@
 
 The seed is chosen with care. A pre-activation within rounding error of zero makes ReLU's gradient depend on the
 order of a sum, so that for many seeds two correct implementations part in the fourth digit within 50 steps
-(PyTorch with oneDNN and without it do). Here the losses must not move when the initial weights change by one unit in the last place.
+(PyTorch with oneDNN and without it do). Under the default seed the losses stay put when the initial weights move by
+one unit in the last place.
 """
 
 import json
