@@ -1,4 +1,4 @@
-"""The vectorised elementary functions against long double, at each instruction set that this processor has."""
+"""The vectorised elementary functions and conversions, at each instruction set that this processor has."""
 
 import pathlib
 import platform
@@ -25,8 +25,9 @@ def processor_flags():
     return set(next((line for line in text.splitlines() if line.startswith("flags")), "").split())
 
 
-@pytest.mark.parametrize("name", LEVELS)
-@pytest.mark.parametrize("program", ["vmath_test"])
+@pytest.mark.parametrize(
+    ("program", "name"), [*(("vmath_test", level) for level in LEVELS), ("block_cast_test", "avx2")]
+)
 def test_native_program(program, name, tmp_path):
     if shutil.which("g++") is None:
         pytest.skip("needs g++")
