@@ -1,0 +1,337 @@
+#include "kernels/random_kernels.h"
+
+#include <cfloat>
+#include <cmath>
+#include <limits>
+
+#include "core/error.h"
+
+namespace flb::random {
+
+FLB_DEFINE_KERNEL(box_muller_float);
+
+namespace {
+
+template <class T> constexpr int kDigits = std::numeric_limits<T>::digits;  // of the mantissa, the hidden bit included
+template <> constexpr int kDigits<Half> = 11;
+template <> constexpr int kDigits<BFloat16> = 8;
+
+template <class T> constexpr bool kIsFloating = std::is_floating_point_v<T>;
+template <> constexpr bool kIsFloating<Half> = true;
+template <> constexpr bool kIsFloating<BFloat16> = true;
+
+// The type that arithmetic on T is done in.
+template <class T> struct Wide { using type = T; };
+template <> struct Wide<Half> { using type = float; };
+template <> struct Wide<BFloat16> { using type = float; };
+
+[[noreturn]] void not_implemented(const char* recipe, DType t) {
+    fail(ErrorKind::NotImplemented, '"', recipe, "\" not implemented for '", info(t).class_name, "'");
+}
+
+// visit() over the dtypes for which `wanted<T>` holds; the others raise.
+template <class F>
+void visit_floating(const char* recipe, DType t, F&& f) {
+    switch (t) {
+        case DType::Float16: return f(Type<Half>{});
+        case DType::BFloat16: return f(Type<BFloat16>{});
+        case DType::Float32: return f(Type<float>{});
+        case DType::Float64: return f(Type<double>{});
+        default: not_implemented(recipe, t);
+    }
+}
+template <class F>
+void visit_real(const char* recipe, DType t, F&& f) {
+    switch (t) {
+        case DType::Bool: return f(Type<bool>{});
+        case DType::UInt8: return f(Type<uint8_t>{});
+        case DType::Int8: return f(Type<int8_t>{});
+        case DType::Int16: return f(Type<int16_t>{});
+        case DType::Int32: return f(Type<int32_t>{});
+        case DType::Int64: return f(Type<int64_t>{});
+        case DType::UInt16: return f(Type<uint16_t>{});
+        case DType::UInt32: return f(Type<uint32_t>{});
+        case DType::UInt64: return f(Type<uint64_t>{});
+        default: return visit_floating(recipe, t, f);
+    }
+}
+
+// A double or integer as a T: reduced floating dtypes round through float32.
+template <class T, class V>
+T narrow(V x) {
+    if constexpr (std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>) return T(float(x));
+    else return T(x);
+}
+
+// Uniform in [0, 1) with as many bits as the mantissa holds: one word for float32, two for float64.
+template <class W>
+W unit_draw(Generator& g) {
+    if constexpr (std::is_same_v<W, double>) return g.uniform();
+    else return float(g.random() & 0xffffffu) * 0x1p-24f;
+}
+
+}  // namespace
+
+void fill_uniform(DType t, void* out, int64_t n, double from, double to, Generator& g) {
+    visit_floating("check_uniform_bounds", t, [&](auto type) {
+        using T = typename decltype(type)::type;
+        using W = typename Wide<T>::type;
+        T* p = static_cast<T*>(out);
+        const W low = W(from), span = W(to) - low;
+        const T first = narrow<T>(low), last = narrow<T>(W(to));
+        for (int64_t i = 0; i < n; ++i) {
+            // One rounding for product and sum. A draw that rounds up to `to` leaves the half-open range: it becomes `from`.
+            const T x = T(std::fma(unit_draw<W>(g), span, low));
+            p[i] = x == last ? first : x;
+        }
+    });
+}
+
+namespace {
+
+// Uniform draws for `count` float32 samples.
+void unit_floats(float* out, int count, Generator& g) {
+    for (int i = 0; i < count; ++i) out[i] = unit_draw<float>(g);
+}
+
+void normal_blocks(float* out, int64_t n, double mean, double std, Generator& g) {
+    for (int64_t i = 0; i < n; ++i) out[i] = unit_draw<float>(g);
+    box_muller_float(out, n / 16, float(mean), float(std));
+    if (n % 16) {
+        unit_floats(out + n - 16, 16, g);
+        box_muller_float(out + n - 16, 1, float(mean), float(std));
+    }
+}
+
+void box_muller_double(double* data, double mean, double std) {
+    for (int i = 0; i < 8; ++i) {
+        const double radius = std::sqrt(-2 * std::log(1 - data[i])), theta = 2 * M_PI * data[i + 8];
+        data[i] = std::fma(radius * std::cos(theta), std, mean);
+        data[i + 8] = std::fma(radius * std::sin(theta), std, mean);
+    }
+}
+
+void normal_blocks(double* out, int64_t n, double mean, double std, Generator& g) {
+    for (int64_t i = 0; i < n; ++i) out[i] = g.uniform();
+    for (int64_t i = 0; i + 16 <= n; i += 16) box_muller_double(out + i, mean, std);
+    if (n % 16) {
+        for (int64_t i = n - 16; i < n; ++i) out[i] = g.uniform();
+        box_muller_double(out + n - 16, mean, std);
+    }
+}
+
+// float16 and bfloat16: each block is drawn and transformed in float32 before the next; a ragged end is one more block
+// over the last 16 elements.
+template <class T>
+void normal_blocks(T* out, int64_t n, double mean, double std, Generator& g) {
+    float block[16];
+    for (int64_t i = 0; i < n; i += 16) {
+        T* p = i + 16 <= n ? out + i : out + n - 16;
+        unit_floats(block, 16, g);
+        box_muller_float(block, 1, float(mean), float(std));
+        for (int k = 0; k < 16; ++k) p[k] = T(block[k]);
+    }
+}
+
+}  // namespace
+
+void fill_normal(DType t, void* out, int64_t n, double mean, double std, bool serial, Generator& g) {
+    if (is_complex(t)) {
+        t = info(t).real;
+        n *= 2;
+    }
+    visit_floating("normal_kernel_cpu", t, [&](auto type) {
+        using T = typename decltype(type)::type;
+        T* p = static_cast<T*>(out);
+        if (n >= 16 && !serial) return normal_blocks(p, n, mean, std, g);
+        for (int64_t i = 0; i < n; ++i) p[i] = narrow<T>(std::fma(g.normal(), std, mean));
+    });
+}
+
+void fill_exponential(DType t, void* out, int64_t n, double lambda, Generator& g) {
+    visit_floating("exponential_cpu", t, [&](auto type) {
+        using T = typename decltype(type)::type;
+        T* p = static_cast<T*>(out);
+        for (int64_t i = 0; i < n; ++i) p[i] = narrow<T>(-1.0 / lambda * std::log1p(-g.uniform()));
+    });
+}
+
+void fill_cauchy(DType t, void* out, int64_t n, double median, double sigma, Generator& g) {
+    visit_floating("cauchy_cpu", t, [&](auto type) {
+        using T = typename decltype(type)::type;
+        T* p = static_cast<T*>(out);
+        for (int64_t i = 0; i < n; ++i) {
+            // Kept off the ends, where the tangent has its poles.
+            const double u = std::fmin(std::fmax(g.uniform(), DBL_EPSILON), 1 - DBL_EPSILON);
+            p[i] = narrow<T>(std::fma(sigma, std::tan(M_PI * (u - 0.5)), median));
+        }
+    });
+}
+
+void fill_log_normal(DType t, void* out, int64_t n, double mean, double std, Generator& g) {
+    visit_floating("log_normal_cpu", t, [&](auto type) {
+        using T = typename decltype(type)::type;
+        T* p = static_cast<T*>(out);
+        for (int64_t i = 0; i < n; ++i) p[i] = narrow<T>(std::exp(std::fma(g.normal(), std, mean)));
+    });
+}
+
+void fill_geometric(DType t, void* out, int64_t n, double p, Generator& g) {
+    if (t == DType::Bool) not_implemented("geometric_cpu", t);
+    visit_real("geometric_cpu", t, [&](auto type) {
+        using T = typename decltype(type)::type;
+        T* o = static_cast<T*>(out);
+        for (int64_t i = 0; i < n; ++i) o[i] = narrow<T>(std::ceil(std::log(g.uniform()) / std::log1p(-p)));
+    });
+}
+
+void fill_bernoulli(DType t, void* out, int64_t n, double p, Generator& g) {
+    visit_real("bernoulli_scalar_cpu_", t, [&](auto type) {
+        using T = typename decltype(type)::type;
+        T* o = static_cast<T*>(out);
+        for (int64_t i = 0; i < n; ++i) o[i] = narrow<T>(int(g.uniform() < p));
+    });
+}
+
+void fill_bernoulli(DType t, void* out, DType p_dtype, const void* p, int64_t n, Generator& g) {
+    visit_floating("bernoulli_tensor_cpu_p_", p_dtype, [&](auto p_type) {
+        using P = typename decltype(p_type)::type;
+        using W = typename Wide<P>::type;
+        const P* prob = static_cast<const P*>(p);
+        bool valid = true;
+        for (int64_t i = 0; i < n; ++i) valid &= W(prob[i]) >= 0 && W(prob[i]) <= 1;
+        check(valid, "Expected p_in >= 0 && p_in <= 1 to be true, but got false: bernoulli takes probabilities");
+        visit_real("bernoulli_tensor_cpu_self_", t, [&](auto type) {
+            using T = typename decltype(type)::type;
+            T* o = static_cast<T*>(out);
+            for (int64_t i = 0; i < n; ++i) o[i] = narrow<T>(int(unit_draw<W>(g) < W(prob[i])));
+        });
+    });
+}
+
+void fill_random(DType t, void* out, int64_t n, Generator& g) {
+    visit_real("random_kernel_cpu", t, [&](auto type) {
+        using T = typename decltype(type)::type;
+        T* o = static_cast<T*>(out);
+        for (int64_t i = 0; i < n; ++i) {
+            if constexpr (std::is_same_v<T, bool>) o[i] = g.random() & 1;
+            else if constexpr (std::is_same_v<T, double>) o[i] = double(g.random64() % ((uint64_t(1) << 53) + 1));
+            else if constexpr (kIsFloating<T>) o[i] = narrow<T>(g.random() % ((uint32_t(1) << kDigits<T>)+1));
+            else if constexpr (sizeof(T) == 8) o[i] = T(g.random64() & uint64_t(std::numeric_limits<T>::max()));
+            else o[i] = T(g.random() & uint32_t(std::numeric_limits<T>::max()));
+        }
+    });
+}
+
+namespace {
+
+template <class T>
+void check_integer_bound(const char* which, int64_t x) {
+    bool fits;
+    if constexpr (kIsFloating<T>) fits = !std::is_same_v<T, Half> || (x >= -65504 && x <= 65504);
+    else if constexpr (std::is_same_v<T, uint64_t>) fits = x >= 0;
+    else fits = x >= int64_t(std::numeric_limits<T>::min()) && x <= int64_t(std::numeric_limits<T>::max());
+    check(fits, which, " is out of bounds for ", name_of(dtype_of<T>::value), ": got ", x);
+}
+
+// x as T holds it; false where that is 2^63, which int64 doesn't hold.
+template <class T>
+bool round_through(int64_t x, int64_t& rounded) {
+    const auto y = typename Wide<T>::type(narrow<T>(x));
+    if (y >= typename Wide<T>::type(0x1p63)) return false;
+    rounded = int64_t(y);
+    return true;
+}
+// The distance of neighbouring values of T near x.
+template <class T>
+int64_t spacing(int64_t x) {
+    const int exponent = 63 - __builtin_clzll(uint64_t(x < 0 ? -x : x) | 1);
+    return int64_t(1) << (exponent - kDigits<T> + 1);
+}
+// A floating dtype may round the smallest or largest integer out of the range; the range shrinks to what it holds.
+template <class T>
+int64_t round_from(int64_t from) {
+    int64_t rounded;
+    if constexpr (kIsFloating<T>)
+        if (round_through<T>(from + 1, rounded) && rounded < from) return rounded + spacing<T>(from + 1);
+    return from;
+}
+template <class T>
+int64_t round_to(int64_t to) {
+    int64_t rounded;
+    if constexpr (kIsFloating<T>)
+        if (round_through<T>(to - 1, rounded) && rounded >= to) return rounded - spacing<T>(to - 1);
+    return to;
+}
+
+// [base, base + range) modulo 2^64. The wider draw keeps the remainder's bias small.
+template <class T>
+void draw_range(T* out, int64_t n, uint64_t range, int64_t base, Generator& g) {
+    const bool wide = range >= uint64_t(1) << 28;
+    for (int64_t i = 0; i < n; ++i) {
+        const uint64_t draw = wide ? g.random64() : g.random();
+        out[i] = narrow<T>(int64_t(draw % range + uint64_t(base)));
+    }
+}
+
+}  // namespace
+
+void fill_random_between(DType t, void* out, int64_t n, int64_t from, int64_t to, Generator& g) {
+    visit_real("random_from_to", t, [&](auto type) {
+        using T = typename decltype(type)::type;
+        check(from < to, "random_ expects 'from' to be less than 'to', but got from=", from, " >= to=", to);
+        check_integer_bound<T>("from", from);
+        check_integer_bound<T>("to - 1", to - 1);
+        const int64_t low = round_from<T>(from), high = round_to<T>(to);
+        check(low < high, "random_ expects 'from' casted to dtype to be less than 'to' casted to dtype, but got from=",
+              low, " >= to=", high);
+        draw_range(static_cast<T*>(out), n, uint64_t(high) - uint64_t(low), low, g);
+    });
+}
+
+void fill_random_from(DType t, void* out, int64_t n, int64_t from, Generator& g) {
+    if (from == INT64_MIN) return fill_random_full_range(t, out, n, g);
+    visit_real("random_from_to", t, [&](auto type) {
+        using T = typename decltype(type)::type;
+        check_integer_bound<T>("from", from);
+        uint64_t last;
+        if constexpr (kIsFloating<T>) last = uint64_t(1) << kDigits<T>;
+        else last = uint64_t(std::numeric_limits<T>::max());
+        const int64_t low = round_from<T>(from);
+        check(low < 0 || uint64_t(low) <= last, "random_ expects 'from' casted to dtype to be less than or equal to ",
+              "'to_inc' casted to dtype, but got from=", low, " > to_inc=", last);
+        const uint64_t range = last - uint64_t(low) + 1;
+        // uint64 from zero: all its values.
+        if (range == 0) return fill_random_full_range(t, out, n, g);
+        draw_range(static_cast<T*>(out), n, range, low, g);
+    });
+}
+
+void fill_random_full_range(DType t, void* out, int64_t n, Generator& g) {
+    visit_real("random_full_64_bits_range_kernel_cpu", t, [&](auto type) {
+        using T = typename decltype(type)::type;
+        if constexpr (!kIsFloating<T> && sizeof(T) != 8) not_implemented("random_full_64_bits_range_kernel_cpu", t);
+        T* o = static_cast<T*>(out);
+        for (int64_t i = 0; i < n; ++i) o[i] = narrow<T>(int64_t(g.random64()));
+    });
+}
+
+void fill_randperm(DType t, void* out, int64_t n, Generator& g) {
+    if (t == DType::Bool) not_implemented("randperm", t);
+    visit_real("randperm", t, [&](auto type) {
+        using T = typename decltype(type)::type;
+        T* o = static_cast<T*>(out);
+        for (int64_t i = 0; i < n; ++i) o[i] = narrow<T>(i);
+        // Fisher and Yates. A 32-bit remainder is fair enough up to 2^32 / 20 elements.
+        const bool wide = n >= int64_t(UINT32_MAX / 20);
+        for (int64_t i = 0; i < n - 1; ++i) {
+            const uint64_t draw = wide ? g.random64() : g.random();
+            const int64_t j = i + int64_t(draw % uint64_t(n - i));
+            const T moved = o[i];
+            o[i] = o[j];
+            o[j] = moved;
+        }
+    });
+}
+
+}  // namespace flb::random
