@@ -1,0 +1,1 @@
+"""Making ``import torch`` mean flambeau."""

@@ -1,0 +1,1 @@
+"""Helpers around the library: data loading, checkpointing, trees of tensors, hooks."""

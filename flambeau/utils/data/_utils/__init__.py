@@ -1,0 +1,1 @@
+"""The parts of a loader: collating samples, fetching batches, worker processes."""
