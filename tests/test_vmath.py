@@ -1,4 +1,4 @@
-"""The vectorised elementary functions and conversions, at each instruction set that this processor has."""
+"""The elementary functions and conversions, at each instruction set that this processor has, and special functions."""
 
 import pathlib
 import platform
@@ -25,8 +25,15 @@ def processor_flags():
     return set(next((line for line in text.splitlines() if line.startswith("flags")), "").split())
 
 
+# What else a program is linked with.
+SOURCES = {
+    "special_functions_test": ["csrc/kernels/special_functions.cpp", "csrc/kernels/complex_functions.cpp"],
+}
+
+
 @pytest.mark.parametrize(
-    ("program", "name"), [*(("vmath_test", level) for level in LEVELS), ("block_cast_test", "avx2")]
+    ("program", "name"),
+    [*(("vmath_test", level) for level in LEVELS), ("block_cast_test", "avx2"), ("special_functions_test", "baseline")],
 )
 def test_native_program(program, name, tmp_path):
     if shutil.which("g++") is None:
@@ -39,9 +46,9 @@ def test_native_program(program, name, tmp_path):
     elif not needed <= processor_flags():
         pytest.skip(f"the processor lacks {sorted(needed - processor_flags())}")
     binary = tmp_path / program
-    source = ROOT / "tests" / "native" / f"{program}.cpp"
+    sources = [str(ROOT / path) for path in [f"tests/native/{program}.cpp", *SOURCES.get(program, [])]]
     command = ["g++", *FLAGS, *options, f"-DFLB_LEVEL={level}", f"-DFLB_ISA={name}", f"-I{ROOT / 'csrc'}"]
-    subprocess.run([*command, str(source), "-o", str(binary)], check=True)
+    subprocess.run([*command, *sources, "-o", str(binary)], check=True)
     result = subprocess.run([str(binary)], capture_output=True, text=True, timeout=300)
     print(result.stdout)
     failed = "\n".join(line for line in result.stdout.splitlines() if "FAILED" in line)

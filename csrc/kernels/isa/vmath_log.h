@@ -142,6 +142,23 @@ FLB_INLINE T vlogsigmoid(T x) {
     return (x < T(0) ? x : T(0)) - vlog1p(vexp(-vabs(x)));
 }
 
+// x log(y), x log(1 + y), -x log(x): 0 wherever x is 0, unless y is NaN.
+template <Real T>
+FLB_INLINE T vxlogy(T x, T y) {
+    const T r = x * vlog(y);
+    return y != y ? y : x == T(0) ? T(0) : r;
+}
+template <Real T>
+FLB_INLINE T vxlog1py(T x, T y) {
+    const T r = x * vlog1p(y);
+    return y != y ? y : x == T(0) ? T(0) : r;
+}
+template <Real T>
+FLB_INLINE T ventr(T x) {
+    const T r = -x * vlog(x);
+    return x < T(0) ? -Fp<T>::kInf : x == T(0) ? T(0) : r;
+}
+
 // C99's rules for signs, zeros, infinities and NaN, given |x|^y.
 template <Real T>
 FLB_INLINE T pow_special(T x, T y, T r) {

@@ -109,6 +109,18 @@ FLB_INLINE void map_tan(T* out, const T* a, int64_t n) {
                 [](T x) { return tan_slow(x); });
 }
 
+// sin(pi x) / (pi x). Reducing x instead of pi x is exact, so no argument is too large.
+template <Real T>
+FLB_INLINE T vsinc(T x) {
+    constexpr T kPi = T(0x1.921fb54442d18p+1);
+    const T k = sizeof(T) == 4 ? T(__builtin_nearbyintf(float(x))) : T(__builtin_nearbyint(double(x)));
+    const T half = T(0.5) * k;
+    const bool odd = half != (sizeof(T) == 4 ? T(__builtin_truncf(float(half))) : T(__builtin_trunc(double(half))));
+    const T sine = sin_poly(kPi * (x - k));
+    const T y = (odd ? -sine : sine) / (kPi * x);
+    return x == T(0) ? T(1) : vabs(x) == Fp<T>::kInf ? T(0) : y;
+}
+
 // asin(a) = a + a z P(z); above 1/2, through asin(a) = pi/2 - 2 asin(sqrt((1-a)/2)).
 template <Real T>
 FLB_INLINE T vasin(T x) {
