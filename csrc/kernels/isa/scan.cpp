@@ -1,0 +1,144 @@
+#include "core/parallel.h"
+#include "core/scalar_types.h"
+#include "kernels/scan_kernels.h"
+
+namespace flb {
+namespace FLB_ISA {
+
+template <class T> struct ScanAcc { using type = T; };
+template <> struct ScanAcc<bool> { using type = uint8_t; };
+template <> struct ScanAcc<int8_t> { using type = uint8_t; };
+template <> struct ScanAcc<int16_t> { using type = uint32_t; };
+template <> struct ScanAcc<uint16_t> { using type = uint32_t; };
+template <> struct ScanAcc<int32_t> { using type = uint32_t; };
+template <> struct ScanAcc<int64_t> { using type = uint64_t; };
+template <> struct ScanAcc<float> { using type = double; };
+template <> struct ScanAcc<Half> { using type = double; };
+template <> struct ScanAcc<BFloat16> { using type = double; };
+template <> struct ScanAcc<Complex<Half>> { using type = Complex<double>; };
+template <> struct ScanAcc<Complex<float>> { using type = Complex<double>; };
+
+template <class A, class T> FLB_INLINE A widen(T x) { return A(x); }
+template <> FLB_INLINE Complex<double> widen(Complex<Half> z) { return {double(float(z.re)), double(float(z.im))}; }
+template <class T, class A> FLB_INLINE T narrow(A x) { return T(x); }
+template <> FLB_INLINE Half narrow(double x) { return Half(float(x)); }
+template <> FLB_INLINE BFloat16 narrow(double x) { return BFloat16(float(x)); }
+template <> FLB_INLINE Complex<Half> narrow(Complex<double> z) { return {Half(float(z.re)), Half(float(z.im))}; }
+
+struct ScanAdd {
+    template <class A> static FLB_INLINE A start() { return A(0); }
+    template <class A> static FLB_INLINE A step(A a, A x) { return a + x; }
+};
+struct ScanMul {
+    template <class A> static FLB_INLINE A start() { return A(1); }
+    template <class A> static FLB_INLINE A step(A a, A x) { return a * x; }
+};
+struct ScanLogAdd {
+    template <class A> static FLB_INLINE A start() { return -__builtin_inf(); }
+    static FLB_INLINE double step(double a, double x) {
+        const double large = (a > x) | (a != a) ? a : x, small = (a > x) | (a != a) ? x : a;
+        // Equal infinities have no difference; the larger one is then the answer.
+        if (large == small && large - large != 0) return large;
+        return large + __builtin_log1p(__builtin_exp(small - large));
+    }
+};
+
+constexpr int64_t kTile = 256;
+constexpr int64_t kGrain = 1 << 15;
+
+FLB_INLINE int64_t grain_of(int64_t elements) { return elements >= kGrain ? 1 : kGrain / (elements ? elements : 1); }
+
+template <class Op, class T>
+void scan_values(const ScanDesc& d) {
+    using A = typename ScanAcc<T>::type;
+    const T* in = static_cast<const T*>(d.in);
+    T* out = static_cast<T*>(d.out);
+    if (d.inner == 1) {
+        parallel_for(0, d.outer, grain_of(d.size), [&](int64_t begin, int64_t end) {
+            for (int64_t o = begin; o < end; ++o) {
+                A acc = Op::template start<A>();
+                for (int64_t i = o * d.size; i < (o + 1) * d.size; ++i) {
+                    acc = Op::step(acc, widen<A>(in[i]));
+                    out[i] = narrow<T>(acc);
+                }
+            }
+        });
+        return;
+    }
+    const int64_t tiles = (d.inner - 1) / kTile + 1;
+    parallel_for(0, d.outer * tiles, grain_of(d.size * (d.inner < kTile ? d.inner : kTile)), [&](int64_t begin, int64_t end) {
+        for (int64_t unit = begin; unit < end; ++unit) {
+            const int64_t column = unit % tiles * kTile, n = d.inner - column < kTile ? d.inner - column : kTile;
+            A acc[kTile];
+            for (int64_t j = 0; j < n; ++j) acc[j] = Op::template start<A>();
+            for (int64_t i = 0; i < d.size; ++i) {
+                const int64_t at = (unit / tiles * d.size + i) * d.inner + column;
+                const T* __restrict x = in + at;
+                T* __restrict y = out + at;
+                for (int64_t j = 0; j < n; ++j) {
+                    acc[j] = Op::step(acc[j], widen<A>(x[j]));
+                    y[j] = narrow<T>(acc[j]);
+                }
+            }
+        }
+    });
+}
+
+template <class T> struct OrderAs { using type = T; };
+template <> struct OrderAs<Half> { using type = float; };
+template <> struct OrderAs<BFloat16> { using type = float; };
+
+// x takes over from the running extremum a: the later of equals does, and nothing replaces a NaN but another.
+template <bool max, class T>
+FLB_INLINE bool takes_over(T x, T a) {
+    return (x != x) | ((a == a) & (max ? x >= a : x <= a));
+}
+
+template <bool max, class T>
+void scan_extremum(const ScanDesc& d) {
+    using A = typename OrderAs<T>::type;
+    const T* in = static_cast<const T*>(d.in);
+    T* out = static_cast<T*>(d.out);
+    const int64_t tiles = (d.inner - 1) / kTile + 1;
+    parallel_for(0, d.outer * tiles, grain_of(d.size * (d.inner < kTile ? d.inner : kTile)), [&](int64_t begin, int64_t end) {
+        for (int64_t unit = begin; unit < end; ++unit) {
+            const int64_t column = unit % tiles * kTile, n = d.inner - column < kTile ? d.inner - column : kTile;
+            const int64_t base = unit / tiles * d.size * d.inner + column;
+            for (int64_t j = 0; j < n; ++j) {
+                out[base + j] = in[base + j];
+                d.indices[base + j] = 0;
+            }
+            for (int64_t i = 1; i < d.size; ++i) {
+                const int64_t at = base + i * d.inner;
+                const T *x = in + at, *before = out + at - d.inner;
+                for (int64_t j = 0; j < n; ++j) {
+                    const bool wins = takes_over<max>(A(x[j]), A(before[j]));
+                    out[at + j] = wins ? x[j] : before[j];
+                    d.indices[at + j] = wins ? i : d.indices[at - d.inner + j];
+                }
+            }
+        }
+    });
+}
+
+bool run_scan(ScanOp op, DType dtype, const ScanDesc& d) {
+    if (d.outer * d.size * d.inner == 0) return true;
+    return visit(dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        if (op == ScanOp::Sum) return scan_values<ScanAdd, T>(d), true;
+        if (op == ScanOp::Prod) return scan_values<ScanMul, T>(d), true;
+        if constexpr (requires(T z) { z.im; }) {
+            return false;
+        } else {
+            if (op == ScanOp::Max) return scan_extremum<true, T>(d), true;
+            if (op == ScanOp::Min) return scan_extremum<false, T>(d), true;
+            if constexpr (info(dtype_of<T>::value).kind == DTypeKind::Float) return scan_values<ScanLogAdd, T>(d), true;
+            return false;
+        }
+    });
+}
+
+FLB_REGISTER_KERNEL(scan_kernel, &run_scan);
+
+}  // namespace FLB_ISA
+}  // namespace flb
