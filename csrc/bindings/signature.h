@@ -25,6 +25,8 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
 bool has_torch_function(PyObject* o);  // of a tensor subclass or any other object
 PyObject* call_torch_function(PyObject* function, PyObject* const* args, size_t nargsf, PyObject* kwnames, Op* op,
                               PyObject** slots);
+PyObject* subclass_getitem(PyObject* self, PyObject* key);
+PyObject* subclass_setitem(PyObject* self, PyObject* key, PyObject* value);
 
 // autograd/record.cpp
 Rule* build_rule(Op* op, PyObject* vjp, const std::string& node_name);

@@ -1,0 +1,170 @@
+// Copies, casts and fills, which everything else is made of.
+#include <cstring>
+
+#include "core/interpreter.h"
+#include "core/parallel.h"
+#include "kernels/iterator.h"
+#include "tensor/tensor.h"
+
+namespace flb {
+
+namespace {
+
+template <class T>
+void copy_loop(char* const* data, const int64_t* strides, int64_t n, const void*) {
+    const int64_t so = strides[0], si = strides[1];
+    if (so == sizeof(T) && si == sizeof(T)) {
+        std::memmove(data[0], data[1], size_t(n) * sizeof(T));
+        return;
+    }
+    char* out = data[0];
+    const char* in = data[1];
+    if (so == sizeof(T) && si == 0) {
+        const T value = *reinterpret_cast<const T*>(in);
+        T* o = reinterpret_cast<T*>(out);
+        for (int64_t i = 0; i < n; ++i) o[i] = value;
+        return;
+    }
+    for (int64_t i = 0; i < n; ++i, out += so, in += si) *reinterpret_cast<T*>(out) = *reinterpret_cast<const T*>(in);
+}
+
+Loop copy_loop_of(DType t) {
+    return visit_width(t, [](auto tag) -> Loop { return copy_loop<typename decltype(tag)::type>; });
+}
+
+// Two matrices whose contiguous dimensions differ: in tiles, so that both sides stay in cache lines.
+template <class T>
+void transpose_tiles(T* out, int64_t out_stride, const T* in, int64_t in_stride, int64_t rows, int64_t cols) {
+    constexpr int64_t kTile = 64 / int64_t(sizeof(T)) < 8 ? 8 : 64 / int64_t(sizeof(T));
+    for (int64_t r = 0; r < rows; r += kTile)
+        for (int64_t c = 0; c < cols; c += kTile) {
+            const int64_t re = r + kTile < rows ? r + kTile : rows, ce = c + kTile < cols ? c + kTile : cols;
+            for (int64_t i = r; i < re; ++i)
+                for (int64_t j = c; j < ce; ++j) out[i * out_stride + j] = in[j * in_stride + i];
+        }
+}
+
+// True when `out` (row-major) <- `in` is a batch of transposed matrices, and done.
+bool copy_transposed(Tensor& out, Tensor& in) {
+    const int n = in.ndim();
+    if (n < 2 || out.dtype != in.dtype || !out.contiguous || out.sizes != in.sizes || in.strides[n - 2] != 1) return false;
+    const int64_t rows = in.sizes[n - 2], cols = in.sizes[n - 1];
+    if (rows < 8 || cols < 8 || in.strides[n - 1] < rows) return false;
+    char* o = kernel_pointer(out);
+    const char* a = kernel_pointer(in);
+    const int64_t width = itemsize(in.dtype), batch = in.numel / (rows * cols);
+    Unlocked unlocked(in.numel > 65536);
+    constexpr int64_t kRows = 64;
+    const int64_t strips = (rows + kRows - 1) / kRows;
+    parallel_for(0, batch * strips, 1 + 32768 / (kRows * cols), [&](int64_t begin, int64_t end) {
+        for (int64_t k = begin; k < end; ++k) {
+            int64_t b = k / strips, rest = b, offset = 0;
+            const int64_t r = k % strips * kRows, count = rows - r < kRows ? rows - r : kRows;
+            for (int d = n - 3; d >= 0; --d) {
+                offset += rest % in.sizes[d] * in.strides[d];
+                rest /= in.sizes[d];
+            }
+            visit_width(in.dtype, [&](auto tag) {
+                using T = typename decltype(tag)::type;
+                transpose_tiles(reinterpret_cast<T*>(o) + b * rows * cols + r * cols, cols,
+                                reinterpret_cast<const T*>(a + offset * width) + r, in.strides[n - 1], count, cols);
+            });
+        }
+    });
+    return true;
+}
+
+}  // namespace
+
+void copy_into(Tensor& out, Tensor& in) {
+    if (out.is_meta() || in.is_meta()) {
+        check_as(ErrorKind::NotImplemented, out.is_meta(), "Cannot copy out of meta tensor; no data!");
+        return;
+    }
+    if (&out == &in || out.numel == 0) return;
+    if (copy_transposed(out, in)) return;
+    // A source that overlaps its destination is read whole first.
+    TensorRef held;
+    Tensor* source = &in;
+    if (out.storage == in.storage && !(out.offset == in.offset && out.strides == in.strides && out.dtype == in.dtype)) {
+        held = clone(in);
+        source = held.get();
+    }
+    Iterator it(out.sizes);
+    it.output(out, out.dtype);
+    it.input(*source, out.dtype);
+    it.run(copy_loop_of(out.dtype));
+}
+
+void fill(Tensor& out, const Scalar& value) {
+    if (out.is_meta() || out.numel == 0) return;
+    alignas(16) char bytes[16] = {};
+    value.store(out.dtype, bytes);
+    if (out.contiguous && out.numel <= 4096) {
+        char* data[2] = {kernel_pointer(out), bytes};
+        const int64_t strides[2] = {itemsize(out.dtype), 0};
+        copy_loop_of(out.dtype)(data, strides, out.numel, nullptr);
+        return;
+    }
+    Iterator it(out.sizes);
+    it.output(out, out.dtype);
+    it.scalar(value, out.dtype);
+    it.run(copy_loop_of(out.dtype));
+}
+
+TensorRef contiguous(Tensor& t) {
+    if (t.contiguous) return TensorRef::borrow(&t);
+    return clone(t, MemoryFormat::Contiguous);
+}
+
+TensorRef cast(Tensor& t, DType dtype) {
+    if (t.dtype == dtype) return TensorRef::borrow(&t);
+    TensorRef out = empty_like(t, dtype);
+    copy_into(*out, t);
+    return out;
+}
+
+TensorRef clone(Tensor& t, MemoryFormat format) {
+    TensorRef out = format == MemoryFormat::Preserve ? empty_like(t, t.dtype) : empty_format(t.sizes, t.dtype, t.device, format);
+    if (t.numel && !t.is_meta()) {
+        Iterator it(out->sizes);
+        if (copy_transposed(*out, t)) return out;
+        it.output(*out, t.dtype);
+        it.input(t, t.dtype);
+        it.run(copy_loop_of(t.dtype));
+    }
+    return out;
+}
+
+Scalar item(Tensor& t) {
+    check(t.numel == 1, "a Tensor with ", t.numel, " elements cannot be converted to Scalar");
+    check(!t.is_meta(), "Tensor.item() cannot be called on meta tensors");
+    return Scalar::load(t.dtype, kernel_pointer(t));
+}
+
+TensorRef expand_view(Tensor& t, const Dims& sizes) {
+    const int n = sizes.size(), shift = n - t.ndim();
+    check(shift >= 0, "expand(", str(t.sizes), ", size=", str(sizes), "): the number of sizes provided (", n,
+          ") must be greater or equal to the number of dimensions in the tensor (", t.ndim(), ")");
+    Dims out(n), strides(n);
+    for (int i = 0; i < n; ++i) {
+        const int d = i - shift;
+        const int64_t want = sizes[i];
+        if (d < 0) {
+            check(want >= 0, "The expanded size of the tensor (", want, ") isn't allowed in a leading, non-existing dimension ", i);
+            out[i] = want;
+            strides[i] = 0;
+        } else if (want == -1 || want == t.sizes[d]) {
+            out[i] = t.sizes[d];
+            strides[i] = t.strides[d];
+        } else {
+            check(t.sizes[d] == 1 && want >= 0, "The expanded size of the tensor (", want, ") must match the existing size (",
+                  t.sizes[d], ") at non-singleton dimension ", i, ".  Target sizes: ", str(sizes), ".  Tensor sizes: ", str(t.sizes));
+            out[i] = want;
+            strides[i] = 0;
+        }
+    }
+    return make_view(t, out, strides, t.offset);
+}
+
+}  // namespace flb

@@ -1,0 +1,352 @@
+#include "kernels/iterator.h"
+
+#include <cstring>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/interpreter.h"
+#include "core/parallel.h"
+
+namespace flb {
+
+void* (*release_interpreter)() = nullptr;
+void (*reacquire_interpreter)(void*) = nullptr;
+
+FLB_DEFINE_KERNEL(find_cast);
+
+// ---- the table of loops ---------------------------------------------------------------------------------------------------
+
+namespace {
+struct Registered {
+    int level;
+    const LoopEntry* entries;
+    int count;
+};
+std::vector<Registered>& registered() {
+    static auto* list = new std::vector<Registered>();
+    return *list;
+}
+}  // namespace
+
+void register_loops(int level, const LoopEntry* entries, int count) { registered().push_back({level, entries, count}); }
+
+const LoopSet* find_loops(const char* name) {
+    // Built at the first question, when the level is known: wider instruction sets overwrite narrower ones.
+    static const auto* table = [] {
+        auto* map = new std::unordered_map<std::string, LoopSet>();
+        for (int level = 0; level <= int(cpu_level()); ++level)
+            for (const Registered& r : registered())
+                if (r.level == level)
+                    for (int i = 0; i < r.count; ++i)
+                        (*map)[r.entries[i].name].by_dtype[int(r.entries[i].in)] = {r.entries[i].loop, r.entries[i].out};
+        return map;
+    }();
+    auto found = table->find(name);
+    return found == table->end() ? nullptr : &found->second;
+}
+
+bool LoopSet::choose(DType t, DType* compute) const {
+    const auto has = [&](DType d) {
+        *compute = d;
+        return by_dtype[int(d)].loop != nullptr;
+    };
+    if (has(t)) return true;
+    switch (t) {
+        case DType::Float16:
+        case DType::BFloat16: return has(DType::Float32);
+        case DType::Complex32: return has(DType::Complex64);
+        case DType::UInt8:
+        case DType::Int8:
+        case DType::Int16:
+        case DType::UInt16: return has(DType::Int32) || has(DType::Int64);
+        case DType::Int32:
+        case DType::UInt32: return has(DType::Int64);
+        default: return false;
+    }
+}
+
+// ---- operands -----------------------------------------------------------------------------------------------------------
+
+void Iterator::add(const Tensor& t, DType loop_dtype, bool written) {
+    check(count_ < kMaxOperands, "too many operands");
+    Operand& o = operands_[count_++];
+    o.data = kernel_pointer(t);
+    o.dtype = t.dtype;
+    o.loop_dtype = loop_dtype;
+    o.written = written;
+    casts_ |= t.dtype != loop_dtype;
+    o.dense = t.contiguous && t.numel == numel_ && t.sizes == shape_;
+    if (o.dense) return;
+    const int n = shape_.size(), shift = n - t.ndim();
+    check(shift >= 0, "shape ", str(t.sizes), " does not broadcast to ", str(shape_));
+    o.strides.resize(n);
+    const int64_t width = itemsize(t.dtype);
+    for (int i = 0; i < n; ++i) {
+        const int64_t size = i < shift ? 1 : t.sizes[i - shift];
+        check(size == shape_[i] || (size == 1 && !written), "shape ", str(t.sizes), " does not broadcast to ", str(shape_));
+        o.strides[i] = size == 1 ? 0 : t.strides[i - shift] * width;
+    }
+}
+
+void Iterator::output(const Tensor& t, DType loop_dtype) { add(t, loop_dtype, true); }
+void Iterator::input(const Tensor& t, DType loop_dtype) { add(t, loop_dtype, false); }
+
+void Iterator::scalar(const Scalar& value, DType loop_dtype) {
+    check(count_ < kMaxOperands, "too many operands");
+    Operand& o = operands_[count_++];
+    value.store(loop_dtype, o.value);
+    o.data = o.value;
+    o.dtype = o.loop_dtype = loop_dtype;
+    o.written = false;
+    o.dense = false;
+    o.strides = Dims(shape_.size(), 0);
+}
+
+// Merges dimensions until as few as possible are left, innermost first in memory order of the output.
+void Iterator::coalesce() {
+    const int n = shape_.size();
+    bool all_dense = true;
+    for (int k = 0; k < count_; ++k) {
+        Operand& o = operands_[k];
+        if (o.dense) continue;
+        bool repeats = true;
+        for (int i = 0; i < n; ++i) repeats &= o.strides[i] == 0 || shape_[i] == 1;
+        all_dense &= repeats;
+    }
+    if (all_dense) {
+        for (int k = 0; k < count_; ++k) {
+            Operand& o = operands_[k];
+            o.strides = Dims(1, o.dense ? itemsize(o.dtype) : 0);
+        }
+        shape_ = Dims(1, numel_);
+        return;
+    }
+    for (int k = 0; k < count_; ++k) {
+        Operand& o = operands_[k];
+        if (!o.dense) continue;
+        o.strides.resize(n);
+        int64_t stride = itemsize(o.dtype);
+        for (int i = n - 1; i >= 0; --i) {
+            o.strides[i] = shape_[i] == 1 ? 0 : stride;
+            stride *= shape_[i];
+        }
+    }
+    // Innermost dimension: the smallest strides, the first operand deciding.
+    int order[kMaxDims];
+    int m = 0;
+    for (int i = n - 1; i >= 0; --i) {
+        if (shape_[i] == 1) continue;
+        int j = m++;
+        const auto smaller = [&](int a, int b) {
+            for (int k = 0; k < count_; ++k) {
+                const int64_t sa = operands_[k].strides[a], sb = operands_[k].strides[b];
+                if (sa == sb || sa == 0 || sb == 0) continue;
+                return sa < sb;
+            }
+            return false;
+        };
+        for (; j > 0 && smaller(i, order[j - 1]); --j) order[j] = order[j - 1];
+        order[j] = i;
+    }
+    Dims shape;
+    Dims strides[kMaxOperands];
+    for (int d = 0; d < m; ++d) {
+        const int i = order[d];
+        bool merges = d > 0;
+        for (int k = 0; k < count_ && merges; ++k)
+            merges = operands_[k].strides[i] == strides[k].back() * shape.back();
+        if (merges) {
+            shape[shape.size() - 1] *= shape_[i];
+        } else {
+            shape.push_back(shape_[i]);
+            for (int k = 0; k < count_; ++k) strides[k].push_back(operands_[k].strides[i]);
+        }
+    }
+    if (m == 0) {
+        shape = Dims(1, 1);
+        for (int k = 0; k < count_; ++k) strides[k] = Dims(1, 0);
+    }
+    shape_ = shape;  // innermost first from here on
+    for (int k = 0; k < count_; ++k) operands_[k].strides = strides[k];
+}
+
+// ---- running ------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+constexpr int64_t kBlock = 512;
+
+template <class T>
+void gather_typed(char* out, const char* in, int64_t stride, int64_t n) {
+    T* o = reinterpret_cast<T*>(out);
+    for (int64_t i = 0; i < n; ++i) o[i] = *reinterpret_cast<const T*>(in + i * stride);
+}
+template <class T>
+void scatter_typed(char* out, int64_t stride, const char* in, int64_t n) {
+    const T* a = reinterpret_cast<const T*>(in);
+    for (int64_t i = 0; i < n; ++i) *reinterpret_cast<T*>(out + i * stride) = a[i];
+}
+void gather(DType t, char* out, const char* in, int64_t stride, int64_t n) {
+    visit_width(t, [&](auto tag) { gather_typed<typename decltype(tag)::type>(out, in, stride, n); });
+}
+void scatter(DType t, char* out, int64_t stride, const char* in, int64_t n) {
+    visit_width(t, [&](auto tag) { scatter_typed<typename decltype(tag)::type>(out, stride, in, n); });
+}
+
+}  // namespace
+
+void Iterator::run_inner(Loop loop, const void* params, char** data, const int64_t* strides, int64_t n) const {
+    if (!casts_) {
+        loop(data, strides, n, params);
+        return;
+    }
+    alignas(64) char buffers[kMaxOperands][kBlock * 16];
+    alignas(64) char staging[kBlock * 16];
+    char* block_data[kMaxOperands];
+    int64_t block_strides[kMaxOperands];
+    CastLoop casts[kMaxOperands];
+    for (int k = 0; k < count_; ++k) {
+        const Operand& o = operands_[k];
+        casts[k] = o.dtype == o.loop_dtype ? nullptr : o.written ? find_cast(o.dtype, o.loop_dtype) : find_cast(o.loop_dtype, o.dtype);
+        block_strides[k] = casts[k] ? itemsize(o.loop_dtype) : strides[k];
+        if (casts[k] && !o.written && strides[k] == 0) {
+            casts[k](buffers[k], data[k], 1);
+            block_strides[k] = 0;
+        }
+    }
+    for (int64_t begin = 0; begin < n; begin += kBlock) {
+        const int64_t count = n - begin < kBlock ? n - begin : kBlock;
+        for (int k = 0; k < count_; ++k) {
+            const Operand& o = operands_[k];
+            char* source = data[k] + begin * strides[k];
+            if (!casts[k]) {
+                block_data[k] = source;
+                continue;
+            }
+            block_data[k] = buffers[k];
+            if (o.written || block_strides[k] == 0) continue;
+            if (strides[k] == itemsize(o.dtype)) {
+                casts[k](buffers[k], source, count);
+            } else {
+                gather(o.dtype, staging, source, strides[k], count);
+                casts[k](buffers[k], staging, count);
+            }
+        }
+        loop(block_data, block_strides, count, params);
+        for (int k = 0; k < count_; ++k) {
+            const Operand& o = operands_[k];
+            if (!o.written || !casts[k]) continue;
+            char* target = data[k] + begin * strides[k];
+            if (strides[k] == itemsize(o.dtype)) {
+                casts[k](target, buffers[k], count);
+            } else {
+                casts[k](staging, buffers[k], count);
+                scatter(o.dtype, target, strides[k], staging, count);
+            }
+        }
+    }
+}
+
+void Iterator::run_range(Loop loop, const void* params, int64_t begin, int64_t end) const {
+    char* data[kMaxOperands];
+    int64_t strides[kMaxOperands];
+    for (int k = 0; k < count_; ++k) strides[k] = operands_[k].strides[0];
+    if (shape_.size() == 1) {
+        for (int k = 0; k < count_; ++k) data[k] = operands_[k].data + begin * strides[k];
+        run_inner(loop, params, data, strides, end - begin);
+        return;
+    }
+    // Position of `begin`, then line by line.
+    const int n = shape_.size();
+    int64_t index[kMaxDims];
+    int64_t rest = begin;
+    for (int d = 0; d < n; ++d) {
+        index[d] = rest % shape_[d];
+        rest /= shape_[d];
+    }
+    for (int64_t at = begin; at < end;) {
+        const int64_t line = shape_[0] - index[0];
+        const int64_t count = line < end - at ? line : end - at;
+        for (int k = 0; k < count_; ++k) {
+            char* p = operands_[k].data;
+            for (int d = 0; d < n; ++d) p += index[d] * operands_[k].strides[d];
+            data[k] = p;
+        }
+        run_inner(loop, params, data, strides, count);
+        at += count;
+        index[0] += count;
+        for (int d = 0; d + 1 < n && index[d] == shape_[d]; ++d) {
+            index[d] = 0;
+            ++index[d + 1];
+        }
+    }
+}
+
+void Iterator::run(Loop loop, const void* params, int64_t grain) {
+    if (numel_ == 0) return;
+    coalesce();
+    if (numel_ <= grain) {
+        run_range(loop, params, 0, numel_);
+        return;
+    }
+    Unlocked unlocked(true);
+    parallel_for(0, numel_, grain, [&](int64_t begin, int64_t end) { run_range(loop, params, begin, end); });
+}
+
+// ---- layout ---------------------------------------------------------------------------------------------------------------
+
+void check_no_partial_overlap(const Tensor& out, const Tensor& in, const char* op_name) {
+    if (out.storage != in.storage || &out == &in || out.numel == 0 || in.numel == 0) return;
+    const bool same = out.offset == in.offset && out.sizes == in.sizes && out.strides == in.strides &&
+                      itemsize(out.dtype) == itemsize(in.dtype);
+    if (same) return;
+    const auto bytes = [](const Tensor& t) { return std::pair<int64_t, int64_t>{
+        t.offset * itemsize(t.dtype), checked_extent_bytes(t.sizes, t.strides, t.offset, itemsize(t.dtype))}; };
+    const auto [ob, oe] = bytes(out);
+    const auto [ib, ie] = bytes(in);
+    if (oe <= ib || ie <= ob) return;
+    // Interleaved windows (rows of a transposed matrix ...) may still be disjoint: like PyTorch, only dense ones are certain.
+    if (!is_non_overlapping_and_dense(out) || !is_non_overlapping_and_dense(in)) return;
+    fail(ErrorKind::Runtime, op_name, "(): unsupported operation: some elements of the input tensor and the written-to "
+         "tensor refer to a single memory location. Please clone() the tensor before performing the operation.");
+}
+
+Dims result_strides(const Dims& shape, const Tensor* const* inputs, int count) {
+    const int n = shape.size();
+    int order[kMaxDims];
+    for (int i = 0; i < n; ++i) order[i] = n - 1 - i;
+    const auto compare = [&](int a, int b) {  // > 0: a belongs outside b
+        for (int k = 0; k < count; ++k) {
+            const Tensor& t = *inputs[k];
+            const int shift = n - t.ndim();
+            const auto stride = [&](int d) { return d < shift || t.sizes[d - shift] == 1 ? int64_t(0) : t.strides[d - shift]; };
+            const int64_t sa = stride(a), sb = stride(b);
+            if (sa == 0 || sb == 0) continue;
+            if (sa != sb) return sa < sb ? -1 : 1;
+            if (shape[a] > shape[b]) return 1;
+        }
+        return 0;
+    };
+    for (int i = 1; i < n; ++i) {
+        int at = i;
+        for (int j = i - 1; j >= 0; --j) {
+            const int c = compare(order[j], order[at]);
+            if (c > 0) {
+                std::swap(order[j], order[at]);
+                at = j;
+            } else if (c < 0) {
+                break;
+            }
+        }
+    }
+    Dims strides(n);
+    int64_t stride = 1;
+    for (int i = 0; i < n; ++i) {
+        strides[order[i]] = stride;
+        stride *= shape[order[i]] > 1 ? shape[order[i]] : 1;
+    }
+    return strides;
+}
+
+}  // namespace flb

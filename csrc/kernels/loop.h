@@ -1,0 +1,46 @@
+// What a pointwise kernel is: a loop over n elements of up to kMaxOperands operands, outputs first.
+#pragma once
+#include "core/dispatch.h"
+#include "core/dtype.h"
+
+namespace flb {
+
+constexpr int kMaxOperands = 8;
+
+// data[i] and strides[i] (bytes; 0 repeats one element) per operand; params: the operator's scalars, each in a
+// 16-byte slot, converted to the loop's input dtype. The loop must accept any strides, and exact aliasing of an output with an
+// input of the same strides.
+using Loop = void (*)(char* const* data, const int64_t* strides, int64_t n, const void* params);
+
+// One compiled loop: inputs all of dtype `in`, output(s) of dtype `out`.
+struct LoopEntry {
+    const char* name;
+    DType in;
+    DType out;
+    Loop loop;
+};
+
+// An operator's loops at the chosen instruction set, by input dtype.
+struct LoopSet {
+    struct Slot {
+        Loop loop = nullptr;
+        DType out = DType::Float32;
+    };
+    Slot by_dtype[kDTypeCount];
+
+    // The dtype to compute in for operands of dtype t: t itself, or a wider one that holds it exactly
+    // (float16 and bfloat16 in float32, small integers in int64, complex32 in complex64). False if there is none.
+    bool choose(DType t, DType* compute) const;
+    const Slot& operator[](DType t) const { return by_dtype[int(t)]; }
+};
+
+// Called by each csrc/kernels/isa/ file for its level; see FLB_LOOPS in isa/loops.h.
+void register_loops(int level, const LoopEntry* entries, int count);
+// Null when no loop has that name.
+const LoopSet* find_loops(const char* name);
+
+// Contiguous conversion between dtypes.
+using CastLoop = void (*)(void* out, const void* in, int64_t n);
+FLB_KERNEL(find_cast, CastLoop(DType to, DType from));
+
+}  // namespace flb

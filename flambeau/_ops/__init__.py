@@ -1,0 +1,1 @@
+"""The operators, by family. Importing this package reads every record: see `registry`."""

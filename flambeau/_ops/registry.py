@@ -1,0 +1,143 @@
+"""Operators from records.
+
+One call of `op` is one operator: signature, documentation and derivative rule stand together::
+
+    op("mul(Tensor input, Operand other, *, Tensor? out=None) -> Tensor",
+       "Product of two tensors, or of a tensor and a number ...",
+       family="pointwise", kind="same", method=True, inplace=True,
+       vjp={"input": lambda grad, other: grad * conj(other),
+            "other": lambda grad, input: grad * conj(input)})
+
+The native function has the operator's name (or ``impl=``), or belongs to a ``family`` that serves many operators.
+A rule's parameters say what the graph keeps: ``grad`` (gradient of the first output), ``grads`` (of all), ``needs``
+(which targets want a gradient), ``result`` or an output's name, ``NAME_shape`` and ``NAME_dtype`` (no memory is kept),
+and otherwise the operator's parameters by name. A key "a, b" gives the gradients of both as a tuple. The engine sums
+over broadcast dimensions and converts dtypes, so that no rule mentions them. A parameter with the rule ``None`` is
+not differentiable.
+
+`composite` registers a Python function of operators: it needs no rule of its own.
+"""
+
+from .. import _C
+
+Tensor = _C.Tensor
+
+#: Public functions by name, methods by name: what `flambeau` and `Tensor` show.
+functions = {}
+methods = {}
+#: Every native operator by name, in the order of the records; tests walk it.
+records = {}
+#: Native in-place forms: "add_" -> operator.
+inplace_records = {}
+
+
+class Record:
+    """What tests and stubs need to know of an operator beyond the callable itself."""
+
+    __slots__ = ("op", "signature", "doc", "vjp", "family", "kind", "inplace", "view", "why_not", "method", "public")
+
+    def __init__(self, **fields):
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+
+def op(
+    signature,
+    doc="",
+    *,
+    vjp=None,
+    family=None,
+    kind=None,
+    impl=None,
+    inplace=False,
+    view=False,
+    method=True,
+    public=True,
+    name=None,
+    aliases=(),
+    why_not=None,
+):
+    """Make a native operator and publish it.
+
+    inplace: True adds the form ``NAME_`` that writes its first operand. A signature whose name ends in ``_`` is in-place
+        itself. method: publish as a method of Tensor too (a str gives another name). public: publish as a function.
+    name: the public name, when several signatures share one (they are tried in order); the record's own name stays unique.
+    why_not: "not differentiable" or "not written" when there is no rule, for the error message.
+    """
+    own = signature[: signature.index("(")].strip()
+    writes = own.endswith("_") and not own.endswith("__")
+    made = _C.Op(
+        signature, doc, vjp=vjp, inplace=writes, view=view, family=family, kind=kind, impl=impl, why_not=why_not
+    )
+    records[own] = Record(
+        op=made, signature=signature, doc=doc, vjp=vjp, family=family, kind=kind, inplace=inplace, view=view,
+        why_not=why_not, method=method, public=public,
+    )
+    shown = name or own
+    if public:
+        for n in (shown, *aliases):
+            _publish(functions, n, made)
+    if method:
+        for n in (shown if method is True else method, *aliases):
+            _publish(methods, n, made)
+    if inplace:
+        _make_inplace(own, shown, signature, doc, vjp, family, kind, impl or own, aliases, why_not)
+    return made
+
+
+def _make_inplace(own, shown, signature, doc, vjp, family, kind, impl, aliases, why_not):
+    head = signature.split("->")[0].rstrip()
+    head = head.replace(", *, Tensor? out=None", "").replace(", Tensor? out=None", "")
+    text = own + "_" + head[head.index("(") :] + " -> Tensor"
+    made = _C.Op(
+        text, f"In-place form of `{shown}`: writes the result into the tensor and returns it.", vjp=vjp, inplace=True,
+        family=family, kind=kind, impl=impl, node_name=_camel(own) + "Backward0", why_not=why_not,
+    )
+    inplace_records[own + "_"] = made
+    for n in (shown, *aliases):
+        _publish(methods, n + "_", made)
+
+
+def _camel(name):
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def _publish(table, name, made):
+    """Add a callable under a public name; several operators of one name become an overload set."""
+    table.setdefault(name, []).append(made)
+
+
+def composite(function=None, *, method=False, public=True, inplace=False, name=None, aliases=()):
+    """Publish a Python function of operators, as a function and perhaps as a method."""
+
+    def publish(f):
+        shown = name or f.__name__
+        if public:
+            for n in (shown, *aliases):
+                functions[n] = f
+        if method:
+            for n in (shown if method is True else method, *aliases):
+                methods[n] = f
+        return f
+
+    return publish if function is None else publish(function)
+
+
+def collect(table):
+    """The table with overload sets made: {name: callable}."""
+    out = {}
+    for name, found in table.items():
+        if not isinstance(found, list):
+            out[name] = found
+        elif len(found) == 1:
+            out[name] = found[0]
+        else:
+            doc = "\n\n".join(o.__doc__ for o in found if o.__doc__)
+            out[name] = _C.Overloads(name, tuple(found), doc)
+    return out
+
+
+def install_methods():
+    """Put every published method on Tensor."""
+    for name, made in collect(methods).items():
+        setattr(Tensor, name, made if not isinstance(made, (_C.Op, _C.Overloads)) else _C.Method(made))
