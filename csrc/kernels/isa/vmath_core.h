@@ -81,6 +81,12 @@ template <Real T>
 FLB_INLINE T at_least(T x, T bound) {
     return x < bound ? bound : x;
 }
+// Both conditions read x itself: chained ones would be merged into slower masked compares.
+template <Real T>
+FLB_INLINE T clamp(T x, T low, T high) {
+    const T y = x > high ? high : x;
+    return x < low ? low : y;
+}
 
 // c[0] + c[1] x + c[2] x^2 ... by Horner's rule; the recursion leaves straight-line code.
 template <int I = 0, Real T, int N>
@@ -111,14 +117,6 @@ template <Real T>
 FLB_INLINE T pow2(typename Fp<T>::Int n) {
     return from_bits<T>(typename Fp<T>::UInt(n + Fp<T>::kBias) << Fp<T>::kMantissa);
 }
-// p 2^n, rounded once, for any n that 2^(n/2) can represent: two factors reach subnormal and infinite results.
-template <Real T>
-FLB_INLINE T scale(T p, typename Fp<T>::Int n) {
-    using Int = typename Fp<T>::Int;
-    const Int half = Int(typename Fp<T>::UInt(n + 4096) >> 1) - 2048;
-    return p * pow2<T>(half) * pow2<T>(n - half);
-}
-
 // An unevaluated sum hi + lo.
 template <class T>
 struct Pair {

@@ -15,19 +15,18 @@ FLB_INLINE LogReduced<T> log_reduce(T x) {
     using F = Fp<T>;
     const bool subnormal = x < F::kMinNormal;
     const auto u = to_bits(subnormal ? x * pow2<T>(F::kMantissa) : x);
+    const typename F::Int bias = subnormal ? F::kBias + F::kMantissa : F::kBias;
     const auto one = to_bits(T(1));
     const auto biased = (u - F::kSqrtHalfBits + one) >> F::kMantissa;
     const T m = from_bits<T>(u - (biased << F::kMantissa) + one);
-    const T e = int_to_float<T>(typename F::Int(biased) - F::kBias);
-    return {m - T(1), subnormal ? e - T(F::kMantissa) : e};
+    return {m - T(1), int_to_float<T>(typename F::Int(biased) - bias)};
 }
 // log(0) = -inf, log(negative) = nan, log(inf) = inf, log(nan) = nan: what the reduction cannot know.
 template <Real T>
 FLB_INLINE T log_special(T x, T y) {
-    y = x == T(0) ? -Fp<T>::kInf : y;
-    y = x < T(0) ? Fp<T>::kNan : y;
-    y = x == Fp<T>::kInf ? x : y;
-    return x != x ? x : y;
+    const T finite = x < Fp<T>::kInf ? y : x;
+    const T nonnegative = x < T(0) ? Fp<T>::kNan : finite;
+    return x == T(0) ? -Fp<T>::kInf : nonnegative;
 }
 
 // log((1+s)/(1-s)) - 2s, over s, for s = f / (2 + f).
@@ -176,12 +175,11 @@ FLB_INLINE float vpow(float x, float y) {
     const double s = f / (2 + f);
     double l = fmadd(s, poly(s * s, coefficients::kLog2Pow), e);
     l = a == 0 ? -Fp<double>::kInf : a == Fp<double>::kInf ? a : l;
-    double t = at_least(at_most(l * y, 300.0), -300.0);
+    double t = clamp(l * y, -300.0, 300.0);
     t = a == 1 ? 0.0 : t;
-    const double shifted = t + Fp<double>::kMagic, r = t - (shifted - Fp<double>::kMagic);
+    const double shifted = t + kMagicPow2<double>, r = t - (shifted - kMagicPow2<double>);
     const double p = fmadd(r, poly(r, coefficients::kExp2Pow), 1.0);
-    const double result = p * pow2<double>(int64_t(to_bits(shifted) - to_bits(Fp<double>::kMagic)));
-    return float(pow_special(double(x), double(y), result));
+    return float(pow_special(double(x), double(y), p * shifted_pow2(shifted)));
 }
 // log(x) to about 68 bits as a pair, times y, and exp of the pair.
 FLB_INLINE double vpow(double x, double y) {
@@ -211,10 +209,10 @@ FLB_INLINE double vpow(double x, double y) {
     Pair<double> t = two_prod(y, sum.hi);
     t.lo = fmadd(y, sum.lo, t.lo);
     t.lo = vabs(t.hi) < 800 && a != 1 ? t.lo : 0.0;
-    t.hi = at_least(at_most(t.hi, 711.0), -750.0);
+    t.hi = clamp(t.hi, -750.0, 711.0);
     t.hi = a == 1 ? 0.0 : t.hi;
-    auto [r, n] = exp_reduce(t.hi);
-    return pow_special(x, y, scale(expm1_poly(r + t.lo) + 1.0, n));
+    const auto [r, shifted] = exp_reduce(t.hi, kMagicScale<double>);
+    return pow_special(x, y, scale(expm1_poly(r + t.lo) + 1.0, shifted, t.hi));
 }
 
 }  // namespace FLB_ISA
