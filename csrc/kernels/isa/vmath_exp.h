@@ -56,7 +56,7 @@ template <Real T>
 FLB_INLINE T vexp(T x) {
     const T c = exp_clamp(x);
     const auto [r, shifted] = exp_reduce(c, kMagicScale<T>);
-    return scale(expm1_poly(r) + T(1), shifted, c);
+    return scale(expm1_poly(r) + T(1), shifted, x);
 }
 // e^x for |x| <= 80: the result is a normal number, one factor is enough.
 template <Real T>
@@ -69,7 +69,7 @@ template <Real T>
 FLB_INLINE T exp_half(T x) {
     const T c = exp_clamp(x);
     const auto [r, shifted] = exp_reduce(c, kMagicScale<T>);
-    return scale<-1>(expm1_poly(r) + T(1), shifted, c);
+    return scale<-1>(expm1_poly(r) + T(1), shifted, x);
 }
 
 template <Real T>
@@ -77,7 +77,7 @@ FLB_INLINE T vexp2(T x) {
     const T c = sizeof(T) == 4 ? clamp(x, T(-151), T(130)) : clamp(x, T(-1080), T(1026));
     const T shifted = c + kMagicScale<T>;
     const T r = c - (shifted - kMagicScale<T>);
-    return scale(fmadd(r, FLB_POLY(T, r, kExp2), T(1)), shifted, c);
+    return scale(fmadd(r, FLB_POLY(T, r, kExp2), T(1)), shifted, x);
 }
 
 template <Real T>
