@@ -1,0 +1,27 @@
+"""Neural networks. Submodules and layers load when first used, so that importing the package stays cheap."""
+
+import importlib
+
+from .modules import _HOME
+
+_PARAMETER_NAMES = ("Parameter", "Buffer", "UninitializedParameter", "UninitializedBuffer")
+_SUBMODULES = ("functional", "init", "modules", "parameter", "utils")
+
+__all__ = sorted((*_HOME, *_PARAMETER_NAMES))
+
+
+def __getattr__(name):
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.modules.{_HOME[name]}"), name)
+    elif name in _PARAMETER_NAMES:
+        value = getattr(importlib.import_module(f"{__name__}.parameter"), name)
+    elif name in _SUBMODULES:
+        value = importlib.import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__, *_SUBMODULES})

@@ -1,0 +1,276 @@
+"""Activation functions. Each takes a tensor of any shape and returns one of the same shape."""
+
+import warnings
+
+import flambeau
+
+from .._ops import nn as _nn
+from ._functional_common import write_back
+
+
+def _pick(function, input, inplace):
+    return write_back(input, function) if inplace else function(input)
+
+
+def threshold(input, threshold, value, inplace=False):
+    """``input`` where it exceeds `threshold`, `value` elsewhere."""
+    return _pick(lambda x: flambeau.where(x <= threshold, flambeau.full_like(x, value), x), input, inplace)
+
+
+def relu(input, inplace=False):
+    """``max(0, input)``.
+
+    >>> F.relu(flambeau.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    return flambeau.relu_(input) if inplace else flambeau.relu(input)
+
+
+def relu6(input, inplace=False):
+    """``min(max(0, input), 6)``."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
+    """``input`` limited to [min_val, max_val]."""
+    if min_val > max_val:
+        raise ValueError("min_val cannot be greater than max_val")
+    return _pick(lambda x: _nn.hardtanh(x, min_val, max_val), input, inplace)
+
+
+def elu(input, alpha=1.0, inplace=False):
+    """``input`` where positive, ``alpha * (exp(input) - 1)`` elsewhere."""
+    # The exponential of the positive part is never used: it must not overflow into the gradient.
+    return _pick(lambda x: flambeau.where(x > 0, x, alpha * flambeau.expm1(x.clamp(max=0))), input, inplace)
+
+
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def selu(input, inplace=False):
+    """The self-normalising scaled ELU (Klambauer et al., 2017)."""
+    return _pick(
+        lambda x: _SELU_SCALE * flambeau.where(x > 0, x, _SELU_ALPHA * flambeau.expm1(x.clamp(max=0))), input, inplace
+    )
+
+
+def celu(input, alpha=1.0, inplace=False):
+    """``max(0, input) + min(0, alpha * (exp(input / alpha) - 1))``."""
+    if alpha == 0:
+        raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
+    return _pick(
+        lambda x: flambeau.where(x > 0, x, alpha * flambeau.expm1(x.clamp(max=0) / alpha)), input, inplace
+    )
+
+
+def leaky_relu(input, negative_slope=0.01, inplace=False):
+    """``input`` where positive, ``negative_slope * input`` elsewhere."""
+    return _pick(lambda x: _nn.leaky_relu(x, negative_slope), input, inplace)
+
+
+def prelu(input, weight):
+    """:func:`leaky_relu` with a learned slope: one, or one per channel (dimension 1)."""
+    if weight.numel() != 1:
+        if input.dim() == 0:
+            raise RuntimeError("Not allow zero-dim input tensor.")
+        channels = input.size(1) if input.dim() > 1 else 1
+        if channels != weight.numel():
+            raise RuntimeError(
+                "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
+                f"{weight.numel()} and channel size = {channels}."
+            )
+    if input.dim() > 1 and weight.dim() > 0:
+        weight = weight.reshape(-1, *(1,) * (input.dim() - 2))
+    elif weight.dim() > 0:
+        weight = weight.reshape(() if input.dim() == 0 else (1,))
+    return flambeau.where(input > 0, input, weight * input)
+
+
+def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
+    """:func:`leaky_relu` with slopes drawn from U(lower, upper) in training, their mean otherwise."""
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+
+    def randomized(x):
+        negative = x <= 0
+        with flambeau.no_grad():
+            # Only the elements that need a slope draw one, in double precision.
+            draws = flambeau.empty(int(negative.sum()), dtype=flambeau.float64, device=x.device)
+            draws = draws.uniform_(lower, upper).to(x.dtype)
+            slopes = flambeau.ones_like(x).masked_scatter_(negative, draws)
+        return x * slopes
+
+    return _pick(randomized, input, inplace)
+
+
+def glu(input, dim=-1):
+    """``a * sigmoid(b)`` where `a` and `b` are the halves of `input` along `dim`."""
+    if input.dim() == 0:
+        raise RuntimeError("glu does not support scalars because halving size must be even")
+    size = input.size(dim)
+    if size % 2:
+        raise RuntimeError(f"Halving dimension must be even, but dimension {dim % input.dim()} is size {size}")
+    a, b = input.chunk(2, dim)
+    return a * b.sigmoid()
+
+
+def gelu(input, approximate="none"):
+    """``input * Phi(input)`` with the normal distribution's Phi; ``approximate='tanh'`` uses its tanh form."""
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError("approximate argument must be either none or tanh.")
+    return _nn.gelu(input, approximate=approximate)
+
+
+def silu(input, inplace=False):
+    """``input * sigmoid(input)``."""
+    return _pick(_nn.silu, input, inplace)
+
+
+def mish(input, inplace=False):
+    """``input * tanh(softplus(input))``."""
+    return _pick(lambda x: x * flambeau.tanh(softplus(x)), input, inplace)
+
+
+def hardsigmoid(input, inplace=False):
+    """``relu6(input + 3) / 6``."""
+    return _pick(lambda x: hardtanh(x + 3.0, 0.0, 6.0) / 6.0, input, inplace)
+
+
+def hardswish(input, inplace=False):
+    """``input * relu6(input + 3) / 6``."""
+    return _pick(lambda x: x * hardtanh(x + 3.0, 0.0, 6.0) / 6.0, input, inplace)
+
+
+def softplus(input, beta=1.0, threshold=20.0):
+    """``log(1 + exp(beta * input)) / beta``; the identity where ``beta * input > threshold``."""
+    scaled = input * beta
+    return flambeau.where(scaled > threshold, input, flambeau.log1p(flambeau.exp(scaled.clamp(max=threshold))) / beta)
+
+
+def logsigmoid(input):
+    """``log(sigmoid(input))``, computed without overflow."""
+    return flambeau.clamp(input, max=0) - flambeau.log1p(flambeau.exp(-input.abs()))
+
+
+def hardshrink(input, lambd=0.5):
+    """0 where ``|input| <= lambd``, `input` elsewhere."""
+    return flambeau.where((input >= -lambd) & (input <= lambd), flambeau.zeros_like(input), input)
+
+
+def softshrink(input, lambd=0.5):
+    """`input` moved towards 0 by `lambd`, and 0 where ``|input| <= lambd``."""
+    if lambd < 0:
+        raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
+    return flambeau.where(
+        input > lambd, input - lambd, flambeau.where(input < -lambd, input + lambd, flambeau.zeros_like(input))
+    )
+
+
+def tanhshrink(input):
+    """``input - tanh(input)``."""
+    return input - input.tanh()
+
+
+def softsign(input):
+    """``input / (1 + |input|)``."""
+    return input / (input.abs() + 1)
+
+
+def tanh(input):
+    """The hyperbolic tangent."""
+    return input.tanh()
+
+
+def sigmoid(input):
+    """``1 / (1 + exp(-input))``."""
+    return input.sigmoid()
+
+
+def _implicit_dim(name, dims, stacklevel):
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
+        stacklevel=stacklevel,
+    )
+    return 0 if dims in (0, 1, 3) else 1
+
+
+def softmax(input, dim=None, _stacklevel=3, dtype=None):
+    """``exp(input)`` divided by its sum along `dim`. `dtype`: cast the input first.
+
+    >>> F.softmax(flambeau.zeros(2), dim=0)
+    tensor([0.5000, 0.5000])
+    """
+    if dim is None:
+        dim = _implicit_dim("softmax", input.dim(), _stacklevel)
+    return flambeau.softmax(input, dim) if dtype is None else flambeau.softmax(input, dim, dtype=dtype)
+
+
+def softmin(input, dim=None, _stacklevel=3, dtype=None):
+    """``softmax(-input)``."""
+    if dim is None:
+        dim = _implicit_dim("softmin", input.dim(), _stacklevel)
+    return softmax(-input, dim, dtype=dtype)
+
+
+def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
+    """``log(softmax(input))``, computed without overflow."""
+    if dim is None:
+        dim = _implicit_dim("log_softmax", input.dim(), _stacklevel)
+    return flambeau.log_softmax(input, dim) if dtype is None else flambeau.log_softmax(input, dim, dtype=dtype)
+
+
+def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
+    """A differentiable draw from the categorical distribution with these `logits` (Jang et al., 2016).
+
+    ``hard=True`` returns one-hot values with the gradient of the soft ones.
+    """
+    if eps != 1e-10:
+        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
+    gumbels = -flambeau.empty_like(logits, memory_format=flambeau.legacy_contiguous_format).exponential_().log()
+    soft = ((logits + gumbels) / tau).softmax(dim)
+    if not hard:
+        return soft
+    index = soft.max(dim, keepdim=True)[1]
+    one_hot = flambeau.zeros_like(logits, memory_format=flambeau.legacy_contiguous_format).scatter_(dim, index, 1.0)
+    return one_hot - soft.detach() + soft
+
+
+def relu_(input):
+    """In-place :func:`relu`."""
+    return flambeau.relu_(input)
+
+
+def threshold_(input, threshold_value, value):
+    """In-place :func:`threshold`."""
+    return threshold(input, threshold_value, value, inplace=True)
+
+
+def hardtanh_(input, min_val=-1.0, max_val=1.0):
+    """In-place :func:`hardtanh`."""
+    return hardtanh(input, min_val, max_val, inplace=True)
+
+
+def elu_(input, alpha=1.0):
+    """In-place :func:`elu`."""
+    return elu(input, alpha, inplace=True)
+
+
+def selu_(input):
+    """In-place :func:`selu`."""
+    return selu(input, inplace=True)
+
+
+def celu_(input, alpha=1.0):
+    """In-place :func:`celu`."""
+    return celu(input, alpha, inplace=True)
+
+
+def leaky_relu_(input, negative_slope=0.01):
+    """In-place :func:`leaky_relu`."""
+    return leaky_relu(input, negative_slope, inplace=True)
+
+
+def rrelu_(input, lower=1.0 / 8, upper=1.0 / 3, training=False):
+    """In-place :func:`rrelu`."""
+    return rrelu(input, lower, upper, training, inplace=True)

@@ -1,0 +1,281 @@
+"""Convolutions, padding, and the unfolding of windows into columns."""
+
+import flambeau
+
+from .._ops import nn as _nn
+from ._functional_common import sizes_per_dim
+
+
+def _check_input(name, input, n):
+    if input.dim() not in (n + 1, n + 2):
+        raise RuntimeError(
+            f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, "
+            f"but got input of size: {list(input.shape)}"
+        )
+
+
+def _same_padding(name, input, weight, stride, dilation, n):
+    """The input and padding that give an output of the input's size."""
+    if any(s != 1 for s in sizes_per_dim(stride, n, "stride", name)):
+        raise RuntimeError("padding='same' is not supported for strided convolutions")
+    total = [d * (k - 1) for d, k in zip(sizes_per_dim(dilation, n, "dilation", name), weight.shape[2:], strict=True)]
+    if all(t % 2 == 0 for t in total):
+        return input, [t // 2 for t in total]
+    # An odd total puts the extra element after the end.
+    extra = [amount for t in reversed(total) for amount in (0, t % 2)]
+    return pad(input, extra), [t // 2 for t in total]
+
+
+def _conv(name, n, input, weight, bias, stride, padding, dilation, groups):
+    _check_input(name, input, n)
+    if isinstance(padding, str):
+        if padding == "same":
+            input, padding = _same_padding(name, input, weight, stride, dilation, n)
+        elif padding == "valid":
+            padding = 0
+        else:
+            raise RuntimeError(f"Invalid padding string: '{padding}'")
+    return _call(name, n, input, weight, bias, stride, padding, dilation, False, 0, groups)
+
+
+def _call(name, n, input, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
+    settings = (
+        sizes_per_dim(stride, n, "stride", name),
+        sizes_per_dim(padding, n, "padding", name),
+        sizes_per_dim(dilation, n, "dilation", name),
+        transposed,
+        sizes_per_dim(output_padding, n, "output_padding", name),
+        groups,
+    )
+    if input.dim() == n + 2:
+        return _nn.convolution(input, weight, bias, *settings)
+    return _nn.convolution(input.unsqueeze(0), weight, bias, *settings).squeeze(0)
+
+
+def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Convolve (N, C, L) or (C, L) with `weight` (out_channels, C / groups, k).
+
+    `padding` is a size, or 'valid' (none) or 'same' (the output has the input's length; stride 1 only).
+    """
+    return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Convolve (N, C, H, W) or (C, H, W) with `weight` (out_channels, C / groups, kH, kW).
+
+    `padding` is one or two sizes, or 'valid' (none) or 'same' (the output has the input's size; stride 1 only).
+
+    >>> F.conv2d(flambeau.ones(1, 1, 3, 3), flambeau.ones(1, 1, 3, 3))
+    tensor([[[[9.]]]])
+    """
+    return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Convolve (N, C, D, H, W) or (C, D, H, W) with `weight` (out_channels, C / groups, kD, kH, kW)."""
+    return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
+
+
+def _conv_transpose(name, n, input, weight, bias, stride, padding, output_padding, groups, dilation):
+    _check_input(name, input, n)
+    return _call(name, n, input, weight, bias, stride, padding, dilation, True, output_padding, groups)
+
+
+def conv_transpose1d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    """The gradient of :func:`conv1d` with respect to its input; `weight` is (C, out_channels / groups, k)."""
+    return _conv_transpose(
+        "conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    """The gradient of :func:`conv2d` with respect to its input; `weight` is (C, out_channels / groups, kH, kW)."""
+    return _conv_transpose(
+        "conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+def conv_transpose3d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    """The gradient of :func:`conv3d` with respect to its input; `weight` is (C, out_channels / groups, kD, kH, kW)."""
+    return _conv_transpose(
+        "conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+def conv_tbc(input, weight, bias, pad=0):
+    """:func:`conv1d` with time first: input (T, N, C), weight (k, C, out_channels), result (T', N, out_channels)."""
+    return conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad).permute(2, 0, 1)
+
+
+# --- padding -----------------------------------------------------------------------------------------------------
+
+
+def pad(input, pad, mode="constant", value=None):
+    """Extend the last dimensions of `input` by ``pad = (left, right, top, bottom, ...)``, the last dimension first.
+
+    Args:
+        mode: 'constant', 'reflect' (without the edge), 'replicate' (the edge) or 'circular'. Negative amounts crop.
+        value: the constant. Default: 0.
+
+    >>> F.pad(flambeau.ones(2), (1, 0))
+    tensor([0., 1., 1.])
+    """
+    pad = tuple(pad)
+    if len(pad) % 2:
+        raise RuntimeError("Padding length must be divisible by 2")
+    if len(pad) // 2 > input.dim():
+        raise RuntimeError(
+            "Padding length should be less than or equal to two times the input dimension but got padding length "
+            f"{len(pad)} and input of dimension {input.dim()}"
+        )
+    amounts = list(zip(pad[::2], pad[1::2], strict=True))
+    if mode == "constant":
+        return _pad_constant(input, amounts, 0 if value is None else value)
+    if mode not in ("reflect", "replicate", "circular"):
+        raise NotImplementedError(f"Unrecognised padding mode {mode}")
+    if value is not None and value != 0:
+        raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
+    if input.dim() - len(amounts) not in (1, 2) or len(amounts) > 3:
+        raise NotImplementedError(
+            "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now"
+        )
+    for step, (before, after) in enumerate(amounts):
+        dim = input.dim() - 1 - step
+        if mode == "circular" and min(before, after) < 0:
+            # What is cropped does not come round again.
+            input = _pad_constant(input, [(0, 0)] * step + [(min(before, 0), min(after, 0))], 0)
+            before, after = max(before, 0), max(after, 0)
+        input = input.index_select(dim, _border_index(mode, input, dim, before, after))
+    return input
+
+
+def _pad_constant(input, amounts, value):
+    crops = [(max(-before, 0), max(-after, 0)) for before, after in amounts]
+    sizes, inner = list(input.shape), []
+    for step, ((before, after), (front, back)) in enumerate(zip(amounts, crops, strict=True)):
+        dim = input.dim() - 1 - step
+        size = sizes[dim]
+        if size + before + after < 0:
+            raise RuntimeError(
+                f"The input size {size}, plus negative padding {before} and {after} resulted in a negative output "
+                "size, which is invalid. Check dimension "
+                f"{dim} of your input."
+            )
+        if front or back:
+            input = input.narrow(dim, min(front, size), max(size - front - back, 0))
+        sizes[dim] = size + before + after
+        inner.append((dim, max(before, 0), input.size(dim)))
+    if sizes == list(input.shape):
+        return input.clone()
+    output = input.new_full(sizes, value)
+    window = output
+    for dim, start, length in inner:
+        window = window.narrow(dim, start, length)
+    window.copy_(input)
+    return output
+
+
+def _border_index(mode, input, dim, before, after):
+    """For every position of the padded dimension, the position of the input that it shows."""
+    size = input.size(dim)
+    if mode == "reflect" and (before >= size or after >= size):
+        raise RuntimeError(
+            "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding "
+            f"({before}, {after}) at dimension {dim} of input {list(input.shape)}"
+        )
+    if mode == "circular" and (before > size or after > size):
+        raise RuntimeError("Padding value causes wrapping around more than once.")
+    if size + before + after <= 0 or size == 0:
+        raise RuntimeError(
+            f"Expected a positive output size at dimension {dim}, but padding ({before}, {after}) of input "
+            f"{list(input.shape)} gives {size + before + after}"
+        )
+    index = flambeau.arange(-before, size + after, device=input.device)
+    if mode == "replicate":
+        return index.clamp(0, size - 1)
+    if mode == "circular":
+        return index.remainder(size)
+    return (size - 1) - ((size - 1) - index.abs()).abs()
+
+
+# --- windows as columns --------------------------------------------------------------------------------------------
+
+
+def _column_layout(sizes, kernel_size, dilation, padding, stride):
+    """The number of windows per dimension."""
+    return [
+        (size + 2 * p - d * (k - 1) - 1) // s + 1
+        for size, k, d, p, s in zip(sizes, kernel_size, dilation, padding, stride, strict=True)
+    ]
+
+
+def _window_positions(count, kernel, dilation, stride, device):
+    """(kernel, count): where element k of window i lies in the padded input."""
+    windows = flambeau.arange(count, device=device) * stride
+    return flambeau.arange(kernel, device=device).unsqueeze(1) * dilation + windows
+
+
+def _pairs(name, **settings):
+    return [sizes_per_dim(value, 2, key, name) for key, value in settings.items()]
+
+
+def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
+    """Every window of (N, C, H, W) as a column: result (N, C * kH * kW, number of windows)."""
+    if input.dim() not in (3, 4):
+        raise RuntimeError(
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, "
+            f"but got: {list(input.shape)}"
+        )
+    if input.dim() == 3:
+        return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
+    kernel, dilation, padding, stride = _pairs(
+        "unfold", kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride
+    )
+    counts = _column_layout(input.shape[2:], kernel, dilation, padding, stride)
+    if min(counts) < 1:
+        raise RuntimeError(
+            f"Given input with spatial size {tuple(input.shape[2:])}, kernel_size={kernel}, dilation={dilation}, "
+            f"padding={padding}, calculated shape of the array of sliding blocks as {tuple(counts)}, but its "
+            "components must be at least one."
+        )
+    padded = pad(input, (padding[1], padding[1], padding[0], padding[0]))
+    rows = _window_positions(counts[0], kernel[0], dilation[0], stride[0], input.device)
+    cols = _window_positions(counts[1], kernel[1], dilation[1], stride[1], input.device)
+    # (N, C, kH, 1, nH, 1) with (1, kW, 1, nW)
+    windows = padded[:, :, rows[:, None, :, None], cols[None, :, None, :]]
+    n, c = input.shape[:2]
+    return windows.reshape(n, c * kernel[0] * kernel[1], counts[0] * counts[1])
+
+
+def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
+    """The reverse of :func:`unfold`: put columns back into (N, C, H, W), adding where windows overlap."""
+    if input.dim() not in (2, 3):
+        raise RuntimeError(
+            f"Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size, but got: {list(input.shape)}"
+        )
+    if input.dim() == 2:
+        return fold(input.unsqueeze(0), output_size, kernel_size, dilation, padding, stride).squeeze(0)
+    size, kernel, dilation, padding, stride = _pairs(
+        "fold", output_size=output_size, kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride
+    )
+    area = kernel[0] * kernel[1]
+    if input.size(1) % area:
+        raise RuntimeError(
+            f"Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got "
+            f"input.size(1)={input.size(1)} and kernel_size={kernel}."
+        )
+    counts = _column_layout(size, kernel, dilation, padding, stride)
+    if min(counts) < 1 or counts[0] * counts[1] != input.size(2):
+        raise RuntimeError(
+            f"Given output_size={size}, kernel_size={kernel}, dilation={dilation}, padding={padding}, "
+            f"stride={stride}, expected size of input's dimension 2 to match the calculated number of sliding blocks "
+            f"{counts[0]} * {counts[1]} = {counts[0] * counts[1]}, but got input.size(2)={input.size(2)}."
+        )
+    n, c = input.size(0), input.size(1) // area
+    height, width = size[0] + 2 * padding[0], size[1] + 2 * padding[1]
+    rows = _window_positions(counts[0], kernel[0], dilation[0], stride[0], input.device)
+    cols = _window_positions(counts[1], kernel[1], dilation[1], stride[1], input.device)
+    target = (rows[:, None, :, None] * width + cols[None, :, None, :]).reshape(-1)
+    output = input.new_zeros((n, c, height * width)).index_add(2, target, input.reshape(n, c, -1))
+    output = output.reshape(n, c, height, width)
+    return output[:, :, padding[0]: height - padding[0], padding[1]: width - padding[1]].contiguous()

@@ -1,0 +1,144 @@
+"""Normalisation."""
+
+import math
+
+import flambeau
+
+from .._ops import nn as _nn
+
+
+def _check_batch_statistics(shape):
+    if math.prod(shape) // max(shape[1], 1) <= 1:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {shape}")
+
+
+def batch_norm(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-05
+):
+    """Normalise every channel (dimension 1) of `input` (N, C, \\*).
+
+    In training with the mean and variance of the batch, which also move `running_mean` and `running_var` (in place)
+    by the share `momentum`; otherwise with the running values.
+    """
+    if training:
+        _check_batch_statistics(input.size())
+    return _nn.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
+
+
+def instance_norm(
+    input,
+    running_mean=None,
+    running_var=None,
+    weight=None,
+    bias=None,
+    use_input_stats=True,
+    momentum=0.1,
+    eps=1e-05,
+):
+    """Normalise every channel of every sample of `input` (N, C, \\*) separately."""
+    n, c = input.shape[:2]
+    if use_input_stats:
+        if math.prod(input.shape[2:]) <= 1:
+            raise ValueError(
+                f"Expected more than 1 spatial element when training, got input size {input.size()}"
+            )
+    elif running_mean is None or running_var is None:
+        raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
+    # A sample's channel becomes a channel of its own.
+    means = None if running_mean is None else running_mean.repeat(n)
+    variances = None if running_var is None else running_var.repeat(n)
+    output = _nn.batch_norm(
+        input.contiguous().view(1, n * c, *input.shape[2:]), None, None, means, variances, use_input_stats, momentum,
+        eps,
+    )  # fmt: skip
+    if use_input_stats and running_mean is not None:
+        with flambeau.no_grad():
+            running_mean.copy_(means.view(n, c).mean(0))
+            running_var.copy_(variances.view(n, c).mean(0))
+    return _affine(output.view(input.shape), weight, bias)
+
+
+def _affine(output, weight, bias):
+    """Scale and shift every channel."""
+    channelwise = (-1, *(1,) * (output.dim() - 2))
+    if weight is not None:
+        output = output * weight.view(channelwise)
+    if bias is not None:
+        output = output + bias.view(channelwise)
+    return output
+
+
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
+    """Normalise over the last dimensions, whose sizes are `normalized_shape`; `weight` and `bias` have this shape.
+
+    >>> F.layer_norm(flambeau.tensor([1.0, 3.0]), (2,))
+    tensor([-1.0000,  1.0000])
+    """
+    return _nn.layer_norm(input, normalized_shape, weight, bias, eps)
+
+
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-05):
+    """Normalise over each of `num_groups` groups of channels of every sample."""
+    if input.dim() < 2:
+        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.dim()}")
+    if num_groups <= 0:
+        raise RuntimeError(f"Expected num groups to be greater than 0, got {num_groups}")
+    n, c = input.shape[:2]
+    if c % num_groups:
+        raise RuntimeError(
+            f"Expected number of channels in input to be divisible by num_groups, but got input of shape "
+            f"{list(input.shape)} and num_groups={num_groups}"
+        )
+    if n * c // num_groups * math.prod(input.shape[2:]) == 1 and n * num_groups == 1:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size "
+            f"{[n * c // num_groups, num_groups, *input.shape[2:]]}"
+        )
+    size = c // num_groups * math.prod(input.shape[2:])
+    grouped = input.reshape(n * num_groups, size)
+    return _affine(_nn.layer_norm(grouped, (size,), None, None, eps).view(input.shape), weight, bias)
+
+
+def rms_norm(input, normalized_shape, weight=None, eps=None):
+    """Divide by the root of the mean square over the last dimensions, whose sizes are `normalized_shape`.
+
+    `eps` is added to the mean square. Default: the machine epsilon of the input's dtype.
+    """
+    shape = tuple(normalized_shape)
+    if tuple(input.shape[input.dim() - len(shape):]) != shape or len(shape) > input.dim():
+        raise RuntimeError(
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, "
+            f"{', '.join(map(str, shape))}], but got input of size{list(input.shape)}"
+        )
+    reduced_precision = input.dtype in (flambeau.float16, flambeau.bfloat16)
+    x = input.float() if reduced_precision else input
+    if eps is None:
+        eps = flambeau.finfo(x.dtype).eps
+    dims = tuple(range(-len(shape), 0))
+    square = x.abs().pow(2) if x.is_complex() else x.pow(2)
+    output = x * flambeau.rsqrt(square.mean(dims, keepdim=True) + eps)
+    if weight is not None:
+        output = output * weight
+    return output.to(input.dtype)
+
+
+def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    """Divide by ``(k + alpha * mean of squares over `size` neighbouring channels) ** beta``."""
+    dims = input.dim()
+    if dims < 3:
+        raise ValueError(f"Expected 3D or higher dimensionality input (got {dims} dimensions)")
+    if input.numel() == 0:
+        return input
+    square = input.mul(input)
+    channels = input.size(1)
+    padded = flambeau.nn.functional.pad(
+        square.transpose(1, -1), (size // 2, (size - 1) // 2)
+    ).transpose(1, -1)
+    total = sum(padded.narrow(1, offset, channels) for offset in range(size))
+    return input / (total / size * alpha + k).pow(beta)
+
+
+def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
+    """Divide by the norm of order `p` along `dim`, but at least by `eps`."""
+    denominator = input.norm(p, dim, keepdim=True).clamp_min(eps).expand_as(input)
+    return input / denominator if out is None else flambeau.div(input, denominator, out=out)
