@@ -12,6 +12,7 @@ void init_torch_function(PyObject* module);
 void init_storage_type(PyObject* module);
 void init_generator_type(PyObject* module);
 void init_interop(PyObject* module);
+void init_from_data(PyObject* module);
 
 namespace {
 
@@ -79,6 +80,7 @@ extern "C" __attribute__((visibility("default"))) PyObject* PyInit__C() {
         init_autograd(module);
         init_ops(module);
         init_interop(module);
+        init_from_data(module);
         Py_RETURN_NONE;
     });
     if (!ok) {

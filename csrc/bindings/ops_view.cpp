@@ -31,6 +31,16 @@ PyObject* view(Call& call) {
     return make_view(t, shape, strides, t.offset).release();
 }
 
+PyObject* reshape(Call& call) {
+    Tensor& t = call.tensor(0);
+    const Dims shape = infer_size(call.ints(1), t.numel);
+    Dims strides;
+    if (view_strides(t, shape, &strides)) return make_view(t, shape, strides, t.offset).release();
+    TensorRef copy = clone(t, MemoryFormat::Contiguous);
+    set_window(*copy, shape, contiguous_strides(shape), 0);
+    return copy.release();
+}
+
 PyObject* permute(Call& call) {
     Tensor& t = call.tensor(0);
     const Dims dims = call.ints(1);
@@ -248,7 +258,7 @@ PyObject* split_with_sizes(Call& call) {
 
 }  // namespace
 
-FLB_OPS({"as_strided", as_strided}, {"view", view}, {"permute", permute}, {"transpose", transpose}, {"t", t_}, {"expand", expand},
+FLB_OPS({"as_strided", as_strided}, {"view", view}, {"reshape", reshape}, {"permute", permute}, {"transpose", transpose}, {"t", t_}, {"expand", expand},
         {"select", select}, {"slice", slice}, {"narrow", narrow}, {"unsqueeze", unsqueeze}, {"squeeze", squeeze},
         {"unfold", unfold}, {"diagonal", diagonal}, {"alias", alias}, {"detach", detach}, {"unbind", unbind},
         {"split_with_sizes", split_with_sizes});

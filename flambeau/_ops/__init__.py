@@ -1,1 +1,13 @@
-"""The operators, by family. Importing this package reads every record: see `registry`."""
+"""The operators, by family."""
+
+from . import registry
+
+_FAMILIES = ("arithmetic", "creation", "views", "reduce")
+
+
+def load():
+    """Read every family's records, install the methods and return the public functions: {name: callable}."""
+    for family in _FAMILIES:
+        __import__(f"{__name__}.{family}")
+    registry.install_methods()
+    return registry.collect(registry.functions)

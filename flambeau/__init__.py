@@ -1,0 +1,68 @@
+"""flambeau: PyTorch's public API on an engine of its own.
+
+`import flambeau as torch`, or run a PyTorch program unmodified: ``python -m flambeau script.py``. Names, semantics,
+defaults and random numbers are PyTorch's; the code behind them is not. Submodules load when they are first used.
+"""
+
+import importlib
+
+from . import _C
+from ._C import *  # noqa: F403  (dtypes, layouts, memory formats)
+from ._C import Generator, Size, Tensor, UntypedStorage, default_generator, device, dtype, layout, memory_format
+from ._ops import load
+from ._version import __version__ as _flambeau_version
+
+__all__ = ["Generator", "Size", "Tensor", "UntypedStorage", "default_generator", "device", "dtype", "layout", "memory_format"]
+
+# Python's and C's names for dtypes.
+float = float32  # noqa: F405
+double = float64  # noqa: F405
+half = float16  # noqa: F405
+short = int16  # noqa: F405
+int = int32  # noqa: F405
+long = int64  # noqa: F405
+chalf = complex32  # noqa: F405
+cfloat = complex64  # noqa: F405
+cdouble = complex128  # noqa: F405
+
+_operators = load()
+globals().update(_operators)
+
+#: Submodules that `flambeau.NAME` loads at first use.
+_SUBMODULES = frozenset(
+    "amp autograd backends cuda distributed distributions fft func futures hub jit library linalg masked mps "
+    "multiprocessing nested nn onnx optim overrides package profiler quantization random return_types serialization "
+    "signal sparse special storage testing torch_version types utils version xpu cpu compiler fx".split()
+)
+
+#: Names that another module defines, loaded at first use: {name: module}.
+_LAZY = {
+    "__version__": "version",
+    **dict.fromkeys(
+        "manual_seed seed initial_seed get_rng_state set_rng_state".split(), "random"
+    ),
+    **dict.fromkeys("save load".split(), "serialization"),
+    **dict.fromkeys("set_printoptions get_printoptions".split(), "_tensor.printing"),
+    **dict.fromkeys("no_grad enable_grad inference_mode set_grad_enabled".split(), "autograd.grad_mode"),
+    **dict.fromkeys("finfo iinfo".split(), "_dtypes_info"),
+    **dict.fromkeys("TypedStorage".split(), "storage"),
+}
+
+
+def __getattr__(name):
+    if name in _SUBMODULES:
+        return importlib.import_module("." + name, __name__)
+    if name in _LAZY:
+        value = getattr(importlib.import_module("." + _LAZY[name], __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'torch' has no attribute '{name}' in flambeau {_flambeau_version}")
+
+
+def __dir__():
+    return sorted({*globals(), *_SUBMODULES, *_LAZY})
+
+
+from . import _tensor  # noqa: E402
+
+_tensor.install(Tensor)

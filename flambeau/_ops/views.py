@@ -1,0 +1,273 @@
+"""Other windows on the same elements: nothing here copies."""
+
+from .registry import op
+
+
+def _view(signature, doc, **fields):
+    op(signature, doc, view=True, **fields)
+
+
+_view(
+    "as_strided(Tensor input, int[] size, int[] stride, int? storage_offset=None) -> Tensor",
+    """A window of any size and strides (in elements) on the storage of `input`; it must lie inside.
+
+    >>> flambeau.as_strided(flambeau.arange(4), (2, 2), (1, 1))
+    tensor([[0, 1],
+            [1, 2]])
+    """,
+    vjp={
+        "input": lambda grad, input, size, stride, storage_offset: _as_strided_vjp(
+            grad, input, size, stride, storage_offset
+        )
+    },
+)
+
+
+def _as_strided_vjp(grad, input, size, stride, storage_offset):
+    """Adds up in a storage-shaped buffer: elements that several places of the window showed get all their gradients."""
+    offset = input.storage_offset() if storage_offset is None else storage_offset
+    low = min(offset, input.storage_offset())
+    reach = 1 + max(
+        offset - low + sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n > 0),
+        input.storage_offset() - low
+        + sum((n - 1) * s for n, s in zip(input.shape, input.stride(), strict=True) if n > 0),
+    )
+    buffer = grad.new_zeros((reach,))
+    positions = _positions(grad, size, stride, offset - low)
+    buffer = buffer.index_put((positions,), grad.reshape(-1), accumulate=True)
+    return buffer.as_strided(input.shape, input.stride(), input.storage_offset() - low)
+
+
+def _positions(like, size, stride, offset):
+    import flambeau
+
+    total = flambeau.full((), offset, dtype=flambeau.int64)
+    for n, s in zip(size, stride, strict=True):
+        total = total.unsqueeze(-1) + flambeau.arange(n) * s
+    return total.reshape(-1)
+
+
+_view(
+    "view(Tensor input, int[] size) -> Tensor",
+    """The same elements in another shape (one size may be -1), without copying.
+
+    Raises RuntimeError when the strides do not allow it; `reshape` copies then.
+
+    >>> flambeau.arange(4).view(2, -1)
+    tensor([[0, 1],
+            [2, 3]])
+    """,
+    vjp={"input": lambda grad, input_shape: grad.reshape(input_shape)},
+    public=False,
+)
+op(
+    "reshape(Tensor input, int[] shape) -> Tensor",
+    """The same elements in another shape (one size may be -1): a view where the strides allow it, else a copy.
+
+    >>> flambeau.reshape(flambeau.arange(4), (2, 2))
+    tensor([[0, 1],
+            [2, 3]])
+    """,
+    view=True,
+    vjp={"input": lambda grad, input_shape: grad.reshape(input_shape)},
+)
+_view(
+    "permute(Tensor input, int[] dims) -> Tensor",
+    """The dimensions in the order `dims`.
+
+    >>> flambeau.permute(flambeau.ones(2, 3, 4), (2, 0, 1)).shape
+    torch.Size([4, 2, 3])
+    """,
+    vjp={"input": lambda grad, dims: grad.permute(_inverse(dims, grad.dim()))},
+)
+
+
+def _inverse(dims, n):
+    inverse = [0] * n
+    for i, d in enumerate(dims):
+        inverse[d % n] = i
+    return inverse
+
+
+_view(
+    "transpose(Tensor input, int dim0, int dim1) -> Tensor",
+    """Dimensions dim0 and dim1 exchanged.
+
+    >>> flambeau.transpose(flambeau.ones(2, 3), 0, 1).shape
+    torch.Size([3, 2])
+    """,
+    vjp={"input": lambda grad, dim0, dim1: grad.transpose(dim0, dim1)},
+    aliases=("swapaxes", "swapdims"),
+)
+_view(
+    "t(Tensor input) -> Tensor",
+    """Transpose of a matrix; tensors of fewer dimensions are returned as they are.
+
+    >>> flambeau.t(flambeau.ones(2, 3)).shape
+    torch.Size([3, 2])
+    """,
+    vjp={"input": lambda grad: grad.t()},
+)
+_view(
+    "expand(Tensor input, int[] size, *, bool implicit=False) -> Tensor",
+    """Dimensions of size 1 repeated to `size` without memory (stride 0); -1 keeps a size.
+
+    >>> flambeau.ones(3, 1).expand(-1, 4).stride()
+    (1, 0)
+    """,
+    vjp={"input": lambda grad, input_shape: grad.sum_to_size(input_shape)},
+    public=False,
+)
+_view(
+    "select(Tensor input, int dim, int index) -> Tensor",
+    """The slice at `index` of dimension `dim`, without that dimension.
+
+    >>> flambeau.select(flambeau.arange(4).view(2, 2), 0, 1)
+    tensor([2, 3])
+    """,
+    vjp={"input": lambda grad, input_shape, dim, index: _select_vjp(grad, input_shape, dim, index)},
+)
+
+
+def _select_vjp(grad, shape, dim, index):
+    return grad.new_zeros(shape).select_scatter(grad, dim, index)
+
+
+_view(
+    "slice(Tensor input, int dim=0, int? start=None, int? end=None, int step=1) -> Tensor",
+    "Elements start, start + step, ... before end of dimension `dim`.",
+    vjp={
+        "input": lambda grad, input_shape, dim, start, end, step: grad.new_zeros(input_shape).slice_scatter(
+            grad, dim, start, end, step
+        )
+    },
+    public=False,
+    name="_slice",
+    method="_slice",
+)
+_view(
+    "narrow(Tensor input, int dim, int start, int length) -> Tensor",
+    """`length` elements of dimension `dim` from `start` on.
+
+    >>> flambeau.narrow(flambeau.arange(5), 0, 1, 3)
+    tensor([1, 2, 3])
+    """,
+    vjp={
+        "input": lambda grad, input_shape, dim, start, length: grad.new_zeros(input_shape).slice_scatter(
+            grad, dim, start if start >= 0 else start + input_shape[dim],
+            (start if start >= 0 else start + input_shape[dim]) + length, 1,
+        )
+    },
+)
+_view(
+    "unsqueeze(Tensor input, int dim) -> Tensor",
+    """A dimension of size 1 inserted at `dim`.
+
+    >>> flambeau.unsqueeze(flambeau.ones(3), 0).shape
+    torch.Size([1, 3])
+    """,
+    vjp={"input": lambda grad, input_shape: grad.reshape(input_shape)},
+)
+_view(
+    "squeeze(Tensor input, int[1]? dim=None) -> Tensor",
+    """Without dimensions of size 1: all of them, or those named that have it.
+
+    >>> flambeau.squeeze(flambeau.ones(1, 3, 1)).shape
+    torch.Size([3])
+    """,
+    vjp={"input": lambda grad, input_shape: grad.reshape(input_shape)},
+)
+_view(
+    "unfold(Tensor input, int dimension, int size, int step) -> Tensor",
+    """All windows of `size` elements of a dimension, `step` apart, along a new last dimension.
+
+    >>> flambeau.arange(4).unfold(0, 2, 1)
+    tensor([[0, 1],
+            [1, 2],
+            [2, 3]])
+    """,
+    vjp={"input": lambda grad, input_shape, dimension, size, step: _unfold_vjp(grad, input_shape, dimension, size, step)},
+    public=False,
+)
+
+
+def _unfold_vjp(grad, shape, dimension, size, step):
+    import flambeau
+
+    if not shape:
+        return grad.reshape(shape)
+    dimension %= len(shape)
+    count = grad.shape[dimension]
+    index = (flambeau.arange(count).unsqueeze(1) * step + flambeau.arange(size)).reshape(-1)
+    windows = grad.movedim(-1, dimension + 1).flatten(dimension, dimension + 1)
+    return grad.new_zeros(shape).index_add(dimension, index, windows)
+
+
+_view(
+    "diagonal(Tensor input, int offset=0, int dim1=0, int dim2=1) -> Tensor",
+    """The diagonal of dimensions dim1 and dim2, `offset` places above the main one, as a last dimension.
+
+    >>> flambeau.diagonal(flambeau.arange(4).view(2, 2))
+    tensor([0, 3])
+    """,
+    vjp={
+        "input": lambda grad, input_shape, offset, dim1, dim2: grad.new_zeros(input_shape).diagonal_scatter(
+            grad, offset, dim1, dim2
+        )
+    },
+)
+_view(
+    "alias(Tensor input) -> Tensor",
+    "The same window as a new tensor.",
+    vjp={"input": lambda grad: grad},
+    public=False,
+    method=False,
+)
+op(
+    "detach(Tensor input) -> Tensor",
+    """The same elements without history: gradients do not flow through it.
+
+    >>> flambeau.detach(flambeau.ones(2, requires_grad=True)).requires_grad
+    False
+    """,
+    why_not=None,
+)
+_view(
+    "unbind(Tensor input, int dim=0) -> Tensor",
+    """All slices along a dimension, as a tuple of views.
+
+    >>> flambeau.unbind(flambeau.arange(2))
+    (tensor(0), tensor(1))
+    """,
+    vjp={"input": lambda grads, input_shape, input_dtype, dim: _unbind_vjp(grads, input_shape, input_dtype, dim)},
+)
+
+
+def _unbind_vjp(grads, shape, dtype, dim):
+    import flambeau
+
+    some = next(g for g in grads if g is not None)
+    return flambeau.stack([some.new_zeros(some.shape) if g is None else g for g in grads], dim)
+
+
+_view(
+    "split_with_sizes(Tensor input, int[] split_sizes, int dim=0) -> Tensor",
+    "Consecutive pieces of the given sizes along a dimension, as a tuple of views.",
+    vjp={
+        "input": lambda grads, input_shape, split_sizes, dim: _split_vjp(grads, input_shape, split_sizes, dim)
+    },
+)
+
+
+def _split_vjp(grads, shape, sizes, dim):
+    import flambeau
+
+    some = next(g for g in grads if g is not None)
+    dim %= len(shape)
+    return flambeau.cat(
+        [
+            some.new_zeros((*shape[:dim], n, *shape[dim + 1 :])) if g is None else g
+            for g, n in zip(grads, sizes, strict=True)
+        ],
+        dim,
+    )
