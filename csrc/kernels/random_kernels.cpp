@@ -9,6 +9,7 @@
 namespace flb::random {
 
 FLB_DEFINE_KERNEL(box_muller_float);
+FLB_DEFINE_KERNEL(uniform_float);
 
 namespace {
 
@@ -24,6 +25,10 @@ template <> constexpr bool kIsFloating<BFloat16> = true;
 template <class T> struct Wide { using type = T; };
 template <> struct Wide<Half> { using type = float; };
 template <> struct Wide<BFloat16> { using type = float; };
+
+template <class T> double largest() { return double(std::numeric_limits<T>::max()); }
+template <> double largest<Half>() { return 65504; }
+template <> double largest<BFloat16>() { return 0x1.fep127; }
 
 [[noreturn]] void not_implemented(const char* recipe, DType t) {
     fail(ErrorKind::NotImplemented, '"', recipe, "\" not implemented for '", info(t).class_name, "'");
@@ -72,12 +77,33 @@ W unit_draw(Generator& g) {
 
 }  // namespace
 
+namespace {
+
+void uniform_floats(float* out, int64_t n, float low, float span, float high, Generator& g) {
+    constexpr int64_t chunk = 4096;
+    uint32_t words[chunk];
+    for (int64_t i = 0; i < n; i += chunk) {
+        const int64_t count = n - i < chunk ? n - i : chunk;
+        g.random(words, count);
+        uniform_float(out + i, words, count, low, span, high);
+    }
+}
+
+}  // namespace
+
 void fill_uniform(DType t, void* out, int64_t n, double from, double to, Generator& g) {
     visit_floating("check_uniform_bounds", t, [&](auto type) {
         using T = typename decltype(type)::type;
         using W = typename Wide<T>::type;
+        const double limit = largest<T>();
+        check(std::fabs(from) <= limit, "from is out of bounds for ", name_of(t), ": got ", from);
+        check(std::fabs(to) <= limit, "to is out of bounds for ", name_of(t), ": got ", to);
+        check(from <= to, "uniform_ expects to return a [from, to) range, but found from=", from, " > to=", to);
+        check(to - from <= limit, "uniform_ expects to-from <= std::numeric_limits<", info(t).class_name,
+              ">::max(), but found to=", to, " and from=", from, " which result in to-from to exceed the limit");
         T* p = static_cast<T*>(out);
         const W low = W(from), span = W(to) - low;
+        if constexpr (std::is_same_v<T, float>) return uniform_floats(p, n, low, span, W(to), g);
         const T first = narrow<T>(low), last = narrow<T>(W(to));
         for (int64_t i = 0; i < n; ++i) {
             // One rounding for product and sum. A draw that rounds up to `to` leaves the half-open range: it becomes `from`.
@@ -89,16 +115,11 @@ void fill_uniform(DType t, void* out, int64_t n, double from, double to, Generat
 
 namespace {
 
-// Uniform draws for `count` float32 samples.
-void unit_floats(float* out, int count, Generator& g) {
-    for (int i = 0; i < count; ++i) out[i] = unit_draw<float>(g);
-}
-
 void normal_blocks(float* out, int64_t n, double mean, double std, Generator& g) {
-    for (int64_t i = 0; i < n; ++i) out[i] = unit_draw<float>(g);
+    uniform_floats(out, n, 0, 1, 1, g);
     box_muller_float(out, n / 16, float(mean), float(std));
     if (n % 16) {
-        unit_floats(out + n - 16, 16, g);
+        uniform_floats(out + n - 16, 16, 0, 1, 1, g);
         box_muller_float(out + n - 16, 1, float(mean), float(std));
     }
 }
@@ -120,25 +141,30 @@ void normal_blocks(double* out, int64_t n, double mean, double std, Generator& g
     }
 }
 
-// float16 and bfloat16: each block is drawn and transformed in float32 before the next; a ragged end is one more block
-// over the last 16 elements.
+// float16 and bfloat16: drawn and transformed in float32, a buffer at a time; a ragged end is one more block over the
+// last 16 elements.
 template <class T>
 void normal_blocks(T* out, int64_t n, double mean, double std, Generator& g) {
-    float block[16];
-    for (int64_t i = 0; i < n; i += 16) {
-        T* p = i + 16 <= n ? out + i : out + n - 16;
-        unit_floats(block, 16, g);
-        box_muller_float(block, 1, float(mean), float(std));
-        for (int k = 0; k < 16; ++k) p[k] = T(block[k]);
-    }
+    constexpr int64_t chunk = 1024;
+    float buffer[chunk];
+    const auto fill = [&](T* p, int64_t count) {
+        uniform_floats(buffer, count, 0, 1, 1, g);
+        box_muller_float(buffer, count / 16, float(mean), float(std));
+        for (int64_t k = 0; k < count; ++k) p[k] = T(buffer[k]);
+    };
+    const int64_t whole = n / 16 * 16;
+    for (int64_t i = 0; i < whole; i += chunk) fill(out + i, whole - i < chunk ? whole - i : chunk);
+    if (whole < n) fill(out + n - 16, 16);
 }
 
 }  // namespace
 
 void fill_normal(DType t, void* out, int64_t n, double mean, double std, bool serial, Generator& g) {
+    check(std >= 0, "normal expects std >= 0.0, but found std ", std);
     if (is_complex(t)) {
         t = info(t).real;
         n *= 2;
+        std /= std::sqrt(2.0);
     }
     visit_floating("normal_kernel_cpu", t, [&](auto type) {
         using T = typename decltype(type)::type;
@@ -149,6 +175,7 @@ void fill_normal(DType t, void* out, int64_t n, double mean, double std, bool se
 }
 
 void fill_exponential(DType t, void* out, int64_t n, double lambda, Generator& g) {
+    check(lambda > 0, "exponential_ expects lambda > 0.0, but found lambda=", lambda);
     visit_floating("exponential_cpu", t, [&](auto type) {
         using T = typename decltype(type)::type;
         T* p = static_cast<T*>(out);
@@ -157,6 +184,7 @@ void fill_exponential(DType t, void* out, int64_t n, double lambda, Generator& g
 }
 
 void fill_cauchy(DType t, void* out, int64_t n, double median, double sigma, Generator& g) {
+    check(sigma > 0, "cauchy_ expects sigma > 0.0, but found sigma=", sigma);
     visit_floating("cauchy_cpu", t, [&](auto type) {
         using T = typename decltype(type)::type;
         T* p = static_cast<T*>(out);
@@ -169,6 +197,7 @@ void fill_cauchy(DType t, void* out, int64_t n, double median, double sigma, Gen
 }
 
 void fill_log_normal(DType t, void* out, int64_t n, double mean, double std, Generator& g) {
+    check(std > 0, "log_normal_ expects std > 0.0, but found std=", std);
     visit_floating("log_normal_cpu", t, [&](auto type) {
         using T = typename decltype(type)::type;
         T* p = static_cast<T*>(out);
@@ -177,6 +206,7 @@ void fill_log_normal(DType t, void* out, int64_t n, double mean, double std, Gen
 }
 
 void fill_geometric(DType t, void* out, int64_t n, double p, Generator& g) {
+    check(p > 0 && p < 1, "geometric_ expects p to be in (0, 1), but got p=", p);
     if (t == DType::Bool) not_implemented("geometric_cpu", t);
     visit_real("geometric_cpu", t, [&](auto type) {
         using T = typename decltype(type)::type;
@@ -186,6 +216,7 @@ void fill_geometric(DType t, void* out, int64_t n, double p, Generator& g) {
 }
 
 void fill_bernoulli(DType t, void* out, int64_t n, double p, Generator& g) {
+    check(p >= 0 && p <= 1, "bernoulli_ expects p to be in [0, 1], but got p=", p);
     visit_real("bernoulli_scalar_cpu_", t, [&](auto type) {
         using T = typename decltype(type)::type;
         T* o = static_cast<T*>(out);
@@ -228,7 +259,7 @@ namespace {
 template <class T>
 void check_integer_bound(const char* which, int64_t x) {
     bool fits;
-    if constexpr (kIsFloating<T>) fits = !std::is_same_v<T, Half> || (x >= -65504 && x <= 65504);
+    if constexpr (kIsFloating<T>) fits = !std::is_same_v<T, Half> || (std::fabs(double(x)) <= largest<T>());
     else if constexpr (std::is_same_v<T, uint64_t>) fits = x >= 0;
     else fits = x >= int64_t(std::numeric_limits<T>::min()) && x <= int64_t(std::numeric_limits<T>::max());
     check(fits, which, " is out of bounds for ", name_of(dtype_of<T>::value), ": got ", x);

@@ -16,7 +16,7 @@ namespace flb::random {
 // [from, to); floating dtypes. One 32-bit draw an element, two for float64.
 void fill_uniform(DType, void* out, int64_t n, double from, double to, Generator&);
 
-// Floating and complex dtypes; for complex ones mean and std are those of the parts (std / sqrt(2) of the whole).
+// Floating and complex dtypes; for complex ones each part gets the mean, and std / sqrt(2).
 // `serial` asks for the element-by-element recipe: PyTorch takes it for n < 16 and for outputs that aren't contiguous.
 void fill_normal(DType, void* out, int64_t n, double mean, double std, bool serial, Generator&);
 
@@ -55,8 +55,11 @@ void sample_dirichlet(DType, void* out, const void* concentration, int64_t rows,
 void sample_multinomial(DType, int64_t* out, const void* weights, int64_t rows, int64_t cols, int64_t samples,
                         Generator&);
 
-// --- the loops behind fill_normal, compiled per instruction set -------------------------------------------------------
+// --- the loops behind fill_uniform and fill_normal, compiled per instruction set -------------------------------------------------------
 // Blocks of 16: uniform draws u in [0, 1) -> normal samples, in place; elements 8 ... 15 of a block turn those before.
 FLB_KERNEL(box_muller_float, void(float* data, int64_t blocks, float mean, float std));
+
+// Words of the generator -> [low, low + span); `high` is low + span as given.
+FLB_KERNEL(uniform_float, void(float* out, const uint32_t* words, int64_t n, float low, float span, float high));
 
 }  // namespace flb::random

@@ -1,4 +1,5 @@
 // Distributions with parameters per element: rejection samplers and the categorical draw. All compute in double.
+#include <cfloat>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -26,24 +27,30 @@ double widen(T x) {
     if constexpr (std::is_same_v<T, double>) return x;
     else return double(float(x));
 }
+template <class T> struct Working { using type = float; };
+template <> struct Working<double> { using type = double; };
+
 template <class T>
 T narrow(double x) {
     if constexpr (std::is_floating_point_v<T>) return T(x);
     else return T(float(x));
 }
+template <class T> double largest_below_one() { return 1 - double(std::numeric_limits<T>::epsilon()) / 2; }
+template <> double largest_below_one<Half>() { return 1 - 0x1p-11; }
+template <> double largest_below_one<BFloat16>() { return 1 - 0x1p-8; }
 template <class T> double smallest_normal() { return double(std::numeric_limits<T>::min()); }
 template <> double smallest_normal<Half>() { return 0x1p-14; }
 template <> double smallest_normal<BFloat16>() { return 0x1p-126; }
 
 // Hoermann's transformed rejection with squeeze (PTRS) for large rates, Knuth's product of uniforms for small ones.
-int64_t poisson(double rate, Generator& g) {
+double poisson(double rate, Generator& g) {
     if (rate < 10) {
         if (rate == 0) return 0;
         const double limit = std::exp(-rate);
         double product = 1;
         for (int64_t k = 0;; ++k) {
             product *= g.uniform();
-            if (!(product > limit)) return k;
+            if (!(product > limit)) return double(k);
         }
     }
     const double log_rate = std::log(rate);
@@ -52,11 +59,11 @@ int64_t poisson(double rate, Generator& g) {
     while (true) {
         const double u = g.uniform() - 0.5, v = g.uniform(), us = 0.5 - std::fabs(u);
         const double k = std::floor((2 * a / us + b) * u + rate + 0.43);
-        if (us >= 0.07 && v <= squeeze) return int64_t(k);
+        if (us >= 0.07 && v <= squeeze) return k;
         if (k < 0 || (us < 0.013 && v > us)) continue;
         if (std::log(v) + std::log(inverse_alpha) - std::log(a / (us * us) + b) <=
             -rate + k * log_rate - std::lgamma(k + 1))
-            return int64_t(k);
+            return k;
     }
 }
 
@@ -71,7 +78,8 @@ double stirling_tail(double k) {
 }
 
 // Hoermann's BTRS, for count * prob >= 10 and prob <= 1/2.
-double binomial_rejection(double count, double prob, Generator& g) {
+template <class W>
+double binomial_rejection(W count, W prob, Generator& g) {
     const double stddev = std::sqrt(count * prob * (1 - prob));
     const double b = 1.15 + 2.53 * stddev, a = -0.0873 + 0.0248 * b + 0.01 * prob, c = count * prob + 0.5;
     const double squeeze = 0.92 - 4.2 / b, odds = prob / (1 - prob), alpha = (2.83 + 5.1 / b) * stddev;
@@ -99,25 +107,28 @@ double binomial_inversion(double count, double prob, Generator& g) {
     }
 }
 
-double binomial(double count, double prob, Generator& g) {
+template <class W>
+double binomial(W count, W prob, Generator& g) {
     if (std::isnan(count) || std::isnan(prob)) return std::numeric_limits<double>::quiet_NaN();
     if (count <= 0 || prob <= 0) return 0;
     if (prob >= 1) return count;
     const bool flip = prob > 0.5;
-    const double p = flip ? 1 - prob : prob;
+    const W p = flip ? 1 - prob : prob;
     const double k = count * p >= 10 ? binomial_rejection(count, p, g) : binomial_inversion(count, p, g);
     return flip ? count - k : k;
 }
 
 // Marsaglia and Tsang. Concentrations below one are drawn at one more and scaled by a power of a uniform.
-double gamma(double alpha, Generator& g) {
+// What is computed of alpha alone is rounded to W, its own precision; the third is a float32 even in double.
+template <class W>
+double gamma(W alpha, Generator& g) {
+    if (alpha == 0) return 0;
     double scale = 1;
     if (alpha < 1) {
-        if (alpha == 0) return 0;
-        scale = std::pow(1 - g.uniform(), 1 / alpha);
+        scale = std::pow(1 - g.uniform(), double(1 / alpha));
         alpha += 1;
     }
-    const double d = alpha - 1.0 / 3, c = 1 / std::sqrt(9 * d);
+    const double d = alpha - W(1.0f / 3.0f), c = 1 / std::sqrt(9 * d);
     while (true) {
         double x, y;
         do {
@@ -127,6 +138,40 @@ double gamma(double alpha, Generator& g) {
         const double v = y * y * y, u = 1 - g.uniform(), xx = x * x;
         if (u < 1 - 0.0331 * xx * xx || std::log(u) < 0.5 * xx + d * (1 - v + std::log(v))) return scale * d * v;
     }
+}
+
+// The sum of n values, `stride` apart, in four levels: each full group of a level is added to the next one.
+double cascade_sum(const double* x, int64_t n, int64_t stride) {
+    constexpr int levels = 4;
+    const int log2_n = n > 1 ? 64 - __builtin_clzll(uint64_t(n - 1)) : 0;
+    const int power = log2_n / levels > 4 ? log2_n / levels : 4;
+    const int64_t step = int64_t(1) << power;
+    double level[levels] = {};
+    int64_t i = 0;
+    while (i + step <= n) {
+        for (int64_t end = i + step; i < end; ++i) level[0] += x[i * stride];
+        for (int j = 1; j < levels; ++j) {
+            level[j] += level[j - 1];
+            level[j - 1] = 0;
+            if (i & ((step - 1) << (j * power))) break;
+        }
+    }
+    for (; i < n; ++i) level[0] += x[i * stride];
+    return ((level[0] + level[1]) + level[2]) + level[3];
+}
+double four_way_sum(const double* x, int64_t n, int64_t stride) {
+    double part[4];
+    for (int k = 0; k < 4; ++k) part[k] = cascade_sum(x + k * stride, n / 4, 4 * stride);
+    for (int64_t i = n / 4 * 4; i < n; ++i) part[0] += x[i * stride];
+    return ((part[0] + part[1]) + part[2]) + part[3];
+}
+// PyTorch's float64 sum of a contiguous row: four vector lanes, and the ragged end before them.
+double row_sum(const double* x, int64_t n) {
+    if (n < 4) return four_way_sum(x, n, 1);
+    double sum = 0;
+    for (int64_t i = n / 4 * 4; i < n; ++i) sum += x[i];
+    for (int lane = 0; lane < 4; ++lane) sum += four_way_sum(x + lane, n / 4, 4);
+    return sum;
 }
 
 }  // namespace
@@ -139,16 +184,17 @@ void sample_poisson(DType t, void* out, const void* rate, int64_t n, Generator& 
         for (int64_t i = 0; i < n; ++i) valid &= widen(r[i]) >= 0;
         check(valid, "invalid Poisson rate, expected rate to be non-negative");
         T* o = static_cast<T*>(out);
-        for (int64_t i = 0; i < n; ++i) o[i] = narrow<T>(double(poisson(widen(r[i]), g)));
+        for (int64_t i = 0; i < n; ++i) o[i] = narrow<T>(poisson(widen(r[i]), g));
     });
 }
 
 void sample_binomial(DType t, void* out, const void* count, const void* prob, int64_t n, Generator& g) {
     visit_floating("binomial_cpu", t, [&](auto type) {
         using T = typename decltype(type)::type;
+        using W = typename Working<T>::type;
         const T *c = static_cast<const T*>(count), *p = static_cast<const T*>(prob);
         T* o = static_cast<T*>(out);
-        for (int64_t i = 0; i < n; ++i) o[i] = narrow<T>(binomial(widen(c[i]), widen(p[i]), g));
+        for (int64_t i = 0; i < n; ++i) o[i] = narrow<T>(binomial(W(c[i]), W(p[i]), g));
     });
 }
 
@@ -157,7 +203,7 @@ void sample_gamma(DType t, void* out, const void* concentration, int64_t n, Gene
         using T = typename decltype(type)::type;
         const T* a = static_cast<const T*>(concentration);
         T* o = static_cast<T*>(out);
-        for (int64_t i = 0; i < n; ++i) o[i] = narrow<T>(std::fmax(smallest_normal<T>(), gamma(widen(a[i]), g)));
+        for (int64_t i = 0; i < n; ++i) o[i] = narrow<T>(std::fmax(smallest_normal<T>(), gamma(typename Working<T>::type(a[i]), g)));
     });
 }
 
@@ -168,9 +214,9 @@ void sample_dirichlet(DType t, void* out, const void* concentration, int64_t row
         T* o = static_cast<T*>(out);
         std::vector<double> row(cols);
         for (int64_t i = 0; i < rows; ++i, a += cols, o += cols) {
-            double sum = 0;
-            for (int64_t j = 0; j < cols; ++j) sum += row[j] = gamma(widen(a[j]), g);
-            const double low = smallest_normal<T>(), high = widen(narrow<T>(std::nexttoward(1.0, 0.0L)));
+            for (int64_t j = 0; j < cols; ++j) row[j] = std::fmax(DBL_MIN, gamma(widen(a[j]), g));
+            const double sum = row_sum(row.data(), cols);
+            const double low = smallest_normal<T>(), high = largest_below_one<T>();
             for (int64_t j = 0; j < cols; ++j) o[j] = narrow<T>(std::fmin(std::fmax(row[j] / sum, low), high));
         }
     });

@@ -1,6 +1,6 @@
-// Box and Muller's transform on blocks of 16 float32 values.
+// Uniform and normal float32 values from raw draws.
 //
-// PyTorch evaluates the logarithm, sine and cosine with the polynomials of Moshier's Cephes library, eight lanes at a
+// For the normal ones PyTorch evaluates the logarithm, sine and cosine with the polynomials of Moshier's Cephes library, eight lanes at a
 // time and with multiply-adds fused; the last bit of a normal sample depends on every one of these roundings. So the
 // fused operations are spelled out here, and no level rounds differently from another.
 #include "core/scalar_types.h"
@@ -51,23 +51,46 @@ FLB_INLINE void sincos_cephes(float x, float& sine, float& cosine) {
     cosine = float_of(bits_of(swap ? s : c) ^ cosine_sign);
 }
 
+// Radii and angles are collected from many blocks, so that one plain loop runs over vectors of any width.
+constexpr int kBatch = 32;
+
 void box_muller_float_impl(float* data, int64_t blocks, float mean, float std) {
-    for (int64_t b = 0; b < blocks; ++b, data += 2 * kLanes) {
-        for (int i = 0; i < kLanes; ++i) {
-            // 1 - u lies in (0, 1]: its logarithm is finite.
-            const float radius = __builtin_sqrtf(-2.0f * log_cephes(1.0f - data[i]));
-            float sine, cosine;
-            sincos_cephes(float(2 * 3.14159265358979323846) * data[i + kLanes], sine, cosine);
-            data[i] = fma(radius * cosine, std, mean);
-            data[i + kLanes] = fma(radius * sine, std, mean);
+    float u[kBatch * kLanes], v[kBatch * kLanes];
+    for (int64_t done = 0; done < blocks; done += kBatch) {
+        const int count = int(blocks - done < kBatch ? blocks - done : kBatch);
+        for (int b = 0; b < count; ++b) {
+            __builtin_memcpy(u + b * kLanes, data + b * 2 * kLanes, kLanes * sizeof(float));
+            __builtin_memcpy(v + b * kLanes, data + (b * 2 + 1) * kLanes, kLanes * sizeof(float));
         }
+        for (int i = 0; i < count * kLanes; ++i) {
+            // 1 - u lies in (0, 1]: its logarithm is finite.
+            const float radius = __builtin_sqrtf(-2.0f * log_cephes(1.0f - u[i]));
+            float sine, cosine;
+            sincos_cephes(float(2 * 3.14159265358979323846) * v[i], sine, cosine);
+            u[i] = fma(radius * cosine, std, mean);
+            v[i] = fma(radius * sine, std, mean);
+        }
+        for (int b = 0; b < count; ++b, data += 2 * kLanes) {
+            __builtin_memcpy(data, u + b * kLanes, kLanes * sizeof(float));
+            __builtin_memcpy(data + kLanes, v + b * kLanes, kLanes * sizeof(float));
+        }
+    }
+}
+
+void uniform_float_impl(float* out, const uint32_t* words, int64_t n, float low, float span, float high) {
+    for (int64_t i = 0; i < n; ++i) {
+        // One rounding for product and sum. A draw that rounds up to `high` leaves the half-open range: it becomes `low`.
+        const float x = fma(float(int32_t(words[i] & 0xffffffu)) * 0x1p-24f, span, low);
+        out[i] = x == high ? low : x;
     }
 }
 
 }  // namespace
 
 using random::box_muller_float;
+using random::uniform_float;
 FLB_REGISTER_KERNEL(box_muller_float, &box_muller_float_impl);
+FLB_REGISTER_KERNEL(uniform_float, &uniform_float_impl);
 
 }  // namespace FLB_ISA
 }  // namespace flb
