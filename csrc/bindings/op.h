@@ -67,6 +67,10 @@ struct Rule {
     };
     std::vector<SavedSource> saved;
     std::string node_name;         // "MulBackward0"
+    std::vector<int> edge_params;  // parameters that have an edge, in order; a list of tensors has one per item
+    int list_param;                // the parameter that is a list of tensors, or -1
+    uint64_t differentiable;       // bit p: parameter p is not declared non-differentiable
+    bool saves_all_outputs;
     // Codes in RuleEntry::arguments below zero; others index `saved`.
     enum : int { kGrad = -1, kGrads = -2, kNeeds = -3 };
 };

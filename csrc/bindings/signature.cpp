@@ -142,6 +142,8 @@ void parse_signature(Op* op, const char* text) {
         op->params->push_back(p);
     }
     check(int(op->params->size()) <= kMaxParams, "record of ", op->cname, ": too many parameters");
+    for (int i = 0; i < int(op->params->size()); ++i)
+        if (i != op->out_param && (*op->params)[i].kind <= Kind::OptTensors) op->input_tensors = i + 1;
     // f(2, 3) for f((2, 3)): when the list is the only positional parameter besides a leading tensor.
     const auto& params = *op->params;
     const int first = op->num_positional && params[0].kind == Kind::Tensor ? 1 : 0;

@@ -101,7 +101,7 @@ int set_requires_grad(PyObject* self, PyObject* value, void*) {
 PyObject* get_grad(PyObject* self, void*) {
     Tensor& t = self_of(self);
     if (t.meta && t.meta->grad) return Py_NewRef(t.meta->grad);
-    const bool hidden = !t.is_leaf() && !(t.meta && t.meta->retains_grad);
+    const bool hidden = t.grad_fn && !(t.meta && t.meta->retains_grad);
     if (hidden && PyErr_WarnEx(PyExc_UserWarning,
                                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
                                "populated during autograd.backward(). If you indeed want the .grad field to be populated for a "
@@ -155,7 +155,7 @@ PyObject* get_base(PyObject* self, void*) {
 }
 PyObject* get_retains_grad(PyObject* self, void*) {
     Tensor& t = self_of(self);
-    return PyBool_FromLong(!t.is_leaf() && t.meta && t.meta->retains_grad);
+    return PyBool_FromLong(t.meta && t.meta->retains_grad);
 }
 PyObject* get_data(PyObject* self, void*) {
     return guarded([&]() -> PyObject* {

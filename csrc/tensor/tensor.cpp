@@ -97,6 +97,7 @@ void release_fields(Tensor* t) {
     Py_CLEAR(t->dict);
     if (t->meta) {
         AutogradMeta* meta = t->meta;
+        if (meta->retains_grad) drop_retained_gradient(*t);
         t->meta = nullptr;
         if (meta->accumulator) detach_accumulator(meta->accumulator);
         Py_XDECREF(meta->grad);

@@ -63,8 +63,11 @@ struct Tensor {
 
     int ndim() const { return sizes.size(); }
     bool is_meta() const { return device == DeviceType::Meta; }
-    bool requires_grad() const { return requires_grad_flag || grad_fn; }
-    bool is_leaf() const { return !grad_fn; }
+    // A view also requires grad when its base came to, by an in-place write.
+    bool requires_grad() const { return requires_grad_flag || grad_fn || (base && view_requires_grad()); }
+    bool is_leaf() { return !grad_fn && !(base && view_has_history()); }
+    bool view_requires_grad() const { return base->requires_grad() && is_differentiable(dtype); }
+    bool view_has_history();  // autograd/views.cpp
     PyObject* object() { return reinterpret_cast<PyObject*>(this); }
     AutogradMeta& ensure_meta();
     // Sizes along dims of a zero-dimensional tensor count as one dimension of size 1.
