@@ -215,20 +215,22 @@ PyObject* aminmax(Call& call) {
     return deliver_all(call, {low, high});
 }
 
-// ---- moments: (input, dim, *, correction, keepdim, out) -----------------------------------------------------------------
+// ---- moments: (input, dim, *, correction, keepdim, out); the older form (input, unbiased) names no dimension -------------
+// `unbiased` stands where the correction does: True means one.
 
 struct MomentsPlan {
     Reduced r;
     ReduceParams params;
 };
-MomentsPlan moments_plan(Call& call, Tensor& in, bool root) {
+MomentsPlan moments_plan(Call& call, Tensor& in, bool root, bool has_dim) {
     if (is_integral(in.dtype, true)) {
         const char* name = call.name();
         const bool with_mean = std::string(name).find("mean") != std::string::npos;
         fail(ErrorKind::Runtime, with_mean ? name : "std and var", " only support floating point and complex dtypes");
     }
-    const Reduced r = reduced_dims(call, in, 1, 3);
-    const double correction = call.none(2) ? 1.0 : call.scalar(2).to_double();
+    const Reduced r = has_dim ? reduced_dims(call, in, 1, 3) : Reduced{all_dims(in), false, true};
+    const int at = has_dim ? 2 : 1;
+    const double correction = call.none(at) ? 1.0 : call.scalar(at).to_double();
     const double divisor = double(reduced_count(in, r.mask)) - correction;
     if (divisor <= 0)
         warn((join(call.name(), "(): degrees of freedom is <= 0. Correction should be strictly less than the reduction "
@@ -244,10 +246,10 @@ TensorRef part_of(Tensor& in, int part) {
     return make_view_dtype(in, in.sizes, strides, in.offset * 2 + part, real);
 }
 
-template <bool root, bool with_mean>
+template <bool root, bool with_mean, bool has_dim = true>
 PyObject* moments(Call& call) {
     Tensor& in = call.tensor(0);
-    const MomentsPlan plan = moments_plan(call, in, root);
+    const MomentsPlan plan = moments_plan(call, in, root, has_dim);
     const Dims sizes = result_sizes(in, plan.r);
     const DType real = info(in.dtype).real;
     TensorRef spread, mean;
@@ -367,7 +369,8 @@ FLB_OPS({"sum", sum_like<ReduceOp::Sum>}, {"nansum", sum_like<ReduceOp::NanSum>}
         {"max_dim", extremum_with_indices<ReduceOp::ArgMax>}, {"min_dim", extremum_with_indices<ReduceOp::ArgMin>},
         {"argmax", arg_extremum<ReduceOp::ArgMax>}, {"argmin", arg_extremum<ReduceOp::ArgMin>}, {"aminmax", aminmax},
         {"var", moments<false, false>}, {"std", moments<true, false>}, {"var_mean", moments<false, true>},
-        {"std_mean", moments<true, true>}, {"linalg_vector_norm", vector_norm}, {"cumsum", scan<ScanOp::Sum>},
+        {"std_mean", moments<true, true>}, {"var_all", moments<false, false, false>}, {"std_all", moments<true, false, false>},
+        {"var_mean_all", moments<false, true, false>}, {"std_mean_all", moments<true, true, false>}, {"linalg_vector_norm", vector_norm}, {"cumsum", scan<ScanOp::Sum>},
         {"cumprod", scan<ScanOp::Prod>}, {"logcumsumexp", scan<ScanOp::LogSumExp>},
         {"cummax", scan_extremum<ScanOp::Max>}, {"cummin", scan_extremum<ScanOp::Min>});
 
