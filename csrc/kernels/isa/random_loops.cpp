@@ -17,18 +17,21 @@ FLB_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c)
 
 // Natural logarithm of a normal positive number: x = 2^e * m with m in [sqrt(1/2), sqrt(2)), then a polynomial in m - 1.
 FLB_INLINE float log_cephes(float x) {
-    constexpr float c[9] = {7.0376836292e-2f,  -1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f,
-                            -1.6668057665e-1f, 2.0000714765e-1f,  -2.4999993993e-1f, 3.3333331174e-1f};
     const uint32_t u = bits_of(x);
     const float half = float_of((u & 0x007fffffu) | 0x3f000000u);  // in [0.5, 1)
-    float e = float(int32_t(u >> 23) - 126);
-    const bool small = half < 0.707106781186547524f;
-    e = small ? e - 1.0f : e;
-    const float t = (half - 1.0f) + (small ? half : 0.0f);
+    // Selections by mask: branches would keep the loop scalar. Positive floats order as their bits do.
+    const uint32_t small = -uint32_t(bits_of(half) < bits_of(0.707106781186547524f));
+    const float e = float(int32_t(u >> 23) - 126 + int32_t(small));
+    const float t = (half - 1.0f) + float_of(bits_of(half) & small);
     const float t2 = t * t;
-    float y = c[0];
-    for (int i = 1; i < 9; ++i) y = fma(y, t, c[i]);
-    y *= t;
+    float y = fma(7.0376836292e-2f, t, -1.1514610310e-1f);
+    y = fma(y, t, 1.1676998740e-1f);
+    y = fma(y, t, -1.2420140846e-1f);
+    y = fma(y, t, 1.4249322787e-1f);
+    y = fma(y, t, -1.6668057665e-1f);
+    y = fma(y, t, 2.0000714765e-1f);
+    y = fma(y, t, -2.4999993993e-1f);
+    y = fma(y, t, 3.3333331174e-1f) * t;
     // ln 2 in two parts, the larger one exact in a product with e.
     y = fma(y, t2, e * -2.12194440e-4f);
     y = fma(t2, -0.5f, y);
@@ -45,10 +48,11 @@ FLB_INLINE void sincos_cephes(float x, float& sine, float& cosine) {
     c = fma(c * r2, r2, r2 * -0.5f) + 1.0f;
     float s = fma(fma(-1.9515295891e-4f, r2, 8.3321608736e-3f), r2, -1.6666654611e-1f);
     s = fma(s * r2, r, r);
-    const bool swap = octant & 2;
+    const uint32_t swap = -(uint32_t(octant) >> 1 & 1u);
+    const uint32_t difference = (bits_of(s) ^ bits_of(c)) & swap;
     const uint32_t sine_sign = uint32_t(octant & 4) << 29, cosine_sign = (~uint32_t(octant - 2) & 4u) << 29;
-    sine = float_of(bits_of(swap ? c : s) ^ sine_sign);
-    cosine = float_of(bits_of(swap ? s : c) ^ cosine_sign);
+    sine = float_of(bits_of(s) ^ difference ^ sine_sign);
+    cosine = float_of(bits_of(c) ^ difference ^ cosine_sign);
 }
 
 // Radii and angles are collected from many blocks, so that one plain loop runs over vectors of any width.
