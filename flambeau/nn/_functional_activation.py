@@ -51,7 +51,9 @@ _SELU_SCALE = 1.0507009873554804934193349852946
 def selu(input, inplace=False):
     """The self-normalising scaled ELU (Klambauer et al., 2017)."""
     return _pick(
-        lambda x: _SELU_SCALE * flambeau.where(x > 0, x, _SELU_ALPHA * flambeau.expm1(x.clamp(max=0))), input, inplace
+        lambda x: _SELU_SCALE * flambeau.where(x > 0, x, _SELU_ALPHA * flambeau.expm1(x.clamp(max=0))),
+        input,
+        inplace,
     )
 
 
@@ -110,7 +112,9 @@ def glu(input, dim=-1):
         raise RuntimeError("glu does not support scalars because halving size must be even")
     size = input.size(dim)
     if size % 2:
-        raise RuntimeError(f"Halving dimension must be even, but dimension {dim % input.dim()} is size {size}")
+        raise RuntimeError(
+            f"Halving dimension must be even, but dimension {dim % input.dim()} is size {size}"
+        )
     a, b = input.chunk(2, dim)
     return a * b.sigmoid()
 
@@ -145,7 +149,9 @@ def hardswish(input, inplace=False):
 def softplus(input, beta=1.0, threshold=20.0):
     """``log(1 + exp(beta * input)) / beta``; the identity where ``beta * input > threshold``."""
     scaled = input * beta
-    return flambeau.where(scaled > threshold, input, flambeau.log1p(flambeau.exp(scaled.clamp(max=threshold))) / beta)
+    return flambeau.where(
+        scaled > threshold, input, flambeau.log1p(flambeau.exp(scaled.clamp(max=threshold))) / beta
+    )
 
 
 def logsigmoid(input):
@@ -163,7 +169,9 @@ def softshrink(input, lambd=0.5):
     if lambd < 0:
         raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
     return flambeau.where(
-        input > lambd, input - lambd, flambeau.where(input < -lambd, input + lambd, flambeau.zeros_like(input))
+        input > lambd,
+        input - lambd,
+        flambeau.where(input < -lambd, input + lambd, flambeau.zeros_like(input)),
     )
 
 
@@ -217,7 +225,9 @@ def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
     """``log(softmax(input))``, computed without overflow."""
     if dim is None:
         dim = _implicit_dim("log_softmax", input.dim(), _stacklevel)
-    return flambeau.log_softmax(input, dim) if dtype is None else flambeau.log_softmax(input, dim, dtype=dtype)
+    return (
+        flambeau.log_softmax(input, dim) if dtype is None else flambeau.log_softmax(input, dim, dtype=dtype)
+    )
 
 
 def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
@@ -227,12 +237,16 @@ def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     """
     if eps != 1e-10:
         warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
-    gumbels = -flambeau.empty_like(logits, memory_format=flambeau.legacy_contiguous_format).exponential_().log()
+    gumbels = (
+        -flambeau.empty_like(logits, memory_format=flambeau.legacy_contiguous_format).exponential_().log()
+    )
     soft = ((logits + gumbels) / tau).softmax(dim)
     if not hard:
         return soft
     index = soft.max(dim, keepdim=True)[1]
-    one_hot = flambeau.zeros_like(logits, memory_format=flambeau.legacy_contiguous_format).scatter_(dim, index, 1.0)
+    one_hot = flambeau.zeros_like(logits, memory_format=flambeau.legacy_contiguous_format).scatter_(
+        dim, index, 1.0
+    )
     return one_hot - soft.detach() + soft
 
 

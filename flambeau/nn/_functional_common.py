@@ -31,7 +31,8 @@ def legacy_reduction(size_average, reduce, reduction):
     reduce = True if reduce is None else reduce
     result = "none" if not reduce else "mean" if size_average else "sum"
     warnings.warn(
-        f"size_average and reduce args will be deprecated, please use reduction='{result}' instead.", stacklevel=3
+        f"size_average and reduce args will be deprecated, please use reduction='{result}' instead.",
+        stacklevel=3,
     )
     return result
 

@@ -18,7 +18,10 @@ def _same_padding(name, input, weight, stride, dilation, n):
     """The input and padding that give an output of the input's size."""
     if any(s != 1 for s in sizes_per_dim(stride, n, "stride", name)):
         raise RuntimeError("padding='same' is not supported for strided convolutions")
-    total = [d * (k - 1) for d, k in zip(sizes_per_dim(dilation, n, "dilation", name), weight.shape[2:], strict=True)]
+    total = [
+        d * (k - 1)
+        for d, k in zip(sizes_per_dim(dilation, n, "dilation", name), weight.shape[2:], strict=True)
+    ]
     if all(t % 2 == 0 for t in total):
         return input, [t // 2 for t in total]
     # An odd total puts the extra element after the end.
@@ -256,7 +259,12 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
     if input.dim() == 2:
         return fold(input.unsqueeze(0), output_size, kernel_size, dilation, padding, stride).squeeze(0)
     size, kernel, dilation, padding, stride = _pairs(
-        "fold", output_size=output_size, kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride
+        "fold",
+        output_size=output_size,
+        kernel_size=kernel_size,
+        dilation=dilation,
+        padding=padding,
+        stride=stride,
     )
     area = kernel[0] * kernel[1]
     if input.size(1) % area:
@@ -278,4 +286,4 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
     target = (rows[:, None, :, None] * width + cols[None, :, None, :]).reshape(-1)
     output = input.new_zeros((n, c, height * width)).index_add(2, target, input.reshape(n, c, -1))
     output = output.reshape(n, c, height, width)
-    return output[:, :, padding[0]: height - padding[0], padding[1]: width - padding[1]].contiguous()
+    return output[:, :, padding[0] : height - padding[0], padding[1] : width - padding[1]].contiguous()

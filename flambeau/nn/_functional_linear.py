@@ -119,7 +119,9 @@ def embedding_bag(
     Result: (number of bags, dim). Empty bags are zero. Entries equal to `padding_idx` are left out.
     """
     if weight.dtype == flambeau.int64 and input.is_floating_point():
-        raise ValueError("Argument order of nn.functional.embedding_bag was changed to `embedding_bag(input, weight)`.")
+        raise ValueError(
+            "Argument order of nn.functional.embedding_bag was changed to `embedding_bag(input, weight)`."
+        )
     if per_sample_weights is not None and input.shape != per_sample_weights.shape:
         raise ValueError(
             f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have the "

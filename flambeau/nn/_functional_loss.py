@@ -159,7 +159,9 @@ def _nll(log_probs, target, weight, ignore_index, reduction):
     scale = flambeau.ones_like(loss) if weight is None else weight.index_select(0, target)
     scale = scale.masked_fill(ignored, 0)
     # masked_fill, not a product: an ignored -inf must not become nan
-    return (loss * scale).masked_fill(ignored, 0) if weight is not None else loss.masked_fill(ignored, 0), scale.sum()
+    return (loss * scale).masked_fill(ignored, 0) if weight is not None else loss.masked_fill(
+        ignored, 0
+    ), scale.sum()
 
 
 def _flatten_classes(input, target):
@@ -168,7 +170,9 @@ def _flatten_classes(input, target):
         raise ValueError("Expected input to have at least 1 dimension, but got a scalar")
     if input.dim() == 1:
         if target.numel() != 1 or target.dim() > 1:
-            raise ValueError(f"For 1D input, 1D target must have size 1, but got target size: {target.numel()}")
+            raise ValueError(
+                f"For 1D input, 1D target must have size 1, but got target size: {target.numel()}"
+            )
         return input.unsqueeze(0), target.reshape(1)
     if input.dim() == 2 and target.dim() != 1:
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
@@ -183,9 +187,7 @@ def _flatten_classes(input, target):
     return input.movedim(1, -1).reshape(-1, input.size(1)), target.reshape(-1)
 
 
-def nll_loss(
-    input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"
-):
+def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
     """Minus the log probability of the target class.
 
     Shapes: input (C), (N, C) or (N, C, d1, ...) of log probabilities; target without C, class indices. `weight` (C)
@@ -338,9 +340,7 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
 # --- margins -------------------------------------------------------------------------------------------------------
 
 
-def hinge_embedding_loss(
-    input, target, margin=1.0, size_average=None, reduce=None, reduction="mean"
-):
+def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=None, reduction="mean"):
     """`input` where the target is 1, ``max(0, margin - input)`` where it is -1."""
     reduction = legacy_reduction(size_average, reduce, reduction)
     zero = flambeau.zeros_like(input)
@@ -349,9 +349,7 @@ def hinge_embedding_loss(
     return reduced(positive + negative, reduction)
 
 
-def margin_ranking_loss(
-    input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"
-):
+def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
     """``max(0, -target * (input1 - input2) + margin)``."""
     reduction = legacy_reduction(size_average, reduce, reduction)
     _check_reduction(reduction)
@@ -363,9 +361,7 @@ def margin_ranking_loss(
     return reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
 
 
-def cosine_embedding_loss(
-    input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"
-):
+def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
     """``1 - cos(input1, input2)`` where the target is 1, ``max(0, cos - margin)`` where it is -1."""
     reduction = legacy_reduction(size_average, reduce, reduction)
     _check_reduction(reduction)
@@ -434,7 +430,9 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     reduction = legacy_reduction(size_average, reduce, reduction)
     _check_reduction(reduction)
     if target.shape != input.shape:
-        raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
+        raise RuntimeError(
+            f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}"
+        )
     single = input.dim() < 2
     rows = input.reshape(1, -1) if single else input
     targets = target.reshape(1, -1) if single else target
@@ -450,9 +448,7 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     return reduced(loss.squeeze(0) if single else loss, reduction)
 
 
-def multilabel_soft_margin_loss(
-    input, target, weight=None, size_average=None, reduce=None, reduction="mean"
-):
+def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
     """Mean over the classes of the binary cross entropy with logits."""
     reduction = legacy_reduction(size_average, reduce, reduction)
     loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
@@ -488,7 +484,9 @@ def triplet_margin_with_distance_loss(
     """:func:`triplet_margin_loss` with a distance of one's own (default: :func:`pairwise_distance`)."""
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
-    return _triplet(anchor, positive, negative, distance_function or pairwise_distance, margin, swap, reduction)
+    return _triplet(
+        anchor, positive, negative, distance_function or pairwise_distance, margin, swap, reduction
+    )
 
 
 def _triplet(anchor, positive, negative, distance, margin, swap, reduction):

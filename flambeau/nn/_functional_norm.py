@@ -43,7 +43,9 @@ def instance_norm(
                 f"Expected more than 1 spatial element when training, got input size {input.size()}"
             )
     elif running_mean is None or running_var is None:
-        raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
+        raise RuntimeError(
+            "Expected running_mean and running_var to be defined when use_input_stats is false"
+        )
     # A sample's channel becomes a channel of its own.
     means = None if running_mean is None else running_mean.repeat(n)
     variances = None if running_var is None else running_var.repeat(n)
@@ -105,7 +107,7 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     `eps` is added to the mean square. Default: the machine epsilon of the input's dtype.
     """
     shape = tuple(normalized_shape)
-    if tuple(input.shape[input.dim() - len(shape):]) != shape or len(shape) > input.dim():
+    if tuple(input.shape[input.dim() - len(shape) :]) != shape or len(shape) > input.dim():
         raise RuntimeError(
             f"Given normalized_shape={list(shape)}, expected input with shape [*, "
             f"{', '.join(map(str, shape))}], but got input of size{list(input.shape)}"
@@ -131,9 +133,9 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
         return input
     square = input.mul(input)
     channels = input.size(1)
-    padded = flambeau.nn.functional.pad(
-        square.transpose(1, -1), (size // 2, (size - 1) // 2)
-    ).transpose(1, -1)
+    padded = flambeau.nn.functional.pad(square.transpose(1, -1), (size // 2, (size - 1) // 2)).transpose(
+        1, -1
+    )
     total = sum(padded.narrow(1, offset, channels) for offset in range(size))
     return input / (total / size * alpha + k).pow(beta)
 

@@ -11,7 +11,7 @@ from ._functional_common import ntuple, sizes_per_dim
 
 
 def _check_input(name, input, n):
-    if input.dim() not in (n + 1, n + 2) or 0 in input.shape[-n - 1:]:
+    if input.dim() not in (n + 1, n + 2) or 0 in input.shape[-n - 1 :]:
         raise RuntimeError(
             f"{name}: Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch size for input, "
             f"but got: {list(input.shape)}"
@@ -25,11 +25,15 @@ def _settings(name, n, kernel_size, stride, padding, dilation):
     padding = sizes_per_dim(padding, n, "padding", name)
     dilation = sizes_per_dim(dilation, n, "dilation", name)
     if min(kernel) <= 0:
-        raise RuntimeError(f"{name}: kernel size should be greater than zero, but got kernel_size: {list(kernel)}")
+        raise RuntimeError(
+            f"{name}: kernel size should be greater than zero, but got kernel_size: {list(kernel)}"
+        )
     if min(stride) <= 0:
         raise RuntimeError(f"{name}: stride should not be zero, but got stride: {list(stride)}")
     if min(dilation) <= 0:
-        raise RuntimeError(f"{name}: dilation should be greater than zero, but got dilation: {list(dilation)}")
+        raise RuntimeError(
+            f"{name}: dilation should be greater than zero, but got dilation: {list(dilation)}"
+        )
     if min(padding) < 0:
         raise RuntimeError(f"{name}: pad must be non-negative, but got pad: {list(padding)}")
     if any(2 * p > (k - 1) * d + 1 for p, k, d in zip(padding, kernel, dilation, strict=True)):
@@ -49,11 +53,11 @@ def _output_size(size, kernel, stride, padding, dilation, ceil_mode):
 
 
 def _output_sizes(name, input, settings, ceil_mode):
-    sizes = input.shape[-len(settings[0]):]
+    sizes = input.shape[-len(settings[0]) :]
     out = [_output_size(*values, ceil_mode) for values in zip(sizes, *settings, strict=True)]
     if min(out) < 1:
         raise RuntimeError(
-            f"{name}: Given input size: {tuple(input.shape[-len(out) - 1:])}. Calculated output size: "
+            f"{name}: Given input size: {tuple(input.shape[-len(out) - 1 :])}. Calculated output size: "
             f"{(input.shape[-len(out) - 1], *out)}. Output size is too small"
         )
     return out
@@ -285,9 +289,9 @@ def avg_pool3d(
         if divisor_override is None:
             extent = end - start if count_include_pad else inside
             divisor = divisor * extent.to(input.dtype).reshape(-1, *(1,) * (2 - step))
-        input = flambeau.matmul(
-            input.transpose(dim, -1), _band(start, end, size, input).t()
-        ).transpose(dim, -1)
+        input = flambeau.matmul(input.transpose(dim, -1), _band(start, end, size, input).t()).transpose(
+            dim, -1
+        )
     return input / (divisor if divisor_override is None else divisor_override)
 
 
@@ -334,9 +338,13 @@ def _adaptive_size(name, input, output_size, n):
     size = ntuple(output_size, n) if output_size is not None else (None,) * n
     if len(size) != n:
         raise RuntimeError(f"{name}: output_size must be {n}, but got {list(size)}")
-    size = [current if wanted is None else wanted for wanted, current in zip(size, input.shape[-n:], strict=True)]
+    size = [
+        current if wanted is None else wanted for wanted, current in zip(size, input.shape[-n:], strict=True)
+    ]
     if min(size) < 0:
-        raise RuntimeError(f"{name}: elements of output_size must be greater than or equal to 0 but received {size}")
+        raise RuntimeError(
+            f"{name}: elements of output_size must be greater than or equal to 0 but received {size}"
+        )
     return size
 
 

@@ -5,7 +5,12 @@ from collections import OrderedDict
 import flambeau
 
 __all__ = [
-    "Parameter", "UninitializedParameter", "is_lazy", "Buffer", "UninitializedBuffer", "UninitializedTensorMixin",
+    "Parameter",
+    "UninitializedParameter",
+    "is_lazy",
+    "Buffer",
+    "UninitializedBuffer",
+    "UninitializedTensorMixin",
 ]
 
 
@@ -13,7 +18,11 @@ class _ParameterMeta(type(flambeau.Tensor)):
     """Lets a tensor subclass that was wrapped in place pass `isinstance(x, Parameter)`."""
 
     def __instancecheck__(self, instance):
-        if self is Parameter and getattr(instance, "_is_param", False) and isinstance(instance, flambeau.Tensor):
+        if (
+            self is Parameter
+            and getattr(instance, "_is_param", False)
+            and isinstance(instance, flambeau.Tensor)
+        ):
             return True
         return super().__instancecheck__(instance)
 
@@ -58,6 +67,8 @@ class Parameter(flambeau.Tensor, metaclass=_ParameterMeta):
         return "Parameter containing:\n" + super().__repr__()
 
     def __reduce_ex__(self, proto):
+        from .._utils import _rebuild_parameter, _rebuild_parameter_with_state
+
         # Hooks are not saved; the empty dictionary keeps the place they have in PyTorch's files.
         hooks = OrderedDict()
         state = {k: v for k, v in self.__dict__.items() if k != "_is_param"}
@@ -66,22 +77,15 @@ class Parameter(flambeau.Tensor, metaclass=_ParameterMeta):
         return _rebuild_parameter_with_state, (self.data, self.requires_grad, hooks, state)
 
 
-def _rebuild_parameter(data, requires_grad, backward_hooks):
-    return Parameter(data, requires_grad)
-
-
-def _rebuild_parameter_with_state(data, requires_grad, backward_hooks, state):
-    param = Parameter(data, requires_grad)
-    for name, value in state.items():
-        setattr(param, name, value)
-    return param
-
-
 class _BufferMeta(type(flambeau.Tensor)):
     """A buffer is marked in place, so that it stays an ordinary tensor for everybody else."""
 
     def __instancecheck__(self, instance):
-        if self is Buffer and getattr(instance, "_is_buffer", False) and isinstance(instance, flambeau.Tensor):
+        if (
+            self is Buffer
+            and getattr(instance, "_is_buffer", False)
+            and isinstance(instance, flambeau.Tensor)
+        ):
             return True
         return super().__instancecheck__(instance)
 
@@ -113,10 +117,29 @@ _UNINITIALIZED = (
 class UninitializedTensorMixin:
     """Behaviour of a tensor whose shape is not known yet: it can be moved and named, not computed with."""
 
-    _allowed_functions = frozenset({
-        "__get__", "__set__", "__hash__", "size", "copy_", "is_complex", "is_floating_point", "half", "float",
-        "double", "char", "short", "int", "long", "cuda", "cpu", "to", "get_device", "_has_compatible_shallow_copy_type",
-    })
+    _allowed_functions = frozenset(
+        {
+            "__get__",
+            "__set__",
+            "__hash__",
+            "size",
+            "copy_",
+            "is_complex",
+            "is_floating_point",
+            "half",
+            "float",
+            "double",
+            "char",
+            "short",
+            "int",
+            "long",
+            "cuda",
+            "cpu",
+            "to",
+            "get_device",
+            "_has_compatible_shallow_copy_type",
+        }
+    )
 
     def materialize(self, shape, device=None, dtype=None):
         """Become an ordinary parameter or buffer of `shape`, with uninitialized values."""

@@ -67,9 +67,7 @@ def register_module_forward_hook(hook, *, with_kwargs=False, always_call=False):
     return _register(_global_forward_hooks, hook, *flags)
 
 
-_MIXED_KINDS = (
-    "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use only one of them."
-)
+_MIXED_KINDS = "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use only one of them."
 _MIXED_GLOBAL_KINDS = (
     "Cannot use both regular backward hooks and full backward hooks as a global Module hook. "
     "Please use only one of them."
@@ -210,10 +208,18 @@ def call_with_hooks(module, args, kwargs):
         return result
     except Exception:
         for scope, hooks, always, with_kwargs in (
-            ("global module", _global_forward_hooks, _global_forward_hooks_always_called,
-             _global_forward_hooks_with_kwargs),
-            ("module", module._forward_hooks, module._forward_hooks_always_called,
-             module._forward_hooks_with_kwargs),
+            (
+                "global module",
+                _global_forward_hooks,
+                _global_forward_hooks_always_called,
+                _global_forward_hooks_with_kwargs,
+            ),
+            (
+                "module",
+                module._forward_hooks,
+                module._forward_hooks_always_called,
+                module._forward_hooks_with_kwargs,
+            ),
         ):
             for hook_id, hook in hooks.items():
                 if hook_id in always and hook_id not in called:

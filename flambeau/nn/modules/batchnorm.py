@@ -42,7 +42,9 @@ class _NormBase(Module):
         if track_running_stats:
             self.register_buffer("running_mean", flambeau.zeros(num_features, **factory))
             self.register_buffer("running_var", flambeau.ones(num_features, **factory))
-            self.register_buffer("num_batches_tracked", flambeau.tensor(0, dtype=flambeau.long, device=device))
+            self.register_buffer(
+                "num_batches_tracked", flambeau.tensor(0, dtype=flambeau.long, device=device)
+            )
         else:
             self.register_buffer("running_mean", None)
             self.register_buffer("running_var", None)
@@ -125,7 +127,15 @@ class _LazyNormBase(LazyModuleMixin, _NormBase):
     """Takes `num_features` from the first input."""
 
     def __init__(
-        self, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None, *, bias=True
+        self,
+        eps=1e-5,
+        momentum=0.1,
+        affine=True,
+        track_running_stats=True,
+        device=None,
+        dtype=None,
+        *,
+        bias=True,
     ):
         factory = {"device": device, "dtype": dtype}
         super().__init__(0, eps, momentum, False, False, **factory)

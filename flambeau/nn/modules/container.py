@@ -211,7 +211,11 @@ class ModuleList(Module):
             return self._get_name() + "()"
         lines = []
         for first, last, printed in runs:
-            line = f"({first}): {printed}" if first == last else f"({first}-{last}): {last - first + 1} x {printed}"
+            line = (
+                f"({first}): {printed}"
+                if first == last
+                else f"({first}-{last}): {last - first + 1} x {printed}"
+            )
             lines.append(_addindent(line, 2))
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
@@ -254,7 +258,9 @@ def _pairs(kind, values):
     pairs = []
     for i, pair in enumerate(values):
         if not hasattr(pair, "__iter__"):
-            raise TypeError(f"{kind} update sequence element #{i} should be Iterable; is{type(pair).__name__}")
+            raise TypeError(
+                f"{kind} update sequence element #{i} should be Iterable; is{type(pair).__name__}"
+            )
         if len(pair) != 2:
             raise ValueError(f"{kind} update sequence element #{i} has length {len(pair)}; 2 is required")
         pairs.append(tuple(pair))
@@ -482,9 +488,7 @@ class ParameterDict(Module):
             self[key] = value
 
     def extra_repr(self):
-        return "\n".join(
-            f"  ({key}): {_describe(value, lambda v: v.type())}" for key, value in self.items()
-        )
+        return "\n".join(f"  ({key}): {_describe(value, lambda v: v.type())}" for key, value in self.items())
 
     def __call__(self, input):
         raise RuntimeError("ParameterDict should not be called.")

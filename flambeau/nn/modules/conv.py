@@ -51,13 +51,13 @@ class _ConvNd(Module):
             raise ValueError("out_channels must be divisible by groups")
         if isinstance(padding, str):
             if padding not in ("same", "valid"):
-                raise ValueError(
-                    f"Invalid padding string {padding!r}, should be one of {{'valid', 'same'}}"
-                )
+                raise ValueError(f"Invalid padding string {padding!r}, should be one of {{'valid', 'same'}}")
             if padding == "same" and any(s != 1 for s in stride):
                 raise ValueError("padding='same' is not supported for strided convolutions")
         if padding_mode not in _PADDING_MODES:
-            raise ValueError(f"padding_mode must be one of {set(_PADDING_MODES)}, but got padding_mode='{padding_mode}'")
+            raise ValueError(
+                f"padding_mode must be one of {set(_PADDING_MODES)}, but got padding_mode='{padding_mode}'"
+            )
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = kernel_size
@@ -74,7 +74,7 @@ class _ConvNd(Module):
             if padding == "same":
                 for i, (d, k) in enumerate(zip(reversed(dilation), reversed(kernel_size), strict=True)):
                     total = d * (k - 1)
-                    amounts[2 * i: 2 * i + 2] = total // 2, total - total // 2
+                    amounts[2 * i : 2 * i + 2] = total // 2, total - total // 2
             self._reversed_padding_repeated_twice = amounts
         else:
             self._reversed_padding_repeated_twice = _reverse_repeat_tuple(padding, 2)
@@ -109,7 +109,9 @@ class _ConvNd(Module):
         return self._conv_forward(input, self.weight, self.bias)
 
     def extra_repr(self):
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        text = (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        )
         if self.padding != (0,) * len(self.kernel_size):
             text += f", padding={self.padding}"
         if self.dilation != (1,) * len(self.dilation):
@@ -192,7 +194,9 @@ class _ConvTransposeNd(_ConvNd):
             parse(output_padding), groups, bias, padding_mode, device, dtype,
         )  # fmt: skip
 
-    def _output_padding(self, input, output_size, stride, padding, kernel_size, num_spatial_dims, dilation=None):
+    def _output_padding(
+        self, input, output_size, stride, padding, kernel_size, num_spatial_dims, dilation=None
+    ):
         """The output padding that gives `output_size`."""
         if output_size is None:
             return _ntuple(num_spatial_dims)(self.output_padding)
@@ -207,11 +211,16 @@ class _ConvTransposeNd(_ConvNd):
             )
         dilation = (1,) * num_spatial_dims if dilation is None else dilation
         smallest = [
-            (input.size(d + leading) - 1) * stride[d] - 2 * padding[d] + dilation[d] * (kernel_size[d] - 1) + 1
+            (input.size(d + leading) - 1) * stride[d]
+            - 2 * padding[d]
+            + dilation[d] * (kernel_size[d] - 1)
+            + 1
             for d in range(num_spatial_dims)
         ]
         largest = [low + stride[d] - 1 for d, low in enumerate(smallest)]
-        if any(not low <= size <= high for low, size, high in zip(smallest, output_size, largest, strict=True)):
+        if any(
+            not low <= size <= high for low, size, high in zip(smallest, output_size, largest, strict=True)
+        ):
             raise ValueError(
                 f"requested an output size of {output_size}, but valid sizes range from {smallest} to {largest} "
                 f"(for an input of {input.size()[2:]})"
@@ -223,7 +232,14 @@ class _ConvTransposeNd(_ConvNd):
             input, output_size, self.stride, self.padding, self.kernel_size, self._n, self.dilation
         )
         return self._function(
-            input, self.weight, self.bias, self.stride, self.padding, output_padding, self.groups, self.dilation
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            output_padding,
+            self.groups,
+            self.dilation,
         )
 
 

@@ -1,0 +1,81 @@
+"""Adagrad."""
+
+import flambeau
+
+from ._rules import (
+    RuleOptimizer,
+    addcdiv_scaled,
+    check_lr,
+    check_nonnegative,
+    check_options,
+    step_count,
+)
+
+__all__ = ["Adagrad"]
+
+
+class Adagrad(RuleOptimizer):
+    """Steps divided by the root of the sum of all squared gradients (Duchi et al., 2011).
+
+    Args:
+        lr: learning rate. Default: 1e-2.
+        lr_decay: the rate falls as ``lr / (1 + (step - 1) * lr_decay)``. Default: 0.
+        initial_accumulator_value: where the sums start. Default: 0.
+        eps: added to the denominator. Default: 1e-10.
+    """
+
+    def __init__(
+        self,
+        params,
+        lr=1e-2,
+        lr_decay=0,
+        weight_decay=0,
+        initial_accumulator_value=0,
+        eps=1e-10,
+        foreach=None,
+        *,
+        maximize=False,
+        differentiable=False,
+        fused=None,
+    ):
+        check_lr(lr)
+        check_nonnegative("lr_decay", lr_decay)
+        check_nonnegative("weight_decay", weight_decay)
+        check_nonnegative("initial_accumulator_value", initial_accumulator_value)
+        if eps < 0.0:
+            raise ValueError(f"Invalid epsilon value: {eps}")
+        check_options(fused, foreach, differentiable)
+        defaults = {
+            "lr": lr,
+            "lr_decay": lr_decay,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "initial_accumulator_value": initial_accumulator_value,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "fused": fused,
+        }
+        super().__init__(params, defaults)
+        for group in self.param_groups:
+            for param in group["params"]:
+                self._init_state(group, param, self.state[param])
+
+    def _init_state(self, group, param, state):
+        value = group["initial_accumulator_value"]
+        state["step"] = step_count()
+        state["sum"] = flambeau.full_like(
+            param,
+            complex(value, value) if param.is_complex() else value,
+            memory_format=flambeau.preserve_format,
+        )
+
+    def share_memory(self):
+        """Move the state to memory shared between processes."""
+        for state in self.state.values():
+            state["sum"].share_memory_()
+
+    def _update(self, group, param, grad, state, lr):
+        rate = lr / (1 + (state["step"].item() - 1) * group["lr_decay"])
+        total = state["sum"].addcmul_(grad, grad, value=1)
+        addcdiv_scaled(param, grad, total.sqrt().add_(group["eps"]), -rate)

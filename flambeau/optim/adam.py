@@ -1,0 +1,153 @@
+"""Adam, with the options that make it AdamW."""
+
+import flambeau
+
+from ._native import native_step, usable
+from ._rules import (
+    RuleOptimizer,
+    addcdiv_scaled,
+    check_lr,
+    check_nonnegative,
+    check_options,
+    number,
+    run_closure,
+    step_count,
+    zeros_like,
+)
+from .optimizer import _use_grad_for_differentiable
+
+__all__ = ["Adam"]
+
+
+class Adam(RuleOptimizer):
+    """Steps scaled by running means of the gradient and of its square (Kingma and Ba, 2014).
+
+    Args:
+        lr: learning rate. Default: 1e-3.
+        betas: how much of the two running means is kept. Default: (0.9, 0.999).
+        eps: added to the denominator. Default: 1e-8.
+        weight_decay: adds ``weight_decay * param`` to the gradient. Default: 0.
+        amsgrad: divide by the largest mean square so far (Reddi et al., 2018). Default: False.
+        decoupled_weight_decay: shrink the parameters instead, as :class:`AdamW` does. Default: False.
+        maximize: go uphill. Default: False.
+        differentiable: record the update. Default: False.
+
+    `foreach`, `fused` and `capturable` are accepted; one pass over all parameters is the only implementation.
+    """
+
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0,
+        amsgrad=False,
+        *,
+        foreach=None,
+        maximize=False,
+        capturable=False,
+        differentiable=False,
+        fused=None,
+        decoupled_weight_decay=False,
+    ):
+        check_lr(lr)
+        if isinstance(lr, flambeau.Tensor) and foreach and not capturable:
+            raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+        if eps < 0.0:
+            raise ValueError(f"Invalid epsilon value: {eps}")
+        for i, beta in enumerate(betas):
+            if not 0.0 <= beta < 1.0:
+                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+        if len({isinstance(beta, flambeau.Tensor) for beta in betas}) > 1:
+            raise ValueError("betas must be either both floats or both Tensors")
+        check_nonnegative("weight_decay", weight_decay)
+        check_options(fused, foreach, differentiable)
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
+        super().__init__(params, defaults)
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name in ("amsgrad", "maximize", "capturable", "differentiable", "decoupled_weight_decay"):
+                group.setdefault(name, False)
+            group.setdefault("foreach", None)
+            group.setdefault("fused", None)
+        for values in self.state.values():
+            # Older files keep the step as a number.
+            if values and not isinstance(values.get("step"), flambeau.Tensor):
+                values["step"] = flambeau.tensor(float(values["step"]), dtype=flambeau.float32)
+
+    def _init_state(self, group, param, state):
+        state["step"] = step_count()
+        state["exp_avg"] = zeros_like(param)
+        state["exp_avg_sq"] = zeros_like(param)
+        if group["amsgrad"]:
+            state["max_exp_avg_sq"] = zeros_like(param)
+
+    @_use_grad_for_differentiable
+    def step(self, closure=None):
+        """Update the parameters once; `closure` computes the loss anew, and its result is returned."""
+        native = native_step("adam_step")
+        if native is None or self.defaults.get("differentiable", False):
+            return super().step(closure)
+        loss = run_closure(closure)
+        for group in self.param_groups:
+            params = [param for param in group["params"] if param.grad is not None]
+            grads = [param.grad for param in params]
+            if usable(params, grads):
+                self._native_step(native, group, params, grads)
+            else:
+                self._step_group(group)
+        return loss
+
+    def _native_step(self, native, group, params, grads):
+        states = []
+        for param in params:
+            state = self.state[param]
+            if not state:
+                self._init_state(group, param, state)
+            states.append(state)
+        beta1, beta2 = group["betas"]
+        native(
+            params,
+            grads,
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else [],
+            [state["step"] for state in states],
+            number(group["lr"]),
+            number(beta1),
+            number(beta2),
+            group["eps"],
+            group["weight_decay"],
+            group["decoupled_weight_decay"],
+            group["maximize"],
+        )
+
+    def _update(self, group, param, grad, state, lr):
+        beta1, beta2 = group["betas"]
+        if not group["differentiable"]:
+            beta1, beta2 = number(beta1), number(beta2)
+        step = state["step"].item()
+        mean, square = state["exp_avg"], state["exp_avg_sq"]
+        mean.lerp_(grad, 1 - beta1)
+        square.mul_(beta2).addcmul_(grad, grad, value=1 - number(beta2))
+        if group["amsgrad"]:
+            largest = state["max_exp_avg_sq"]
+            largest.copy_(flambeau.maximum(largest, square))
+            square = largest
+        denominator = (square.sqrt() / (1 - beta2**step) ** 0.5).add_(group["eps"])
+        addcdiv_scaled(param, mean, denominator, -(lr / (1 - beta1**step)))
