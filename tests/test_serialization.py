@@ -411,3 +411,15 @@ def test_pytorch_reads_our_old_format(tmp_path):
     obj = {"a": flambeau.arange(4.0), "b": flambeau.ones(2, 3, dtype=flambeau.int64).t()}
     flambeau.save(obj, ours, _use_new_zipfile_serialization=False)
     assert run_pytorch("import sys, torch\nprint(torch.load(sys.argv[1]))", ours) == repr(obj) + "\n"
+
+
+def test_the_oldest_format():
+    """golden/oldest.tar: two tensors on one storage, as releases before 0.2 wrote them; PyTorch 2.13 reads it too."""
+    path = os.path.join(os.path.dirname(__file__), "golden", "oldest.tar")
+    found = flambeau.load(path, weights_only=False)
+    assert list(found) == ["a", "b"]
+    assert found["a"].tolist() == [[0, 1, 2], [3, 4, 5]] and found["b"].tolist() == [1, 4]
+    found["a"][0, 1] = 9
+    assert found["b"].tolist() == [9, 4]
+    with pytest.raises(RuntimeError, match="weights_only=True"):
+        flambeau.load(path)
