@@ -45,7 +45,17 @@ _LAZY = {
     **dict.fromkeys("set_printoptions get_printoptions".split(), "_tensor.printing"),
     **dict.fromkeys("no_grad enable_grad inference_mode set_grad_enabled".split(), "autograd.grad_mode"),
     **dict.fromkeys("finfo iinfo".split(), "_dtypes_info"),
-    **dict.fromkeys("TypedStorage".split(), "storage"),
+    **dict.fromkeys(
+        "TypedStorage BFloat16Storage BoolStorage ByteStorage CharStorage ComplexDoubleStorage ComplexFloatStorage "
+        "DoubleStorage FloatStorage HalfStorage IntStorage LongStorage ShortStorage".split(),
+        "storage",
+    ),
+    **dict.fromkeys(
+        "autocast is_autocast_enabled set_autocast_enabled get_autocast_dtype set_autocast_dtype "
+        "is_autocast_cache_enabled".split(),
+        "amp.autocast_mode",
+    ),
+    **dict.fromkeys("install_as_torch uninstall_as_torch".split(), "_compat.as_torch"),
 }
 
 

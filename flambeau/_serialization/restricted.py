@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pickle import UnpicklingError
 
 import flambeau
+from flambeau import _utils
 
 from . import names
 
@@ -282,12 +283,12 @@ class RestrictedUnpickler:
         if isinstance(obj, OrderedDict):
             obj.__dict__.update(state)
         elif isinstance(obj, flambeau.Tensor):
-            flambeau._utils._set_state(obj, state)
+            _utils._set_state(obj, state)
         elif type(obj) in _user_globals.values():
             if hasattr(obj, "__setstate__"):
                 obj.__setstate__(state)
             else:
-                flambeau._utils._set_state(obj, state)
+                _utils._set_state(obj, state)
         else:
             raise UnpicklingError(
                 "Can only build Tensor, Parameter, OrderedDict or types allowlisted via `add_safe_globals`, "

@@ -50,3 +50,22 @@ class RemovableHandle:
 
     def __exit__(self, exc_type, exc_value, traceback):
         self.remove()
+
+
+def unserializable_hook(function):
+    """Decorator: mark a hook that is lost when its tensor is saved, so that saving doesn't warn of it."""
+    function.__torch_unserializable__ = True
+    return function
+
+
+def warn_if_has_hooks(tensor) -> None:
+    """Warn that hooks of a tensor are lost in saving."""
+    import warnings
+
+    for hook in (getattr(tensor, "_backward_hooks", None) or {}).values():
+        if not hasattr(hook, "__torch_unserializable__"):
+            warnings.warn(
+                f"backward hook {hook!r} on tensor will not be serialized. If this is expected, you can decorate the "
+                "function with @torch.utils.hooks.unserializable_hook to suppress this warning",
+                stacklevel=2,
+            )

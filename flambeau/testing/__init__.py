@@ -1,0 +1,6 @@
+"""For tests: comparing results, and making tensors to compute with."""
+
+from ._comparison import assert_close
+from ._creation import make_tensor
+
+__all__ = ["assert_close", "make_tensor"]

@@ -1,0 +1,18 @@
+"""Names for annotations."""
+
+from __future__ import annotations
+
+import os
+from typing import IO, Any, Union
+
+import flambeau
+from flambeau import Size, Tensor
+from flambeau.storage import TypedStorage, UntypedStorage
+
+__all__ = ["Device", "FileLike", "Number", "Size", "Storage", "Tensor"]
+
+Number = Union[int, float, bool]  # noqa: UP007: isinstance checks of programs read its arguments
+Device = Union[flambeau.device, str, int, None]  # noqa: UP007
+FileLike = Union[str, os.PathLike, IO[bytes]]  # noqa: UP007
+Storage = Union[TypedStorage, UntypedStorage, Any]  # noqa: UP007
+BoolLikeType, IntLikeType, FloatLikeType = bool, int, float

@@ -1,0 +1,281 @@
+"""Trees: nested containers taken apart into a flat list of leaves, and put together again.
+
+Containers are list, tuple, dict, named tuples, OrderedDict, defaultdict and deque, and types that were registered; all
+else is a leaf, None too.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+Context = Any
+PyTree = Any
+
+
+class NodeDef(NamedTuple):
+    """How a container type is taken apart: into children and what else is needed to rebuild it."""
+
+    type: type
+    flatten_fn: Callable
+    unflatten_fn: Callable
+
+
+SUPPORTED_NODES: dict[type, NodeDef] = {}
+
+
+def register_pytree_node(
+    cls: type,
+    flatten_fn: Callable,
+    unflatten_fn: Callable,
+    *,
+    serialized_type_name=None,
+    to_dumpable_context=None,
+    from_dumpable_context=None,
+    flatten_with_keys_fn=None,
+) -> None:
+    """Make a type a container.
+
+    Args:
+        cls: the type; subclasses are not included.
+        flatten_fn: from an object to ``(children, context)``.
+        unflatten_fn: from ``(children, context)`` to an object.
+
+    Raises:
+        ValueError: the type is one already.
+    """
+    if cls in SUPPORTED_NODES:
+        raise ValueError(f"{cls} is already registered as pytree node.")
+    SUPPORTED_NODES[cls] = NodeDef(cls, flatten_fn, unflatten_fn)
+
+
+def _register_builtin() -> None:
+    def unflatten_default_dict(children, context):
+        factory, keys = context
+        return defaultdict(factory, zip(keys, children, strict=True))
+
+    def values(mapping):
+        return list(mapping.values()), list(mapping)
+
+    register_pytree_node(list, lambda x: (x, None), lambda children, _: list(children))
+    register_pytree_node(tuple, lambda x: (list(x), None), lambda children, _: tuple(children))
+    register_pytree_node(dict, values, lambda children, keys: dict(zip(keys, children, strict=True)))
+    register_pytree_node(OrderedDict, values, lambda children, keys: OrderedDict(zip(keys, children, strict=True)))
+    register_pytree_node(
+        defaultdict, lambda x: (list(x.values()), [x.default_factory, list(x)]), unflatten_default_dict
+    )
+    register_pytree_node(deque, lambda x: (list(x), x.maxlen), lambda children, size: deque(children, maxlen=size))
+    register_pytree_node(_NamedTuple, lambda x: (list(x), type(x)), lambda children, kind: kind(*children))
+
+
+class _NamedTuple:
+    """Stands for all named tuples in the registry."""
+
+
+_register_builtin()
+
+
+def _is_namedtuple(tree) -> bool:
+    return isinstance(tree, tuple) and isinstance(getattr(type(tree), "_fields", None), tuple)
+
+
+def _node_type(tree) -> type:
+    kind = type(tree)
+    return _NamedTuple if kind not in SUPPORTED_NODES and _is_namedtuple(tree) else kind
+
+
+def tree_is_leaf(tree: PyTree, is_leaf: Callable | None = None) -> bool:
+    """Whether a tree is a single leaf."""
+    return (is_leaf is not None and is_leaf(tree)) or _node_type(tree) not in SUPPORTED_NODES
+
+
+class TreeSpec:
+    """The structure of a tree without its leaves."""
+
+    def __init__(self, type, context, children_specs: list):
+        self.type = type
+        self.context = context
+        self.children_specs = children_specs
+        if type is None:
+            self.num_nodes = self.num_leaves = 1
+        else:
+            self.num_nodes = 1 + sum(spec.num_nodes for spec in children_specs)
+            self.num_leaves = sum(spec.num_leaves for spec in children_specs)
+        self.num_children = len(children_specs)
+
+    def is_leaf(self) -> bool:
+        return self.type is None
+
+    def children(self) -> list[TreeSpec]:
+        return list(self.children_specs)
+
+    def child(self, index: int) -> TreeSpec:
+        return self.children_specs[index]
+
+    def unflatten(self, leaves: Iterable) -> PyTree:
+        """A tree of this structure with the leaves."""
+        leaves = list(leaves)
+        if len(leaves) != self.num_leaves:
+            raise ValueError(
+                f"treespec.unflatten(leaves): `leaves` has length {len(leaves)} but the spec refers to a pytree that "
+                f"holds {self.num_leaves} items ({self})."
+            )
+        return self._build(iter(leaves))
+
+    def _build(self, leaves):
+        if self.type is None:
+            return next(leaves)
+        children = [spec._build(leaves) for spec in self.children_specs]
+        return SUPPORTED_NODES[self.type].unflatten_fn(children, self.context)
+
+    def flatten_up_to(self, tree: PyTree) -> list:
+        """Take a tree apart as far as this structure goes; what lies deeper stays whole."""
+        found: list = []
+        self._collect(tree, found)
+        return found
+
+    def _collect(self, tree, found: list) -> None:
+        if self.type is None:
+            found.append(tree)
+            return
+        kind = _node_type(tree)
+        if kind is not self.type and not (kind in _DICTS and self.type in _DICTS):
+            raise ValueError(f"Node type mismatch; expected {self.type!r}, but got {kind!r}.")
+        children, context = SUPPORTED_NODES[kind].flatten_fn(tree)
+        if len(children) != self.num_children:
+            raise ValueError(f"Node arity mismatch; expected {self.num_children}, but got {len(children)}.")
+        if kind in _DICTS:
+            keys = self.context[1] if self.type is defaultdict else self.context
+            if set(keys) != set(tree):
+                raise ValueError(f"Node keys mismatch; expected {list(keys)}, but got {list(tree)}.")
+            children = [tree[key] for key in keys]
+        elif context != self.context:
+            raise ValueError(f"Node context mismatch; expected {self.context!r}, but got {context!r}.")
+        for spec, child in zip(self.children_specs, children, strict=True):
+            spec._collect(child, found)
+
+    def __eq__(self, other) -> bool:
+        return (
+            isinstance(other, TreeSpec)
+            and self.type is other.type
+            and self.context == other.context
+            and self.children_specs == other.children_specs
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.num_nodes, self.num_leaves))
+
+    def __repr__(self) -> str:
+        return self._text(0)
+
+    def _text(self, indent: int) -> str:
+        if self.type is None:
+            return "*"
+        name = "namedtuple" if self.type is _NamedTuple else self.type.__name__
+        inner = (",\n" + " " * (indent + 2)).join(spec._text(indent + 2) for spec in self.children_specs)
+        return f"TreeSpec({name}, {self.context}, [{inner}])"
+
+
+_DICTS = (dict, OrderedDict, defaultdict)
+_LEAF = TreeSpec(None, None, [])
+
+
+def LeafSpec() -> TreeSpec:
+    """The structure of a single leaf."""
+    return _LEAF
+
+
+def tree_flatten(tree: PyTree, is_leaf: Callable | None = None) -> tuple[list, TreeSpec]:
+    """The leaves of a tree, from left to right, and its structure.
+
+    >>> from flambeau.utils._pytree import tree_flatten
+    >>> tree_flatten([1, {"a": 2}])[0]
+    [1, 2]
+    """
+    leaves: list = []
+    return leaves, _take_apart(tree, leaves, is_leaf)
+
+
+def _take_apart(tree, leaves: list, is_leaf) -> TreeSpec:
+    if tree_is_leaf(tree, is_leaf):
+        leaves.append(tree)
+        return _LEAF
+    kind = _node_type(tree)
+    children, context = SUPPORTED_NODES[kind].flatten_fn(tree)
+    return TreeSpec(kind, context, [_take_apart(child, leaves, is_leaf) for child in children])
+
+
+def tree_unflatten(leaves: Iterable, treespec: TreeSpec) -> PyTree:
+    """A tree of the given structure with the leaves."""
+    return treespec.unflatten(leaves)
+
+
+def tree_iter(tree: PyTree, is_leaf: Callable | None = None):
+    """Yield the leaves of a tree from left to right."""
+    return iter(tree_leaves(tree, is_leaf))
+
+
+def tree_leaves(tree: PyTree, is_leaf: Callable | None = None) -> list:
+    """The leaves of a tree from left to right."""
+    return tree_flatten(tree, is_leaf)[0]
+
+
+def tree_structure(tree: PyTree, is_leaf: Callable | None = None) -> TreeSpec:
+    """The structure of a tree."""
+    return tree_flatten(tree, is_leaf)[1]
+
+
+def tree_map(func: Callable, tree: PyTree, *rests: PyTree, is_leaf: Callable | None = None) -> PyTree:
+    """A tree of the same structure with `func` of every leaf (and of what stands in its place in the other trees).
+
+    >>> from flambeau.utils._pytree import tree_map
+    >>> tree_map(lambda x: x + 1, {"a": [1, 2]})
+    {'a': [2, 3]}
+    """
+    leaves, spec = tree_flatten(tree, is_leaf)
+    others = [spec.flatten_up_to(rest) for rest in rests]
+    return spec.unflatten(func(*values) for values in zip(leaves, *others, strict=True))
+
+
+def tree_map_(func: Callable, tree: PyTree, *rests: PyTree, is_leaf: Callable | None = None) -> PyTree:
+    """Call `func` as `tree_map` does, for its effect; returns the tree itself."""
+    leaves, spec = tree_flatten(tree, is_leaf)
+    for values in zip(leaves, *(spec.flatten_up_to(rest) for rest in rests), strict=True):
+        func(*values)
+    return tree
+
+
+def _only(types, func):
+    matches = types if callable(types) and not isinstance(types, type) else lambda leaf: isinstance(leaf, types)
+    return lambda leaf: func(leaf) if matches(leaf) else leaf
+
+
+def tree_map_only(type_or_types_or_pred, func: Callable, tree: PyTree, is_leaf: Callable | None = None) -> PyTree:
+    """`tree_map` that leaves other leaves than those of the given types (or for which the predicate holds) alone."""
+    return tree_map(_only(type_or_types_or_pred, func), tree, is_leaf=is_leaf)
+
+
+def tree_map_only_(type_or_types_or_pred, func: Callable, tree: PyTree, is_leaf: Callable | None = None) -> PyTree:
+    """`tree_map_` for the leaves of the given types only."""
+    return tree_map_(_only(type_or_types_or_pred, func), tree, is_leaf=is_leaf)
+
+
+def tree_all(pred: Callable, tree: PyTree, is_leaf: Callable | None = None) -> bool:
+    """Whether the predicate holds for all leaves."""
+    return all(map(pred, tree_leaves(tree, is_leaf)))
+
+
+def tree_any(pred: Callable, tree: PyTree, is_leaf: Callable | None = None) -> bool:
+    """Whether the predicate holds for any leaf."""
+    return any(map(pred, tree_leaves(tree, is_leaf)))
+
+
+def tree_all_only(type_or_types, pred: Callable, tree: PyTree, is_leaf: Callable | None = None) -> bool:
+    """Whether the predicate holds for all leaves of the given types."""
+    return all(pred(leaf) for leaf in tree_leaves(tree, is_leaf) if isinstance(leaf, type_or_types))
+
+
+def tree_any_only(type_or_types, pred: Callable, tree: PyTree, is_leaf: Callable | None = None) -> bool:
+    """Whether the predicate holds for any leaf of the given types."""
+    return any(pred(leaf) for leaf in tree_leaves(tree, is_leaf) if isinstance(leaf, type_or_types))
