@@ -1,0 +1,440 @@
+#include "kernels/index_kernels.h"
+
+#include <cstring>
+#include <vector>
+
+#include "core/interpreter.h"
+#include "core/parallel.h"
+
+namespace flb {
+
+namespace {
+
+constexpr int64_t kGrain = 32768;
+
+// An odometer over `sizes`, moving any number of pointers by their own byte strides.
+template <int N>
+struct Odometer {
+    Odometer(const Dims& sizes, const Dims* const (&strides)[N], const int64_t (&widths)[N]) : sizes(sizes), index(sizes.size(), 0) {
+        for (int k = 0; k < N; ++k) {
+            step[k].resize(sizes.size());
+            for (int d = 0; d < sizes.size(); ++d) step[k][d] = (*strides[k])[d] * widths[k];
+        }
+    }
+    void seek(int64_t position) {
+        for (int k = 0; k < N; ++k) offset[k] = 0;
+        for (int d = sizes.size() - 1; d >= 0; --d) {
+            index[d] = sizes[d] ? position % sizes[d] : 0;
+            position = sizes[d] ? position / sizes[d] : 0;
+            for (int k = 0; k < N; ++k) offset[k] += index[d] * step[k][d];
+        }
+    }
+    void next() {
+        for (int d = sizes.size() - 1; d >= 0; --d) {
+            for (int k = 0; k < N; ++k) offset[k] += step[k][d];
+            if (++index[d] < sizes[d]) return;
+            for (int k = 0; k < N; ++k) offset[k] -= sizes[d] * step[k][d];
+            index[d] = 0;
+        }
+    }
+    Dims sizes, index;
+    Dims step[N];
+    int64_t offset[N] = {};
+};
+
+template <class T>
+struct IsComplex { static constexpr bool value = false; };
+template <class T>
+struct IsComplex<Complex<T>> { static constexpr bool value = true; };
+
+template <class T>
+T combine(T a, T b, Reduce reduce) {
+    if constexpr (std::is_same_v<T, Complex<Half>>) {
+        const Complex<float> x(float(a.re), float(a.im)), y(float(b.re), float(b.im));
+        return T(combine(x, y, reduce));
+    } else if constexpr (std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>) {
+        return T(combine(float(a), float(b), reduce));
+    } else if constexpr (std::is_same_v<T, bool>) {
+        return reduce == Reduce::Add || reduce == Reduce::Max ? a || b : reduce == Reduce::Assign ? b : a && b;
+    } else {
+        switch (reduce) {
+            case Reduce::Assign: return b;
+            case Reduce::Add:
+                if constexpr (std::is_integral_v<T>) return T(std::make_unsigned_t<T>(a) + std::make_unsigned_t<T>(b));
+                else return a + b;
+            case Reduce::Multiply:
+                if constexpr (std::is_integral_v<T>) return T(uint64_t(a) * uint64_t(b));
+                else return a * b;
+            case Reduce::Min:
+            case Reduce::Max:
+                if constexpr (!IsComplex<T>::value) {
+                    if (a != a) return a;
+                    if (b != b) return b;
+                    return (reduce == Reduce::Min) == (b < a) ? b : a;
+                }
+                return b;
+        }
+        return b;
+    }
+}
+
+Dims without(const Dims& dims, int dim) {
+    Dims out = dims;
+    out.erase(dim);
+    return out;
+}
+
+}  // namespace
+
+// ---- index and index_put_ -----------------------------------------------------------------------------------------------------------
+
+Dims IndexPlan::result_shape() const {
+    Dims shape = outer_sizes;
+    for (int64_t s : index_shape) shape.push_back(s);
+    for (int64_t s : inner_sizes) shape.push_back(s);
+    return shape;
+}
+
+IndexPlan plan_index(Tensor& t, const std::vector<TensorRef>& given, const char* op_name) {
+    if (int(given.size()) > t.ndim()) {
+        int consumed = 0;
+        for (const TensorRef& g : given) consumed += g && g->dtype == DType::Bool ? g->ndim() : 1;
+        check_as(ErrorKind::Index, consumed <= t.ndim(), "too many indices for tensor of dimension ", t.ndim(), " (got ", consumed, ")");
+    }
+    // Masks become one index per dimension they span.
+    std::vector<TensorRef> indices;
+    for (const TensorRef& g : given) {
+        if (!g || (g->dtype != DType::Bool && g->dtype != DType::UInt8)) {
+            if (g)
+                check_as(ErrorKind::Index, is_integral(g->dtype), "tensors used as indices must be long, int, byte or bool tensors, got ", name_of(g->dtype));
+            indices.push_back(g);
+            continue;
+        }
+        const int at = int(indices.size());
+        check_as(ErrorKind::Index, at + g->ndim() <= t.ndim(), "too many indices for tensor of dimension ", t.ndim());
+        for (int d = 0; d < g->ndim(); ++d)
+            check_as(ErrorKind::Index, g->sizes[d] == t.sizes[at + d], "The shape of the mask ", str(g->sizes), " at index ", d,
+                     " does not match the shape of the indexed tensor ", str(t.sizes), " at index ", at + d);
+        TensorRef positions = nonzero(*g);
+        for (int d = 0; d < g->ndim(); ++d)
+            indices.push_back(make_view(*positions, {positions->sizes[0]}, {positions->strides[0]}, positions->offset + d * positions->strides[1]));
+    }
+    check_as(ErrorKind::Index, int(indices.size()) <= t.ndim(), "too many indices for tensor of dimension ", t.ndim(), " (got ", indices.size(), ")");
+    indices.resize(size_t(t.ndim()));
+
+    IndexPlan plan;
+    int first = -1, last = -1;
+    bool adjacent = true, any = false;
+    for (int d = 0; d < t.ndim(); ++d) {
+        if (!indices[size_t(d)]) continue;
+        if (first < 0) first = d;
+        else if (last != d - 1) adjacent = false;
+        last = d;
+        const Dims& shape = indices[size_t(d)]->sizes;
+        try {
+            plan.index_shape = any ? broadcast_shapes(plan.index_shape, shape) : shape;
+        } catch (const Error&) {
+            std::string shapes;
+            for (const TensorRef& i : indices)
+                if (i) shapes += (shapes.empty() ? "" : ", ") + str(i->sizes);
+            fail(ErrorKind::Index, "shape mismatch: indexing tensors could not be broadcast together with shapes ", shapes);
+        }
+        any = true;
+    }
+    check_as(ErrorKind::Index, any, op_name, "(): at least one index tensor is needed");
+    for (int d = 0; d < t.ndim(); ++d) {
+        if (indices[size_t(d)]) continue;
+        const bool before = adjacent && d < first;
+        (before ? plan.outer_sizes : plan.inner_sizes).push_back(t.sizes[d]);
+        (before ? plan.outer_strides : plan.inner_strides).push_back(t.strides[d]);
+    }
+    const int64_t n = checked_numel(plan.index_shape);
+    plan.offsets.assign(size_t(n), 0);
+    if (n == 0 || t.is_meta()) return plan;
+    for (int d = 0; d < t.ndim(); ++d) {
+        if (!indices[size_t(d)]) continue;
+        check(!indices[size_t(d)]->is_meta(), op_name, "(): an index on the meta device cannot index a tensor on the cpu");
+        TensorRef wide = cast(*indices[size_t(d)], DType::Int64);
+        TensorRef full = contiguous(*expand_view(*wide, plan.index_shape));
+        const int64_t* index = reinterpret_cast<const int64_t*>(kernel_pointer(*full));
+        const int64_t size = t.sizes[d], stride = t.strides[d];
+        for (int64_t i = 0; i < n; ++i) {
+            int64_t v = index[i];
+            if (v < -size || v >= size)
+                fail(ErrorKind::Index, "index ", v, " is out of bounds for dimension ", d, " with size ", size);
+            plan.offsets[size_t(i)] += (v < 0 ? v + size : v) * stride;
+        }
+    }
+    return plan;
+}
+
+namespace {
+
+// Calls body(outer byte offset, index number, result element offset) over all (outer, index) pairs in [begin, end).
+template <class F>
+void over_pairs(const IndexPlan& plan, int64_t width, int64_t inner, int64_t begin, int64_t end, F&& body) {
+    const int64_t n = int64_t(plan.offsets.size());
+    const Dims* strides[1] = {&plan.outer_strides};
+    const int64_t widths[1] = {width};
+    Odometer<1> outer(plan.outer_sizes, strides, widths);
+    outer.seek(begin / n);
+    int64_t b = begin % n;
+    for (int64_t k = begin; k < end; ++k) {
+        body(outer.offset[0], b, k * inner);
+        if (++b == n) {
+            b = 0;
+            outer.next();
+        }
+    }
+}
+
+struct Inner {
+    explicit Inner(const IndexPlan& plan) : numel(checked_numel(plan.inner_sizes)) {
+        contiguous = is_contiguous(plan.inner_sizes, plan.inner_strides);
+    }
+    int64_t numel;
+    bool contiguous;
+};
+
+}  // namespace
+
+void index_get(Tensor& out, Tensor& in, const IndexPlan& plan) {
+    if (out.numel == 0) return;
+    const int64_t width = itemsize(in.dtype);
+    char* o = kernel_pointer(out);
+    const char* base = kernel_pointer(in);
+    const Inner inner(plan);
+    const int64_t pairs = out.numel / inner.numel;
+    Unlocked unlocked(out.numel > kGrain);
+    parallel_for(0, pairs, 1 + kGrain / inner.numel, [&](int64_t begin, int64_t end) {
+        visit_width(in.dtype, [&](auto tag) {
+            using T = typename decltype(tag)::type;
+            if (inner.contiguous && inner.numel == 1) {
+                over_pairs(plan, width, 1, begin, end, [&](int64_t outer, int64_t b, int64_t at) {
+                    reinterpret_cast<T*>(o)[at] = *reinterpret_cast<const T*>(base + outer + plan.offsets[size_t(b)] * width);
+                });
+            } else if (inner.contiguous) {
+                over_pairs(plan, width, inner.numel, begin, end, [&](int64_t outer, int64_t b, int64_t at) {
+                    std::memcpy(o + at * width, base + outer + plan.offsets[size_t(b)] * width, size_t(inner.numel * width));
+                });
+            } else {
+                const Dims* strides[1] = {&plan.inner_strides};
+                const int64_t widths[1] = {width};
+                Odometer<1> walk(plan.inner_sizes, strides, widths);
+                over_pairs(plan, width, inner.numel, begin, end, [&](int64_t outer, int64_t b, int64_t at) {
+                    const char* source = base + outer + plan.offsets[size_t(b)] * width;
+                    walk.seek(0);
+                    for (int64_t i = 0; i < inner.numel; ++i, walk.next())
+                        reinterpret_cast<T*>(o)[at + i] = *reinterpret_cast<const T*>(source + walk.offset[0]);
+                });
+            }
+        });
+    });
+}
+
+void index_put(Tensor& out, Tensor& values, const IndexPlan& plan, bool accumulate) {
+    if (values.numel == 0) return;
+    const int64_t width = itemsize(out.dtype);
+    char* base = kernel_pointer(out);
+    const char* v = kernel_pointer(values);
+    const Inner inner(plan);
+    const int64_t pairs = values.numel / inner.numel;
+    const Dims* strides[1] = {&plan.inner_strides};
+    const int64_t widths[1] = {width};
+    // One thread: repeated indices must add up, or the last one win, the same way every time.
+    Unlocked unlocked(values.numel > kGrain);
+    visit(out.dtype, [&](auto tag) {
+        using T = typename decltype(tag)::type;
+        Odometer<1> walk(plan.inner_sizes, strides, widths);
+        over_pairs(plan, width, inner.numel, 0, pairs, [&](int64_t outer, int64_t b, int64_t at) {
+            char* target = base + outer + plan.offsets[size_t(b)] * width;
+            const T* source = reinterpret_cast<const T*>(v) + at;
+            if (inner.contiguous && !accumulate) {
+                std::memcpy(target, source, size_t(inner.numel * width));
+            } else if (inner.contiguous) {
+                T* t = reinterpret_cast<T*>(target);
+                for (int64_t i = 0; i < inner.numel; ++i) t[i] = combine(t[i], source[i], Reduce::Add);
+            } else {
+                walk.seek(0);
+                for (int64_t i = 0; i < inner.numel; ++i, walk.next()) {
+                    T* t = reinterpret_cast<T*>(target + walk.offset[0]);
+                    *t = accumulate ? combine(*t, source[i], Reduce::Add) : source[i];
+                }
+            }
+        });
+    });
+}
+
+int64_t count_true(Tensor& mask) {
+    const uint8_t* m = reinterpret_cast<const uint8_t*>(kernel_pointer(mask));
+    int64_t n = 0;
+    for (int64_t i = 0; i < mask.numel; ++i) n += m[i] != 0;
+    return n;
+}
+
+TensorRef nonzero(Tensor& t) {
+    TensorRef as_bool = cast(t, DType::Bool);
+    TensorRef mask = contiguous(*as_bool);
+    const int64_t count = mask->numel ? count_true(*mask) : 0;
+    const int n = t.ndim();
+    TensorRef out = empty({count, n}, DType::Int64);
+    if (count == 0 || n == 0) return out;
+    const uint8_t* m = reinterpret_cast<const uint8_t*>(kernel_pointer(*mask));
+    int64_t* o = reinterpret_cast<int64_t*>(kernel_pointer(*out));
+    // Row by row of the last dimension, so that the outer position is worked out once a row.
+    const int64_t row = t.sizes[n - 1];
+    Dims index(n, 0);
+    for (int64_t begin = 0; begin < mask->numel; begin += row) {
+        for (int64_t j = 0; j < row; ++j) {
+            if (!m[begin + j]) continue;
+            for (int d = 0; d < n - 1; ++d) *o++ = index[d];
+            *o++ = j;
+        }
+        for (int d = n - 2; d >= 0; --d) {
+            if (++index[d] < t.sizes[d]) break;
+            index[d] = 0;
+        }
+    }
+    return out;
+}
+
+// ---- gather and scatter ----------------------------------------------------------------------------------------------------------------
+
+void check_indices(Tensor& index, int64_t size, int dim, const char* op_name, bool wrap, ErrorKind kind) {
+    if (index.numel == 0) return;
+    TensorRef wide = cast(index, DType::Int64);
+    TensorRef dense = contiguous(*wide);
+    const int64_t* v = reinterpret_cast<const int64_t*>(kernel_pointer(*dense));
+    const int64_t low = wrap ? -size : 0;
+    int64_t smallest = v[0], largest = v[0];
+    for (int64_t i = 1; i < dense->numel; ++i) {
+        smallest = v[i] < smallest ? v[i] : smallest;
+        largest = v[i] > largest ? v[i] : largest;
+    }
+    if (smallest >= low && largest < size) return;
+    const int64_t bad = smallest < low ? smallest : largest;
+    fail(kind, op_name, "(): index ", bad, " is out of bounds for dimension ", dim, " with size ", size, " (index out of range in self)");
+}
+
+namespace {
+
+// One walk for both directions: for every index position, the element of `dense` (index's own shape, or a
+// repeated value) and the element of `along` that the index names.
+template <class F>
+void over_index(Tensor& index, int dim, const Dims& along_strides, const Dims& dense_strides, int64_t along_width, int64_t dense_width,
+                int64_t begin, int64_t end, F&& body) {
+    const int n = index.ndim();
+    const int64_t* ids = reinterpret_cast<const int64_t*>(kernel_pointer(index));
+    if (n == 0) {
+        body(0, 0, ids[0], 0);
+        return;
+    }
+    Dims fixed = along_strides;
+    fixed[dim] = 0;
+    const Dims* strides[3] = {&fixed, &dense_strides, &index.strides};
+    const int64_t widths[3] = {along_width, dense_width, 1};
+    Odometer<3> walk(index.sizes, strides, widths);
+    walk.seek(begin);
+    for (int64_t i = begin; i < end; ++i, walk.next()) body(walk.offset[0], walk.offset[1], ids[walk.offset[2]], i);
+}
+
+}  // namespace
+
+void gather(Tensor& out, Tensor& in, int dim, Tensor& index) {
+    if (index.numel == 0) return;
+    const int64_t width = itemsize(in.dtype), stride = in.stride(dim) * width;
+    char* o = kernel_pointer(out);
+    const char* a = kernel_pointer(in);
+    kernel_pointer(index);
+    Unlocked unlocked(index.numel > kGrain);
+    parallel_for(0, index.numel, kGrain, [&](int64_t begin, int64_t end) {
+        visit_width(in.dtype, [&](auto tag) {
+            using T = typename decltype(tag)::type;
+            over_index(index, dim, in.strides, out.strides, width, width, begin, end, [&](int64_t from, int64_t to, int64_t id, int64_t) {
+                *reinterpret_cast<T*>(o + to) = *reinterpret_cast<const T*>(a + from + id * stride);
+            });
+        });
+    });
+}
+
+void scatter(Tensor& out, int dim, Tensor& index, Tensor* src, const Scalar* value, Reduce reduce, Tensor* counts) {
+    if (index.numel == 0) return;
+    const int64_t width = itemsize(out.dtype), stride = out.stride(dim) * width;
+    char* o = kernel_pointer(out);
+    const char* s = src ? kernel_pointer(*src) : nullptr;
+    int64_t* c = counts ? reinterpret_cast<int64_t*>(kernel_pointer(*counts)) : nullptr;
+    const Dims none(index.ndim(), 0);
+    Unlocked unlocked(index.numel > kGrain);
+    visit(out.dtype, [&](auto tag) {
+        using T = typename decltype(tag)::type;
+        alignas(16) char fixed[16] = {};
+        if (value) value->store(out.dtype, fixed);
+        over_index(index, dim, out.strides, src ? src->strides : none, width, width, 0, index.numel, [&](int64_t to, int64_t from, int64_t id, int64_t) {
+            const int64_t at = to + id * stride;
+            T* target = reinterpret_cast<T*>(o + at);
+            *target = combine(*target, *reinterpret_cast<const T*>(src ? s + from : fixed), reduce);
+            if (c) ++c[at / width];
+        });
+    });
+}
+
+// ---- whole slices ---------------------------------------------------------------------------------------------------------------------------
+
+void index_select(Tensor& out, Tensor& in, int dim, Tensor& index) {
+    if (out.numel == 0) return;
+    IndexPlan plan;
+    for (int d = 0; d < in.ndim(); ++d) {
+        if (d == dim) continue;
+        (d < dim ? plan.outer_sizes : plan.inner_sizes).push_back(in.sizes[d]);
+        (d < dim ? plan.outer_strides : plan.inner_strides).push_back(in.strides[d]);
+    }
+    plan.index_shape = {index.numel};
+    TensorRef wide = cast(index, DType::Int64);
+    TensorRef dense = contiguous(*wide);
+    const int64_t* ids = reinterpret_cast<const int64_t*>(kernel_pointer(*dense));
+    plan.offsets.resize(size_t(index.numel));
+    const int64_t stride = in.stride(dim);
+    for (int64_t i = 0; i < index.numel; ++i) plan.offsets[size_t(i)] = ids[i] * stride;
+    index_get(out, in, plan);
+}
+
+void index_write(Tensor& out, int dim, Tensor& index, Tensor& src, Reduce reduce, Tensor* counts) {
+    if (src.numel == 0) return;
+    TensorRef wide = cast(index, DType::Int64);
+    TensorRef dense = contiguous(*wide);
+    const int64_t* ids = reinterpret_cast<const int64_t*>(kernel_pointer(*dense));
+    const int64_t width = itemsize(out.dtype);
+    char* o = kernel_pointer(out);
+    const char* s = kernel_pointer(src);
+    int64_t* c = counts ? reinterpret_cast<int64_t*>(kernel_pointer(*counts)) : nullptr;
+    const bool scalar = out.ndim() == 0;
+    const Dims sizes = scalar ? Dims() : without(src.sizes, dim);
+    const Dims out_strides = scalar ? Dims() : without(out.strides, dim), src_strides = scalar ? Dims() : without(src.strides, dim);
+    const int64_t slice = checked_numel(sizes);
+    const bool flat = is_contiguous(sizes, out_strides) && is_contiguous(sizes, src_strides);
+    Unlocked unlocked(src.numel > kGrain);
+    visit(out.dtype, [&](auto tag) {
+        using T = typename decltype(tag)::type;
+        const Dims* strides[2] = {&out_strides, &src_strides};
+        const int64_t widths[2] = {width, width};
+        Odometer<2> walk(sizes, strides, widths);
+        for (int64_t i = 0; i < index.numel; ++i) {
+            char* target = o + ids[i] * out.stride(dim) * width;
+            const char* source = s + i * src.stride(dim) * width;
+            if (flat && !c) {
+                T* t = reinterpret_cast<T*>(target);
+                const T* v = reinterpret_cast<const T*>(source);
+                for (int64_t k = 0; k < slice; ++k) t[k] = combine(t[k], v[k], reduce);
+                continue;
+            }
+            walk.seek(0);
+            for (int64_t k = 0; k < slice; ++k, walk.next()) {
+                T* t = reinterpret_cast<T*>(target + walk.offset[0]);
+                *t = combine(*t, *reinterpret_cast<const T*>(source + walk.offset[1]), reduce);
+                if (c) ++c[(target - o + walk.offset[0]) / width];
+            }
+        }
+    });
+}
+
+}  // namespace flb
