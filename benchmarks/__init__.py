@@ -1,0 +1,1 @@
+"""The same workloads on flambeau and on PyTorch, in turn: `python -m benchmarks`."""

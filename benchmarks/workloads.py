@@ -1,0 +1,460 @@
+"""The workloads, each written once against a module that is like `torch`.
+
+A workload is a function of that module which prepares its data and returns the function to be timed. Its name, the
+ratio to PyTorch that it has to reach (None: not behind is all that is asked) and its group stand in the decorator.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Workload:
+    name: str
+    prepare: Callable
+    target: float | None
+    flops: float | None  # floating point operations of one run, where the FMA peak is the limit
+    bytes: float | None  # bytes that one run has to move, where the memory is
+
+
+WORKLOADS: dict[str, Workload] = {}
+
+
+def workload(name: str, target: float | None = None, flops: float | None = None, bytes: float | None = None):
+    def register(prepare: Callable) -> Callable:
+        assert name not in WORKLOADS, name
+        WORKLOADS[name] = Workload(name, prepare, target, flops, bytes)
+        return prepare
+
+    return register
+
+
+MILLION = 1_000_000
+
+# --- one element: the cost of a call ------------------------------------------------------------------------
+
+
+@workload("add, 1 element", target=4)
+def add_one(torch):
+    a, b = torch.rand(1), torch.rand(1)
+    return lambda: a + b
+
+
+@workload("add, 1 element, with gradient", target=4)
+def add_one_gradient(torch):
+    a, b = torch.rand(1, requires_grad=True), torch.rand(1)
+    return lambda: a + b
+
+
+@workload("scalar chain, 40 operations, forward and backward", target=4)
+def scalar_chain(torch):
+    x = torch.tensor(0.7, requires_grad=True)
+
+    def run():
+        y = x
+        for _ in range(10):
+            y = (y * 1.1 + 0.3).tanh() - x
+        y.backward()
+        x.grad = None
+
+    return run
+
+
+@workload("x[3]", target=2)
+def integer_index(torch):
+    x = torch.rand(16, 16)
+    return lambda: x[3]
+
+
+@workload("chain of views", target=2)
+def views(torch):
+    x = torch.rand(4, 6, 8)
+    return lambda: x.transpose(0, 1).reshape(6, 32)[1:5].unsqueeze(0).permute(2, 0, 1)
+
+
+@workload("x[2:7, ..., None]")
+def slice_index(torch):
+    x = torch.rand(16, 16, 4)
+    return lambda: x[2:7, ..., None]
+
+
+@workload("x.sum().item(), 16 elements")
+def small_sum(torch):
+    x = torch.rand(16)
+    return lambda: x.sum().item()
+
+
+@workload("zeros(3, 4)")
+def small_zeros(torch):
+    return lambda: torch.zeros(3, 4)
+
+
+@workload("Linear(16, 16) on one row", target=2.5)
+def linear_row(torch):
+    layer, x = torch.nn.Linear(16, 16), torch.rand(1, 16)
+    return lambda: layer(x)
+
+
+# --- pointwise ----------------------------------------------------------------------------------------------
+
+
+def _pointwise(
+    name: str, size: int, function: Callable, inputs: int = 1, target: float | None = None
+) -> None:
+    @workload(f"{name}, {size // MILLION}M", target=target, bytes=4.0 * size * (inputs + 1))
+    def prepare(torch):
+        torch.manual_seed(0)
+        data = [torch.rand(size) + 0.25 for _ in range(inputs)]
+        return lambda: function(torch, *data)
+
+
+_pointwise("a + b", MILLION, lambda torch, a, b: a + b, inputs=2)
+_pointwise("a + b", 10 * MILLION, lambda torch, a, b: a + b, inputs=2, target=5)
+_pointwise("a * 2 + 1", MILLION, lambda torch, a: a * 2 + 1)
+_pointwise("clamp", 10 * MILLION, lambda torch, a: a.clamp(0.3, 0.9), target=5)
+_pointwise("sigmoid", 10 * MILLION, lambda torch, a: a.sigmoid(), target=5)
+_pointwise("relu", 10 * MILLION, lambda torch, a: a.relu())
+_pointwise("exp", MILLION, lambda torch, a: a.exp(), target=4)
+_pointwise("tanh", MILLION, lambda torch, a: a.tanh(), target=6)
+_pointwise("log", MILLION, lambda torch, a: a.log(), target=3)
+_pointwise("sin", MILLION, lambda torch, a: a.sin(), target=3)
+_pointwise("gelu", MILLION, lambda torch, a: torch.nn.functional.gelu(a))
+_pointwise("a == b", MILLION, lambda torch, a, b: a == b, inputs=2)
+
+
+@workload("add with out=, 10M", bytes=120e6)
+def add_out(torch):
+    a, b, out = (torch.rand(10 * MILLION) for _ in range(3))
+    return lambda: torch.add(a, b, out=out)
+
+
+@workload("broadcast add (4096, 1024) + (1024,)", bytes=2 * 4 * 4096 * 1024)
+def broadcast_add(torch):
+    a, b = torch.rand(4096, 1024), torch.rand(1024)
+    return lambda: a + b
+
+
+@workload("where, 1M", target=5, bytes=13e6)
+def where(torch):
+    a, b = torch.rand(MILLION), torch.rand(MILLION)
+    mask = a > b
+    return lambda: torch.where(mask, a, b)
+
+
+@workload("masked_fill, 1M", target=5, bytes=9e6)
+def masked_fill(torch):
+    a = torch.rand(MILLION)
+    mask = a > 0.5
+    return lambda: a.masked_fill(mask, 0.0)
+
+
+@workload("strided add, (1024, 1024) of every other column", target=5, bytes=20e6)
+def strided_add(torch):
+    a, b = torch.rand(1024, 2048)[:, ::2], torch.rand(1024, 2048)[:, ::2]
+    return lambda: a + b
+
+
+@workload("copy of a transpose, (2048, 2048)", target=5, bytes=2 * 4 * 2048 * 2048)
+def transpose_copy(torch):
+    a = torch.rand(2048, 2048)
+    return lambda: a.t().contiguous()
+
+
+@workload("float32 to float16, 10M", bytes=60e6)
+def cast(torch):
+    a = torch.rand(10 * MILLION)
+    return lambda: a.half()
+
+
+# --- reductions ---------------------------------------------------------------------------------------------
+
+
+def _reduction(name: str, function: Callable, target: float | None = None, size: int = 4096) -> None:
+    @workload(f"{name}, ({size}, {size})", target=target, bytes=4.0 * size * size)
+    def prepare(torch):
+        torch.manual_seed(0)
+        data = torch.rand(size, size)
+        return lambda: function(data)
+
+
+_reduction("sum over all", lambda a: a.sum(), target=1)
+_reduction("sum over dim 0", lambda a: a.sum(0), target=2)
+_reduction("sum over dim 1", lambda a: a.sum(1), target=1)
+_reduction("max over all", lambda a: a.max(), size=2048)
+_reduction("argmax over dim 0", lambda a: a.argmax(0), target=5, size=1024)
+_reduction("argmax over dim 1", lambda a: a.argmax(1), size=1024)
+_reduction("var over dim 1", lambda a: a.var(1), target=5, size=1024)
+_reduction("mean over dim 0", lambda a: a.mean(0), size=1024)
+_reduction("cumsum over dim 1", lambda a: a.cumsum(1), size=1024)
+_reduction("norm", lambda a: a.norm(), size=1024)
+
+
+# --- matrix products ----------------------------------------------------------------------------------------
+
+
+def _product(size: int, dtype: str = "float32", target: float | None = None) -> None:
+    @workload(f"matrix product {dtype} {size}", target=target, flops=2.0 * size**3)
+    def prepare(torch):
+        torch.manual_seed(0)
+        a, b = (torch.rand(size, size).to(getattr(torch, dtype)) for _ in range(2))
+        return lambda: a @ b
+
+
+for _size in (64, 256):
+    _product(_size)
+for _size in (512, 1024, 2048):
+    _product(_size, target=1.9)
+_product(1024, "float16")
+_product(1024, "bfloat16")
+_product(512, "float64")
+
+
+@workload("bmm (64, 64, 64) x 64", flops=2.0 * 64**4)
+def bmm(torch):
+    a, b = torch.rand(64, 64, 64), torch.rand(64, 64, 64)
+    return lambda: torch.bmm(a, b)
+
+
+@workload("einsum bij,bkj->bik, 16 x 128", flops=2.0 * 16 * 128**3)
+def einsum(torch):
+    a, b = torch.rand(16, 128, 128), torch.rand(16, 128, 128)
+    return lambda: torch.einsum("bij,bkj->bik", a, b)
+
+
+@workload("matrix-vector product 2048", bytes=4 * 2048 * 2048)
+def matrix_vector(torch):
+    a, b = torch.rand(2048, 2048), torch.rand(2048)
+    return lambda: a @ b
+
+
+# --- layers -------------------------------------------------------------------------------------------------
+
+
+def _convolution(
+    name: str, batch: int, channels: int, out: int, size: int, kernel: int, stride: int = 1, groups: int = 1
+):
+    output = size // stride
+    count = 2.0 * batch * out * output * output * (channels // groups) * kernel * kernel
+
+    @workload(f"conv2d {name}, {batch}x{channels}x{size}x{size}", flops=count)
+    def prepare(torch):
+        torch.manual_seed(0)
+        x = torch.rand(batch, channels, size, size)
+        weight = torch.rand(out, channels // groups, kernel, kernel)
+        convolve, padding = torch.nn.functional.conv2d, kernel // 2
+        return lambda: convolve(x, weight, stride=stride, padding=padding, groups=groups)
+
+
+# ResNet-18's shapes, and a depthwise one.
+_convolution("7x7 / 2", 4, 3, 64, 224, 7, stride=2)
+_convolution("3x3", 4, 64, 64, 56, 3)
+_convolution("3x3 / 2", 4, 64, 128, 56, 3, stride=2)
+_convolution("1x1 / 2", 4, 64, 128, 56, 1, stride=2)
+_convolution("3x3", 4, 256, 256, 14, 3)
+_convolution("depthwise 3x3", 4, 128, 128, 28, 3, groups=128)
+
+
+@workload("conv2d 3x3 forward and backward, 4x64x28x28", flops=3 * 2.0 * 4 * 64 * 64 * 9 * 28 * 28)
+def convolution_backward(torch):
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(64, 64, 3, padding=1)
+    x = torch.rand(4, 64, 28, 28, requires_grad=True)
+
+    def run():
+        layer(x).sum().backward()
+        layer.weight.grad = layer.bias.grad = x.grad = None
+
+    return run
+
+
+@workload("max_pool2d, 8x64x56x56")
+def max_pool(torch):
+    x = torch.rand(8, 64, 56, 56)
+    return lambda: torch.nn.functional.max_pool2d(x, 2)
+
+
+@workload("batch_norm forward and backward, 16x64x28x28")
+def batch_norm(torch):
+    layer, x = torch.nn.BatchNorm2d(64), torch.rand(16, 64, 28, 28, requires_grad=True)
+
+    def run():
+        layer(x).sum().backward()
+        layer.weight.grad = layer.bias.grad = x.grad = None
+
+    return run
+
+
+@workload("softmax, (1024, 1000)", bytes=2 * 4 * 1024 * 1000)
+def softmax(torch):
+    x = torch.rand(1024, 1000)
+    return lambda: torch.softmax(x, -1)
+
+
+@workload("layer_norm, (1024, 768)", bytes=2 * 4 * 1024 * 768)
+def layer_norm(torch):
+    x, weight, bias = torch.rand(1024, 768), torch.rand(768), torch.rand(768)
+    return lambda: torch.nn.functional.layer_norm(x, (768,), weight, bias)
+
+
+@workload("cross_entropy forward and backward, (1024, 1000)")
+def cross_entropy(torch):
+    logits, target = torch.rand(1024, 1000, requires_grad=True), torch.randint(1000, (1024,))
+
+    def run():
+        torch.nn.functional.cross_entropy(logits, target).backward()
+        logits.grad = None
+
+    return run
+
+
+@workload("embedding forward and backward, 10000x128, 2048 rows")
+def embedding(torch):
+    table, index = torch.nn.Embedding(10000, 128), torch.randint(10000, (2048,))
+
+    def run():
+        table(index).sum().backward()
+        table.weight.grad = None
+
+    return run
+
+
+@workload("attention, causal, 1x12x512x64", flops=2.0 * 2 * 12 * 512 * 512 * 64 / 2)
+def attention(torch):
+    q, k, v = (torch.rand(1, 12, 512, 64) for _ in range(3))
+    return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+# --- training -----------------------------------------------------------------------------------------------
+
+
+def _training_step(torch, model, optimizer, x, y, loss_function) -> Callable:
+    def step():
+        optimizer.zero_grad()
+        loss = loss_function(model(x), y)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+@workload("tiny MLP 16-32-1, batch 8, SGD step", target=3)
+def tiny_mlp(torch):
+    torch.manual_seed(0)
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    return _training_step(torch, model, optimizer, torch.rand(8, 16), torch.rand(8, 1), nn.MSELoss())
+
+
+@workload("MLP 784-128-10, batch 64, Adam step", target=2.5)
+def mlp(torch):
+    torch.manual_seed(0)
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    target = torch.randint(10, (64,))
+    return _training_step(torch, model, optimizer, torch.rand(64, 784), target, nn.CrossEntropyLoss())
+
+
+@workload("convolutional network on 8x8 digits, batch 64, AdamW step")
+def digits_network(torch):
+    torch.manual_seed(0)
+    nn = torch.nn
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(0.25),
+        nn.Linear(512, 10),
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.001)
+    target = torch.randint(10, (64,))
+    return _training_step(torch, model, optimizer, torch.rand(64, 1, 8, 8), target, nn.CrossEntropyLoss())
+
+
+def _optimizer(name: str, optimizer: str, shapes: list[tuple[int, ...]], target: float | None = None) -> None:
+    @workload(name, target=target)
+    def prepare(torch):
+        torch.manual_seed(0)
+        parameters = [torch.nn.Parameter(torch.rand(*shape)) for shape in shapes]
+        for parameter in parameters:
+            parameter.grad = torch.rand_like(parameter)
+        return getattr(torch.optim, optimizer)(parameters, lr=1e-3).step
+
+
+_optimizer("AdamW step, 10M in 100 tensors", "AdamW", [(100_000,)] * 100, target=2)
+_optimizer("AdamW step, 20M in one", "AdamW", [(20 * MILLION,)], target=5)
+_optimizer("SGD step, 10M in 100 tensors", "SGD", [(100_000,)] * 100)
+
+
+@workload("DataLoader over 1024 samples, batch 32")
+def data_loader(torch):
+    data = torch.utils.data.TensorDataset(torch.rand(1024, 16), torch.arange(1024))
+    loader = torch.utils.data.DataLoader(data, batch_size=32, shuffle=True)
+    return lambda: [batch for batch in loader]
+
+
+# --- moving data about --------------------------------------------------------------------------------------
+
+
+@workload("cat of 10, 10M in all", target=5, bytes=80e6)
+def cat(torch):
+    parts = [torch.rand(MILLION) for _ in range(10)]
+    return lambda: torch.cat(parts)
+
+
+@workload("x[index], 1M of 1M", bytes=16e6)
+def gather_rows(torch):
+    x, index = torch.rand(MILLION), torch.randint(MILLION, (MILLION,))
+    return lambda: x[index]
+
+
+@workload("x[mask], 1M")
+def boolean_index(torch):
+    x = torch.rand(MILLION)
+    mask = x > 0.5
+    return lambda: x[mask]
+
+
+@workload("index_add_, 100k rows of 16")
+def index_add(torch):
+    x, index, rows = torch.zeros(1000, 16), torch.randint(1000, (100_000,)), torch.rand(100_000, 16)
+    return lambda: x.index_add_(0, index, rows)
+
+
+@workload("sort, 1M")
+def sort(torch):
+    x = torch.rand(MILLION)
+    return lambda: x.sort()
+
+
+@workload("topk 10 of (1000, 1000)")
+def topk(torch):
+    x = torch.rand(1000, 1000)
+    return lambda: x.topk(10)
+
+
+@workload("rand, 1M")
+def rand(torch):
+    return lambda: torch.rand(MILLION)
+
+
+@workload("randn, 1M")
+def randn(torch):
+    return lambda: torch.randn(MILLION)
+
+
+@workload("randperm, 100k")
+def randperm(torch):
+    return lambda: torch.randperm(100_000)
+
+
+@workload("dropout, 1M")
+def dropout(torch):
+    x = torch.rand(MILLION)
+    return lambda: torch.nn.functional.dropout(x, 0.5)

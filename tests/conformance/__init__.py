@@ -1,0 +1,7 @@
+"""PyTorch's operator database drives both libraries and compares them: `python -m tests.conformance`.
+
+The database (`torch.testing._internal.common_methods_invocations.op_db`) holds, per operator, its dtypes, sample inputs,
+error inputs and variants. Every sample goes through PyTorch and, converted, through flambeau, in one process; see
+`check.py` for what is compared. `FLAMBEAU_CONFORMANCE_PEER=torch` lets PyTorch play flambeau's part too: then all must
+pass, which tests the harness itself.
+"""

@@ -1,0 +1,470 @@
+"""What is compared for one operator and one dtype.
+
+Forward: values, dtype, shape, and for views strides, offset and shared memory; the input must stay unchanged.
+Variants: method, in-place method, aliases. `out=`: right shape, to be resized, strided, and of a dtype that can't hold
+the result. Gradients of every input, through the function and the in-place method. Errors: type and message.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch.testing._internal.common_device_type import toleranceOverride
+from torch.testing._internal.opinfo.core import DecorateInfo, OpInfo, SampleInput
+
+from . import left_out
+from .convert import Missing, Untranslatable, function_for_peer, lookup, peer, to_peer, to_torch_tensor
+
+ERRORS = "errors"  # stands where a dtype stands, for the operator's error inputs
+GRADIENT_DTYPES = {torch.float32: 4, torch.float64: 12, torch.complex128: 6}  # with how many samples
+MOST_SAMPLES = {torch.float32: 40}
+OTHER_SAMPLES = 8
+GENERATED = 250  # of an operator's samples at most so many are made, to choose from
+SEED = 1234
+
+
+class Different(Exception):
+    """The two libraries disagree."""
+
+
+@dataclass
+class Tally:
+    """How much was really compared, so that a pass of nothing shows."""
+
+    compared: int = 0
+    refused: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+
+def full_name(op: OpInfo) -> str:
+    return f"{op.name}.{op.variant_test_name}" if op.variant_test_name else op.name
+
+
+def dtypes_of(op: OpInfo) -> list[torch.dtype]:
+    return sorted(op.supported_dtypes("cpu"), key=str)
+
+
+def run_check(op: OpInfo, dtype_name: str) -> tuple[str, str]:
+    """(status, reason) of one pair; the status is PASS, FAIL, MISSING or LEFT-OUT."""
+    why = left_out.reason(full_name(op))
+    if why:
+        return "LEFT-OUT", why
+    try:
+        operator = Operator(op)
+        tally = (
+            operator.check_errors() if dtype_name == ERRORS else operator.check(getattr(torch, dtype_name))
+        )
+    except Missing as missing:
+        return "MISSING", str(missing)
+    except Different as different:
+        return "FAIL", str(different)
+    if tally.compared == 0 and tally.reasons:
+        return "LEFT-OUT", f"no sample can be compared: {tally.reasons[0]}"
+    return "PASS", ""
+
+
+# --- running and comparing ----------------------------------------------------------------------------------
+
+
+def call(library: object, function: Callable, *args: object, **kwargs: object) -> object:
+    library.manual_seed(SEED)
+    return function(*args, **kwargs)
+
+
+def shorten(text: object, limit: int = 300) -> str:
+    line = " ".join(str(text).split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def describe(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        contiguous = (
+            "" if value.layout != torch.strided or value.is_contiguous() else f" strides {value.stride()}"
+        )
+        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}{contiguous}"
+    if isinstance(value, list | tuple):
+        return "(" + ", ".join(map(describe, value)) + ")"
+    return shorten(repr(value), 60)
+
+
+def describe_sample(sample: SampleInput) -> str:
+    parts = [describe(sample.input), *map(describe, sample.args)]
+    parts += [f"{key}={describe(value)}" for key, value in sample.kwargs.items()]
+    return shorten(", ".join(parts), 200)
+
+
+def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """The values inside nested tuples, lists and dicts, with their position."""
+    if isinstance(value, list | tuple) and not isinstance(value, torch.Size | peer.Size):
+        for index, item in enumerate(value):
+            yield from leaves(item, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, f"{path}[{key!r}]")
+    else:
+        yield path, value
+
+
+def require(condition: bool, text: str) -> None:
+    if not condition:
+        raise Different(text)
+
+
+def compare_values(
+    expected: torch.Tensor, actual: torch.Tensor, tolerance: tuple[float, float], what: str
+) -> None:
+    expected = expected.detach().resolve_conj().resolve_neg()
+    if expected.layout != torch.strided:
+        expected = expected.to_dense()
+    if expected.device.type == "meta":
+        return
+    if expected.dtype == torch.complex32:
+        expected, actual = expected.to(torch.complex64), actual.to(torch.complex64)
+    if not (expected.dtype.is_floating_point or expected.dtype.is_complex):
+        if torch.equal(expected, actual):
+            return
+        count = int((expected != actual).sum())
+        where = (expected != actual).nonzero()[0].tolist()
+        pair = f"{actual[tuple(where)].item()} for {expected[tuple(where)].item()}"
+        raise Different(f"{what}: {count} of {expected.numel()} values differ, first at {where}: {pair}")
+    try:
+        torch.testing.assert_close(actual, expected, rtol=tolerance[0], atol=tolerance[1], equal_nan=True)
+    except AssertionError as difference:
+        raise Different(f"{what}: {shorten(difference)}") from None
+
+
+def compare(expected: object, actual: object, tolerance: Callable, what: str, values: bool = True) -> None:
+    """Raise Different unless the results agree in structure, type, dtype, shape and value."""
+    left, right = list(leaves(expected)), list(leaves(actual))
+    require(len(left) == len(right), f"{what}: {len(right)} results for {len(left)}")
+    for (path, one), (_, two) in zip(left, right, strict=True):
+        where = what + path
+        if not isinstance(one, torch.Tensor):
+            if isinstance(one, torch.dtype | torch.device | torch.layout):
+                require(str(one) == str(two), f"{where}: {two} for {one}")
+            elif isinstance(one, float | complex):
+                require(type(one) is type(two), f"{where}: {type(two).__name__} for {type(one).__name__}")
+                compare_values(torch.tensor(one), torch.tensor(two), tolerance(torch.float32), where)
+            else:
+                require(one == two, f"{where}: {two!r} for {one!r}")
+            continue
+        require(isinstance(two, peer.Tensor), f"{where}: {type(two).__name__} for a tensor")
+        require(str(one.dtype) == str(two.dtype), f"{where}: dtype {two.dtype} for {one.dtype}")
+        require(
+            tuple(one.shape) == tuple(two.shape), f"{where}: shape {tuple(two.shape)} for {tuple(one.shape)}"
+        )
+        if values:
+            compare_values(one, to_torch_tensor(two), tolerance(one.dtype), where)
+
+
+def tensors_in(value: object, library: object) -> list:
+    return [leaf for _, leaf in leaves(value) if isinstance(leaf, library.Tensor)]
+
+
+def spread(items: list, count: int) -> list:
+    """At most `count` of the items, evenly spread, the first and last among them."""
+    if len(items) <= count:
+        return items
+    return [items[round(index * (len(items) - 1) / (count - 1))] for index in range(count)]
+
+
+def same_kind(error: BaseException, wanted: type) -> bool:
+    if wanted.__module__.startswith("torch"):
+        wanted = lookup(
+            f"{wanted.__module__}.{wanted.__qualname__}".removeprefix("torch.").removeprefix("_C.")
+        )
+    return isinstance(error, wanted)
+
+
+# --- one operator -------------------------------------------------------------------------------------------
+
+
+class Operator:
+    """An entry of the database with both libraries' functions for it."""
+
+    def __init__(self, op: OpInfo) -> None:
+        self.op = op
+        self.function = self._find(op)
+        self.is_random = op.name in left_out.RANDOM
+        self.has_values = op.name not in left_out.UNDEFINED_VALUES
+
+    @staticmethod
+    def _find(op: OpInfo) -> Callable:
+        owner: object = torch
+        for part in op.name.split("."):
+            owner = getattr(owner, part, None)
+        if owner is op.op:
+            return lookup(op.name)
+        return function_for_peer(op.op)
+
+    def tolerance(self, sample_dtype: torch.dtype) -> Callable:
+        """(rtol, atol) by dtype: PyTorch's own defaults, widened where the database widens them."""
+        overrides: dict[torch.dtype, list] = {}
+        for decorator in self.op.decorators:
+            applies = not isinstance(decorator, DecorateInfo) or (
+                decorator.device_type in (None, "cpu")
+                and (not decorator.dtypes or sample_dtype in decorator.dtypes)
+            )
+            inner = decorator.decorators if isinstance(decorator, DecorateInfo) else [decorator]
+            for item in inner if applies else ():
+                if isinstance(item, toleranceOverride):
+                    for dtype, wider in item.d.items():
+                        overrides.setdefault(dtype, []).append(wider)
+
+        def of(dtype: torch.dtype) -> tuple[float, float]:
+            if self.is_random:
+                return 0.0, 0.0
+            rtol, atol = torch.testing._comparison.get_tolerances(dtype, rtol=None, atol=None)
+            for wider in overrides.get(dtype, ()):
+                rtol, atol = max(rtol, wider.rtol), max(atol, wider.atol)
+            return rtol, atol
+
+        return of
+
+    def samples(self, dtype: torch.dtype, count: int, requires_grad: bool = False) -> list[SampleInput]:
+        torch.manual_seed(SEED)
+        made = self.op.sample_inputs("cpu", dtype, requires_grad=requires_grad)
+        return spread(list(itertools.islice(made, GENERATED)), count)
+
+    def check(self, dtype: torch.dtype) -> Tally:
+        tally, close = Tally(), self.tolerance(dtype)
+        for index, sample in enumerate(self.samples(dtype, MOST_SAMPLES.get(dtype, OTHER_SAMPLES))):
+            what = describe_sample(sample)
+            self._guard(tally, what, lambda: self._forward(sample, close, tally), index)  # noqa: B023
+            if index < 4:
+                self._guard(tally, what, lambda: self._variants(sample, close), index)  # noqa: B023
+                self._guard(tally, what, lambda: self._out(sample, close), index)  # noqa: B023
+        differentiable = self.op.supports_autograd and dtype in self.op.supported_backward_dtypes("cpu")
+        if differentiable and dtype in GRADIENT_DTYPES:
+            for index, sample in enumerate(self.samples(dtype, GRADIENT_DTYPES[dtype], requires_grad=True)):
+                what = "gradient of " + describe_sample(sample)
+                self._guard(tally, what, lambda: self._gradient(sample, close), index)  # noqa: B023
+        return tally
+
+    def _guard(self, tally: Tally, what: str, step: Callable, index: int) -> None:
+        """Run one comparison; whatever goes wrong in the peer becomes a Different that names the sample."""
+        try:
+            step()
+        except Untranslatable as reason:
+            tally.refused += 1
+            tally.reasons.append(str(reason))
+        except Different as different:
+            raise Different(f"sample {index} ({what}): {different}") from None
+        except Missing:
+            raise
+        except AttributeError as error:
+            if error.obj is peer or getattr(error.obj, "__name__", "").startswith(peer.__name__ + "."):
+                raise Missing(f"{error.obj.__name__}.{error.name} does not exist") from None
+            if isinstance(error.obj, peer.Tensor) and error.name.strip("_") == self.op.name.strip("_"):
+                raise Missing(f"{peer.__name__}.Tensor.{error.name} does not exist") from None
+            raise Different(f"sample {index} ({what}): AttributeError: {shorten(error)}") from None
+        except Exception as error:
+            raise Different(f"sample {index} ({what}): {type(error).__name__}: {shorten(error)}") from None
+
+    def _reference(self, function: Callable, *args: object, **kwargs: object) -> object:
+        """PyTorch's result; a sample that PyTorch itself refuses on this machine can't be compared."""
+        try:
+            return call(torch, function, *args, **kwargs)
+        except Exception as error:
+            raise Untranslatable(
+                f"PyTorch refuses it: {type(error).__name__}: {shorten(error, 80)}"
+            ) from None
+
+    @staticmethod
+    def _converted(sample: SampleInput) -> tuple[object, tuple, dict]:
+        memo: dict = {}
+        args = tuple(to_peer(item, memo) for item in sample.args)
+        return to_peer(sample.input, memo), args, to_peer(sample.kwargs, memo)
+
+    def _forward(self, sample: SampleInput, close: Callable, tally: Tally) -> None:
+        theirs, args, kwargs = self._converted(sample)
+        before = sample.input.clone() if isinstance(sample.input, torch.Tensor) else None
+        expected = self._reference(self.op, sample.input, *sample.args, **sample.kwargs)
+        actual = call(peer, self.function, theirs, *args, **kwargs)
+        tally.compared += 1
+        compare(expected, actual, close, "result", self.has_values)
+        if before is None or sample.input.layout != torch.strided:
+            return
+        if not self.op.name.endswith("_") and not isinstance(actual, peer.Tensor | None):
+            compare(sample.input, theirs, close, "the input, which must stay as it was,")
+        if isinstance(expected, torch.Tensor) and isinstance(actual, peer.Tensor):
+            self._compare_view(sample.input, expected, theirs, actual)
+
+    def _compare_view(
+        self, source: torch.Tensor, expected: torch.Tensor, theirs: object, actual: object
+    ) -> None:
+        """A result that shares PyTorch's input memory has to share the peer's, at the same place."""
+        if expected.layout != torch.strided or expected.numel() == 0 or source.numel() == 0:
+            return
+        if expected.is_conj() or expected.is_neg():
+            return
+        shares = expected.untyped_storage().data_ptr() == source.untyped_storage().data_ptr()
+        ours = actual.untyped_storage().data_ptr() == theirs.untyped_storage().data_ptr()
+        require(shares == ours, f"the result {'must' if shares else 'must not'} share the input's memory")
+        if shares:
+            strides, found = expected.stride(), tuple(actual.stride())
+            same = all(a == b for a, b, size in zip(strides, found, expected.shape, strict=True) if size > 1)
+            require(same, f"strides {found} for {strides}")
+            require(expected.storage_offset() == actual.storage_offset(), "the view's offset differs")
+
+    def _variants(self, sample: SampleInput, close: Callable) -> None:
+        if not isinstance(sample.input, torch.Tensor):
+            return
+        for alias in self.op.aliases:
+            expected = self._reference(alias.op, sample.input, *sample.args, **sample.kwargs)
+            theirs, args, kwargs = self._converted(sample)
+            actual = call(peer, lookup(alias.name), theirs, *args, **kwargs)
+            compare(expected, actual, close, f"alias {alias.name}", self.has_values)
+        method = self.op.method_variant
+        if method is not None and getattr(torch.Tensor, getattr(method, "__name__", ""), None) is method:
+            expected = self._reference(method, sample.input, *sample.args, **sample.kwargs)
+            theirs, args, kwargs = self._converted(sample)
+            actual = call(peer, getattr(theirs, method.__name__), *args, **kwargs)
+            compare(expected, actual, close, f"method {method.__name__}", self.has_values)
+        inplace = self.op.inplace_variant
+        if inplace is not None and getattr(torch.Tensor, inplace.__name__, None) is inplace:
+            self._inplace(sample, inplace.__name__, close)
+
+    def _inplace(self, sample: SampleInput, name: str, close: Callable) -> None:
+        if sample.broadcasts_input:
+            return
+        target = sample.input.detach().clone()
+        theirs, args, kwargs = self._converted(sample)
+        theirs = theirs.detach().clone()
+        method = getattr(theirs, name)
+        try:
+            torch.manual_seed(SEED)
+            getattr(target, name)(*sample.args, **sample.kwargs)
+        except Exception as error:
+            self._must_raise(error, lambda: call(peer, method, *args, **kwargs), f"in-place {name}")
+            return
+        returned = call(peer, method, *args, **kwargs)
+        require(returned is theirs, f"in-place {name} must return its own tensor")
+        compare(target, theirs, close, f"in-place {name}", self.has_values)
+
+    @staticmethod
+    def _must_raise(error: Exception, step: Callable, what: str) -> None:
+        try:
+            step()
+        except Exception as found:
+            wanted = RuntimeError if isinstance(error, NotImplementedError) else type(error)
+            require(
+                same_kind(found, wanted),
+                f"{what}: {type(found).__name__} for {type(error).__name__}: {shorten(found)}",
+            )
+            return
+        raise Different(f"{what}: no error, PyTorch raises {type(error).__name__}: {shorten(error, 120)}")
+
+    def _out(self, sample: SampleInput, close: Callable) -> None:
+        if not self.op.supports_out:
+            return
+        expected = self._reference(self.op, sample.input, *sample.args, **sample.kwargs)
+        if (
+            not isinstance(expected, torch.Tensor)
+            or expected.layout != torch.strided
+            or expected.requires_grad
+        ):
+            return
+        for kind in (
+            "of the right shape",
+            "to be resized",
+            "with other strides",
+            "of a dtype that can't hold it",
+        ):
+            out = self._make_out(expected, kind)
+            if out is None:
+                continue
+            theirs, args, kwargs = self._converted(sample)
+            their_out = to_peer(out)
+            step = lambda: call(peer, self.function, theirs, *args, **kwargs, out=their_out)  # noqa: B023, E731
+            what = f"out= {kind}"
+            try:
+                torch.manual_seed(SEED)
+                self.op(sample.input, *sample.args, **sample.kwargs, out=out)
+            except Exception as error:
+                self._must_raise(error, step, what)
+                continue
+            returned = step()
+            require(returned is their_out, f"{what}: the result must be `out` itself")
+            compare(out, their_out, close, what, self.has_values)
+            if kind == "with other strides":
+                require(tuple(their_out.stride()) == out.stride(), f"{what}: the strides must stay")
+
+    @staticmethod
+    def _make_out(expected: torch.Tensor, kind: str) -> torch.Tensor | None:
+        if kind == "of the right shape":
+            return torch.zeros_like(expected, memory_format=torch.contiguous_format)
+        if kind == "to be resized":
+            return torch.empty(0, dtype=expected.dtype)
+        if kind == "with other strides":
+            if expected.dim() == 0:
+                return None
+            wide = torch.zeros((*expected.shape[:-1], 2 * expected.shape[-1]), dtype=expected.dtype)
+            return wide[..., ::2]
+        if not (expected.dtype.is_floating_point or expected.dtype.is_complex):
+            return None
+        return torch.zeros(expected.shape, dtype=torch.int64)
+
+    def _gradient(self, sample: SampleInput, close: Callable) -> None:
+        theirs, args, kwargs = self._converted(sample)
+        ours = (sample.input, sample.args, sample.kwargs)
+        post = sample.output_process_fn_grad
+        expected = self._gradients(torch, self.op, ours, post)
+        actual = self._gradients(peer, self.function, (theirs, args, kwargs), function_for_peer(post))
+        require(len(expected) == len(actual), f"{len(actual)} gradients for {len(expected)}")
+        for index, (one, two) in enumerate(zip(expected, actual, strict=True)):
+            require((one is None) == (two is None), f"input {index}: {'no' if two is None else 'a'} gradient")
+            if one is not None:
+                compare(one, two, close, f"gradient of input {index}", self.has_values)
+
+    def _gradients(self, library: object, function: Callable, inputs: tuple, post: Callable) -> list:
+        value, args, kwargs = inputs
+        wanted = [leaf for leaf in tensors_in((value, args, kwargs), library) if leaf.requires_grad]
+        wanted = list({id(leaf): leaf for leaf in wanted}.values())
+        run = self._reference if library is torch else lambda *a, **k: call(peer, *a, **k)
+        result = post(run(function, value, *args, **kwargs))
+        outputs = [leaf for leaf in tensors_in(result, library) if leaf.requires_grad]
+        if not outputs or not wanted:
+            return []
+        generator = torch.Generator().manual_seed(SEED)
+        cotangents = []
+        for output in outputs:
+            dtype = getattr(torch, str(output.dtype).removeprefix("torch."))
+            made = torch.randn(tuple(output.shape), dtype=dtype, generator=generator)
+            cotangents.append(made if library is torch else to_peer(made))
+        differentiate = lambda: library.autograd.grad(outputs, wanted, cotangents, allow_unused=True)  # noqa: E731
+        return list(self._reference(differentiate) if library is torch else differentiate())
+
+    def check_errors(self) -> Tally:
+        tally = Tally()
+        for index, case in enumerate(self.op.error_inputs("cpu")):
+            sample = case.sample_input
+            what = f"error input {index} ({describe_sample(sample)})"
+            try:
+                call(torch, self.op, sample.input, *sample.args, **sample.kwargs)
+                continue  # PyTorch accepts it here: it is an error on other devices only
+            except Exception as error:
+                if not isinstance(error, case.error_type):
+                    continue
+            try:
+                theirs, args, kwargs = self._converted(sample)
+            except Untranslatable as reason:
+                tally.reasons.append(str(reason))
+                continue
+            tally.compared += 1
+            try:
+                call(peer, self.function, theirs, *args, **kwargs)
+            except Exception as error:
+                if not same_kind(error, case.error_type):
+                    text = f"{type(error).__name__} for {case.error_type.__name__}: {shorten(error)}"
+                    raise Different(f"{what}: {text}") from None
+                if re.search(case.error_regex, str(error)) is None:
+                    pattern = shorten(case.error_regex, 160)
+                    raise Different(
+                        f"{what}: the message {shorten(error, 160)!r} does not match {pattern!r}"
+                    ) from None
+            else:
+                raise Different(f"{what}: no error, PyTorch raises {case.error_type.__name__}")
+        return tally

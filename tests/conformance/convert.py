@@ -1,0 +1,178 @@
+"""Between PyTorch's objects and the peer's: tensors by their bytes, everything else by its name."""
+
+import functools
+import importlib
+import os
+import types
+
+import torch
+
+PEER_NAME = os.environ.get("FLAMBEAU_CONFORMANCE_PEER", "flambeau")
+peer = importlib.import_module(PEER_NAME)
+
+
+class Untranslatable(Exception):
+    """A sample that holds something the harness does not carry over (a sparse tensor, say)."""
+
+
+class Missing(Exception):
+    """The peer lacks the operator."""
+
+
+def lookup(path: str) -> object:
+    """The peer's object of that dotted name, `nn.functional.relu`; raises Missing with the part that is absent."""
+    found: object = peer
+    for index, part in enumerate(path.split(".")):
+        try:
+            found = getattr(found, part)
+        except (AttributeError, ImportError):
+            where = ".".join([PEER_NAME, *path.split(".")[: index + 1]])
+            raise Missing(f"{where} does not exist") from None
+    return found
+
+
+def named(value: object) -> object:
+    """The peer's counterpart of a value that prints as `torch.<name>`: a dtype, layout or memory format."""
+    return lookup(str(value).removeprefix("torch."))
+
+
+def to_peer_tensor(tensor: torch.Tensor) -> object:
+    """A tensor of the peer with the same bytes, sizes, strides, offset and `requires_grad`, in memory of its own."""
+    if tensor.layout != torch.strided:
+        raise Untranslatable(f"a tensor of layout {tensor.layout}")
+    if tensor.is_quantized or tensor.is_nested:
+        raise Untranslatable("a quantized or nested tensor")
+    if tensor.device.type not in ("cpu", "meta"):
+        raise Untranslatable(f"a tensor on {tensor.device}")
+    source = tensor.detach().resolve_conj().resolve_neg()
+    dtype = named(source.dtype)
+    if tensor.device.type == "meta":
+        result = peer.empty_strided(tuple(source.shape), source.stride(), dtype=dtype, device="meta")
+    elif source.untyped_storage().nbytes() < source.element_size() or source.numel() == 0:
+        result = peer.empty_strided(tuple(source.shape), source.stride(), dtype=dtype)
+    else:
+        count = source.untyped_storage().nbytes() // source.element_size()
+        memory = torch.empty(0, dtype=source.dtype).set_(source.untyped_storage(), 0, (count,), (1,))
+        storage = peer.frombuffer(bytearray(memory.view(torch.uint8).numpy().tobytes()), dtype=dtype)
+        result = storage.as_strided(tuple(source.shape), source.stride(), source.storage_offset())
+    return result.requires_grad_() if tensor.requires_grad else result
+
+
+def to_torch_tensor(tensor: object) -> torch.Tensor:
+    """The peer's tensor as PyTorch's, contiguous."""
+    dtype = getattr(torch, str(tensor.dtype).removeprefix("torch."))
+    shape = tuple(tensor.shape)
+    if tensor.device.type == "meta":
+        return torch.empty(shape, dtype=dtype, device="meta")
+    if 0 in shape:
+        return torch.empty(shape, dtype=dtype)
+    if str(tensor.layout) != "torch.strided":
+        tensor = tensor.to_dense()
+    flat = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    flat = flat.as_strided((flat.numel(),), (1,))  # one element can be contiguous with any stride
+    raw = bytearray(flat.view(peer.uint8).numpy().tobytes())
+    return torch.frombuffer(raw, dtype=dtype).reshape(shape)
+
+
+def to_peer(value: object, memo: dict | None = None) -> object:
+    """`value` with everything of PyTorch's inside replaced. One tensor that appears twice stays one tensor."""
+    memo = {} if memo is None else memo
+    if isinstance(value, torch.Tensor):
+        if id(value) not in memo:
+            memo[id(value)] = (to_peer_tensor(value), value)  # `value` too, so that its id stays taken
+        return memo[id(value)][0]
+    if isinstance(value, torch.Size):
+        return lookup("Size")([to_peer(item, memo) for item in value])
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return tuple(to_peer(item, memo) for item in value)
+    if isinstance(value, list | tuple):
+        return type(value)(to_peer(item, memo) for item in value)
+    if isinstance(value, dict):
+        return {key: to_peer(item, memo) for key, item in value.items()}
+    if isinstance(value, slice):
+        return slice(*(to_peer(part, memo) for part in (value.start, value.stop, value.step)))
+    if isinstance(value, torch.dtype | torch.layout | torch.memory_format):
+        return named(value)
+    if isinstance(value, torch.device):
+        return lookup("device")(str(value))
+    if isinstance(value, torch.Generator):
+        generator = lookup("Generator")()
+        generator.manual_seed(value.initial_seed())
+        return generator
+    if callable(value):
+        return function_for_peer(value)
+    return value
+
+
+def _set_seed(function, *args, **kwargs):
+    """The peer's part of the database's own `wrapper_set_seed`."""
+    peer.manual_seed(42)
+    return function(*args, **kwargs)
+
+
+@functools.cache
+def function_for_peer(function: object) -> object:
+    """The same function on the peer.
+
+    A function of PyTorch's is found by its name. One of the database (often a lambda around `torch.name(...)`) is made
+    anew with the same code, in whose globals and closure PyTorch's modules are the peer's.
+    """
+    if isinstance(function, type) and not function.__module__.startswith("torch"):
+        return function
+    if isinstance(function, functools.partial):
+        keywords = {key: to_peer(value) for key, value in function.keywords.items()}
+        return functools.partial(function_for_peer(function.func), *map(to_peer, function.args), **keywords)
+    name = getattr(function, "__name__", "")
+    module = getattr(function, "__module__", None) or ""
+    if name == "wrapper_set_seed":
+        return _set_seed
+    if isinstance(function, types.FunctionType) and module.startswith("torch.testing"):
+        return _rewritten(function)
+    for path in _paths(function):
+        return lookup(path)
+    if module.startswith("torch"):
+        raise Missing(f"{module}.{name} has no public name to look for")
+    return function
+
+
+_NAMESPACES = ("nn.functional", "linalg", "fft", "special", "nn.init", "masked", "nn.utils.rnn")
+
+
+def _paths(function: object) -> list[str]:
+    """The public dotted names, below `torch`, at which PyTorch keeps this very function."""
+    name = getattr(function, "__name__", "")
+    if not name:
+        return []
+    found = []
+    for prefix in ("", *_NAMESPACES, "Tensor"):
+        owner: object = torch
+        for part in filter(None, prefix.split(".")):
+            owner = getattr(owner, part)
+        for candidate in dict.fromkeys((name, name.removeprefix(prefix.rpartition(".")[2] + "_"))):
+            if getattr(owner, candidate, None) is function:
+                found.append(f"{prefix}.{candidate}".lstrip("."))
+    return found
+
+
+def _rewritten(function: types.FunctionType) -> types.FunctionType:
+    def names(code: types.CodeType) -> set[str]:
+        inner = [names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
+        return set(code.co_names).union(*inner)
+
+    def translate(value: object) -> object:
+        if isinstance(value, types.ModuleType) and (value.__name__ + ".").startswith("torch."):
+            path = value.__name__.partition(".")[2]
+            if path.startswith("testing"):
+                return value
+            return lookup(path) if path else peer
+        return to_peer(value)
+
+    scope = dict(function.__globals__)
+    for name in names(function.__code__):
+        if name in scope:
+            scope[name] = translate(scope[name])
+    closure = tuple(types.CellType(translate(cell.cell_contents)) for cell in function.__closure__ or ())
+    defaults = to_peer(function.__defaults__)
+    result = types.FunctionType(function.__code__, scope, function.__name__, defaults, closure)
+    result.__kwdefaults__ = to_peer(function.__kwdefaults__)
+    return result

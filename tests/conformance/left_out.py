@@ -1,0 +1,53 @@
+"""What the comparison leaves out or loosens, each with its reason. Nothing else is skipped."""
+
+from fnmatch import fnmatchcase
+
+# Operators (patterns) that are not compared at all.
+OPERATORS = {
+    "jiterator_*": "compiles CUDA source; PyTorch has it on CUDA devices only",
+    "slice": "an overload of torch.ops.aten, with no public name",
+    "native_dropout_backward": "an overload of torch.ops.aten, with no public name",
+    "_softmax_backward_data": "an overload of torch.ops.aten, with no public name",
+    "_batch_norm_with_update": "an overload of torch.ops.aten, with no public name",
+    "_upsample_bilinear2d_aa": "an overload of torch.ops.aten, with no public name",
+}
+
+# Uninitialised memory: sizes, strides and dtype are compared, values are not.
+UNDEFINED_VALUES = {
+    "empty",
+    "empty_like",
+    "empty_strided",
+    "empty_permuted",
+    "new_empty",
+    "new_empty_strided",
+}
+
+# Operators that draw random numbers: the values have to be equal exactly under the same seed.
+RANDOM = {
+    "bernoulli",
+    "cauchy",
+    "exponential",
+    "geometric",
+    "log_normal",
+    "multinomial",
+    "normal",
+    "nn.functional.alpha_dropout",
+    "nn.functional.dropout",
+    "nn.functional.dropout2d",
+    "nn.functional.dropout3d",
+    "nn.functional.feature_alpha_dropout",
+    "nn.functional.fractional_max_pool2d",
+    "nn.functional.fractional_max_pool3d",
+    "nn.functional.rrelu",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "uniform",
+}
+
+
+def reason(name: str) -> str | None:
+    """Why the operator is left out; None if it is not."""
+    return next((text for pattern, text in OPERATORS.items() if fnmatchcase(name, pattern)), None)
