@@ -159,15 +159,12 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     arguments = parser.parse_args()
 
-    from torch.testing._internal.common_methods_invocations import op_db
-
-    from .check import ERRORS, dtypes_of, full_name
+    from .check import ERRORS, dtypes_of, operators
     from .left_out import reason
 
     expected = read_expected()
     pairs: list[Pair] = []
-    for op in op_db:
-        name = full_name(op)
+    for name, op in operators().items():
         if arguments.op and not any(fnmatchcase(name, pattern) for pattern in arguments.op):
             continue
         dtypes = [str(dtype).removeprefix("torch.") for dtype in dtypes_of(op)]
@@ -206,7 +203,7 @@ def main() -> int:
     by_operator = defaultdict(list)
     for (op, _), (status, _) in results.items():
         by_operator[op].append(status)
-    operators = Counter(worst(statuses) for statuses in by_operator.values())
+    by_status = Counter(worst(statuses) for statuses in by_operator.values())
     absent = sorted(op for op, statuses in by_operator.items() if worst(statuses) == "MISSING")
     out = {op: why for (op, _), (status, why) in sorted(results.items()) if status == "LEFT-OUT"}
     if absent:
@@ -215,7 +212,7 @@ def main() -> int:
         print(f"\nLEFT-OUT ({len(out)} operators):")
         print("\n".join(f"  {op}: {why}" for op, why in out.items()))
 
-    print(f"\noperators: {operators['PASS']} of {len(by_operator)} pass; " + tally(operators))
+    print(f"\noperators: {by_status['PASS']} of {len(by_operator)} pass; " + tally(by_status))
     considered = len(results) - counts["LEFT-OUT"]
     print(f"pairs of operator and dtype: {tally(counts)}; {time.monotonic() - start:.0f} s")
     print(f"{counts['PASS']} of {considered}")

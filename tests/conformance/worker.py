@@ -10,9 +10,8 @@ import sys
 import warnings
 
 import torch
-from torch.testing._internal.common_methods_invocations import op_db
 
-from .check import full_name, run_check
+from .check import operators, run_check
 from .convert import peer
 
 SECONDS_PER_PAIR = 60
@@ -27,13 +26,13 @@ def give_up(signum: int, frame: object) -> None:
 
 
 def serve(requests, answers) -> None:
-    operators = {full_name(op): op for op in op_db}
+    entries = operators()
     signal.signal(signal.SIGALRM, give_up)
     for line in requests:
         request = json.loads(line)
         signal.alarm(SECONDS_PER_PAIR)
         try:
-            status, reason = run_check(operators[request["op"]], request["dtype"])
+            status, reason = run_check(request["op"], entries[request["op"]], request["dtype"])
         except TookTooLong:
             status, reason = "FAIL", f"took more than {SECONDS_PER_PAIR} s"
         except Exception as error:
