@@ -173,7 +173,7 @@ static PyObject* op_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
         Py_INCREF(doc);
         op->doc = doc;
         parse_signature(op, signature);
-        const std::string key = impl_name ? impl_name : op->cname;
+        const std::string key = impl_name ? impl_name : PyUnicode_AsUTF8(op->name);
         if (family) {
             auto found = families().find(family);
             check(found != families().end(), "record of ", op->cname, ": unknown family '", family, "'");
@@ -187,7 +187,7 @@ static PyObject* op_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
         if (why_not) op->why_not_differentiable = strdup(why_not);
         if (vjp != Py_None) op->rule = build_rule(op, vjp, node_name ? node_name : "");
         op->public_function = reinterpret_cast<PyObject*>(op);  // not owned: itself
-        ops_by_name()[op->cname] = op;
+        ops_by_name()[PyUnicode_AsUTF8(op->name)] = op;
         Py_INCREF(op);  // the table keeps every operator for the process's life
         return held.release();
     });

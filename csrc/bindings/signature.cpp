@@ -120,8 +120,10 @@ void parse_signature(Op* op, const char* text) {
     const std::string s = text;
     const size_t open = s.find('(');
     check(open != std::string::npos, "record '", s, "': no parameter list");
-    op->name = intern(trim(s.substr(0, open)));
-    op->cname = PyUnicode_AsUTF8(op->name);
+    // "max.dim" is the overload `dim` of max: messages and result types speak of max.
+    const std::string full_name = trim(s.substr(0, open));
+    op->name = intern(full_name);
+    op->cname = PyUnicode_AsUTF8(intern(full_name.substr(0, full_name.find('.'))));
     int depth = 0;
     size_t close = open;
     for (; close < s.size(); ++close) {

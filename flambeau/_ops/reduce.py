@@ -155,16 +155,16 @@ def _picked_vjp(grad, input_shape, indices, dim, keepdim):
 
 for _name, _word, _amax in (("max", "largest", "amax"), ("min", "smallest", "amin")):
     op(
-        f"{_name}_all(Tensor input, *, Tensor? out=None) -> Tensor",
+        f"{_name}(Tensor input, *, Tensor? out=None) -> Tensor",
         f"The {_word} element; NaN if there is one. Elements that are equally {_word} share the gradient.",
-        name=_name,
+        impl=f"{_name}_all",
         vjp={"input": lambda grad, input, result: _shared_vjp(grad, input, result)},
     )
     op(
-        f"{_name}_dim(Tensor input, int dim, bool keepdim=False, *, Tensor[]? out=None)"
+        f"{_name}.dim(Tensor input, int dim, bool keepdim=False, *, Tensor[]? out=None)"
         " -> (Tensor values, Tensor indices)",
         f"The {_word} element along `dim` and its index (the first one's of equals; a NaN counts as the {_word}).",
-        name=_name,
+        impl=f"{_name}_dim",
         vjp={"input": _picked_vjp},
     )
     op(
@@ -258,19 +258,25 @@ for _name, _words, _rule in (
     )
     _rules = _spread_rules(_name, _rule)
     op(
-        f"{_name}(Tensor input, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False{_out}) -> {_result}",
+        f"{_name}.correction(Tensor input, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False{_out})"
+        f" -> {_result}",
         _doc,
+        impl=_name,
         vjp={"input": _rules[0]},
     )
     op(
-        f"{_name}_dim(Tensor input, int[1]? dim, bool unbiased=True, bool keepdim=False"
+        f"{_name}.dim(Tensor input, int[1]? dim, bool unbiased=True, bool keepdim=False"
         f"{', *' + _out if _out else ''}) -> {_result}",
         _doc,
-        name=_name,
         impl=_name,
         vjp={"input": _rules[1]},
     )
-    op(f"{_name}_all(Tensor input, bool unbiased=True) -> {_result}", _doc, name=_name, vjp={"input": _rules[2]})
+    op(
+        f"{_name}(Tensor input, bool unbiased=True) -> {_result}",
+        _doc,
+        impl=f"{_name}_all",
+        vjp={"input": _rules[2]},
+    )
 
 # ---- norms and logsumexp --------------------------------------------------------------------------------------------
 

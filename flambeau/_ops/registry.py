@@ -62,6 +62,7 @@ def op(
     inplace: True adds the form ``NAME_`` that writes its first operand. A signature whose name ends in ``_`` is in-place
         itself. method: publish as a method of Tensor too (a str gives another name). public: publish as a function.
     name: the public name, when several signatures share one (they are tried in order); the record's own name stays unique.
+        A name with a dot ("max.dim") does the same: what follows the dot tells the overloads apart.
     why_not: "not differentiable" or "not written" when there is no rule, for the error message.
     """
     own = signature[: signature.index("(")].strip()
@@ -73,7 +74,7 @@ def op(
         op=made, signature=signature, doc=doc, vjp=vjp, family=family, kind=kind, inplace=inplace, view=view,
         why_not=why_not, method=method, public=public,
     )
-    shown = name or own
+    shown = name or own.partition(".")[0]
     if public:
         for n in (shown, *aliases):
             _publish(functions, n, made)
