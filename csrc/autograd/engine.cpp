@@ -73,7 +73,7 @@ std::unique_ptr<char[]> Arena::spare_;
 OpHandle add_op("add");
 OpHandle sum_op("sum");
 OpHandle real_op("real");
-OpHandle to_op("_to_dtype");
+OpHandle to_op("_to");
 
 }  // namespace
 
@@ -82,6 +82,7 @@ OpHandle to_op("_to_dtype");
 struct Pass {
     const BackwardRequest& request;
     Pass* outer;
+    uint64_t id;
     Arena arena;
     Task* tasks = nullptr;
     std::vector<Task*> ready;     // a heap by sequence number
@@ -101,7 +102,11 @@ struct Pass {
 
 static thread_local Pass* current_pass = nullptr;
 
-Pass::Pass(const BackwardRequest& r) : request(r), outer(current_pass) { current_pass = this; }
+Pass::Pass(const BackwardRequest& r) : request(r), outer(current_pass) {
+    static uint64_t last_id = 0;
+    id = ++last_id;
+    current_pass = this;
+}
 
 Pass::~Pass() {
     current_pass = outer;
@@ -456,6 +461,21 @@ PyObject* backward_engine_queue_callback(PyObject*, PyObject* callback) {
         current_pass->callbacks.push_back(callback);
         Py_RETURN_NONE;
     });
+}
+
+// An id of the innermost pass under way (None outside), and whether it reaches a node: for hooks that wait for several
+// gradients.
+PyObject* backward_engine_current_pass(PyObject*, PyObject*) {
+    if (!current_pass) Py_RETURN_NONE;
+    return PyLong_FromUnsignedLongLong(current_pass->id);
+}
+PyObject* backward_engine_will_run(PyObject*, PyObject* node) {
+    if (!PyObject_TypeCheck(node, NodeType)) {
+        PyErr_SetString(PyExc_TypeError, "expected a graph node");
+        return nullptr;
+    }
+    const Task* t = current_pass ? current_pass->find(reinterpret_cast<Node*>(node)) : nullptr;
+    return PyBool_FromLong(t && (t->execute || t->captures));
 }
 
 // ---- gradients -------------------------------------------------------------------------------------------------------

@@ -215,7 +215,7 @@ PyObject* hook_dict(PyObject*, PyObject* o) {
         } else {
             dict = &t.ensure_meta().hooks;
         }
-        if (!*dict) *dict = checked_object(PyDict_New());
+        if (!*dict) *dict = checked_object(PyODict_New());
         Py_INCREF(*dict);
         return *dict;
     });
@@ -227,7 +227,7 @@ PyObject* post_accumulate_hook_dict(PyObject*, PyObject* o) {
         check(t.requires_grad(), "cannot register a hook on a tensor that doesn't require gradient");
         check(t.is_leaf(), "post accumulate grad hooks cannot be registered on non-leaf tensors");
         PyObject*& dict = t.ensure_meta().post_accumulate;
-        if (!dict) dict = checked_object(PyDict_New());
+        if (!dict) dict = checked_object(PyODict_New());
         Py_INCREF(dict);
         return dict;
     });
@@ -287,6 +287,8 @@ PyMethodDef autograd_functions[] = {
     {"_run_backward", py_run_backward, METH_VARARGS, nullptr},
     {"_backward", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_backward)), METH_FASTCALL, nullptr},
     {"_queue_callback", backward_engine_queue_callback, METH_O, nullptr},
+    {"_current_pass", backward_engine_current_pass, METH_NOARGS, nullptr},
+    {"_will_run", backward_engine_will_run, METH_O, nullptr},
     {"_hook_dict", hook_dict, METH_O, nullptr},
     {"_post_accumulate_hook_dict", post_accumulate_hook_dict, METH_O, nullptr},
     {"_retain_grad", retain_grad, METH_O, nullptr},

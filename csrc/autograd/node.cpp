@@ -493,7 +493,7 @@ static PyObject* node_hook_dict(Node* n, bool pre) {
     return guarded([&]() -> PyObject* {
         NodeHooks& hooks = ensure_hooks(n);
         PyObject*& dict = pre ? hooks.pre : hooks.post;
-        if (!dict) dict = checked_object(PyDict_New());
+        if (!dict) dict = checked_object(PyODict_New());  // handles hold it weakly, which plain dicts don't allow
         Py_INCREF(dict);
         return dict;
     });
@@ -514,7 +514,7 @@ static PyObject* register_in(PyObject* dict, PyObject* hook) {
     ObjectRef handle = ObjectRef::steal(PyObject_CallMethod(module.get(), "RemovableHandle", "O", hooks.get()));
     if (!handle) return nullptr;
     ObjectRef id = ObjectRef::steal(PyObject_GetAttrString(handle.get(), "id"));
-    if (!id || PyDict_SetItem(hooks.get(), id.get(), hook) < 0) return nullptr;
+    if (!id || PyObject_SetItem(hooks.get(), id.get(), hook) < 0) return nullptr;
     return handle.release();
 }
 static PyObject* node_register_hook(PyObject* self, PyObject* hook) {

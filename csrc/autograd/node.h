@@ -179,6 +179,8 @@ TensorRef fit_gradient(TensorRef grad, const OutputMeta& meta, const Node* from,
 TensorRef add_gradients(const TensorRef& a, const TensorRef& b);
 TensorRef zeros_for(const OutputMeta& meta);
 PyObject* backward_engine_queue_callback(PyObject* self, PyObject* callback);
+PyObject* backward_engine_current_pass(PyObject* self, PyObject*);
+PyObject* backward_engine_will_run(PyObject* self, PyObject* node);
 
 // ---- parts of the Python interface --------------------------------------------------------------------------------------
 extern PyMethodDef autograd_functions[];  // module.cpp

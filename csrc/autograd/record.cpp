@@ -49,6 +49,8 @@ Source source_of(const Op* op, const std::string& name, const char* where) {
             if (name == PyUnicode_AsUTF8((*op->output_names)[i])) return {Source::Output, i, 0};
     std::string stem;
     if (ends_with(name, "_shape", &stem) && find_param(op, stem) >= 0) return {Source::Shape, find_param(op, stem), 0};
+    if (ends_with(name, "_geometry", &stem) && find_param(op, stem) >= 0)
+        return {Source::Geometry, find_param(op, stem), 0};
     if (ends_with(name, "_dtype", &stem) && find_param(op, stem) >= 0) return {Source::DType, find_param(op, stem), 0};
     fail(ErrorKind::Value, where, "a derivative asks for '", name, "', which is neither a parameter nor an output");
 }
@@ -444,6 +446,13 @@ void save_all(Node* n, const Rule* rule, const Call& call, PyObject** args, Outp
                         if (shape == Py_None) Py_INCREF(shape);
                         PyTuple_SET_ITEM(shapes, k, checked_object(shape));
                     }
+                }
+                break;
+            case Source::Geometry:
+                if (value && is_tensor(value)) {
+                    const Tensor& t = *reinterpret_cast<Tensor*>(value);
+                    n->saved[s].value = checked_object(Py_BuildValue("(NNL)", size_object(t.sizes), size_object(t.strides),
+                                                                     static_cast<long long>(t.offset)));
                 }
                 break;
             case Source::DType:

@@ -54,14 +54,14 @@ struct RuleEntry {
 };
 
 // Note [Rule arguments]: a rule's function names what it wants. `grad` is the gradient of the (first) output, `grads`
-// the tuple of all; `needs` a tuple of bools, one per target; `result`, `results` or an output's name what the operator
+// the tuple of all; `NAME_geometry` a tensor parameter's (size, stride, storage offset); `needs` a tuple of bools, one per target; `result`, `results` or an output's name what the operator
 // returned; `NAME_shape`, `NAME_dtype` a tensor parameter's size or dtype, which costs no memory to keep; any other
 // name is that parameter as the caller gave it.
 struct Rule {
     const Op* op;
     std::vector<RuleEntry> entries;
     struct SavedSource {
-        enum Kind : uint8_t { Param, Output, AllOutputs, Shape, DType } kind;
+        enum Kind : uint8_t { Param, Output, AllOutputs, Shape, DType, Geometry } kind;
         int index;
         uint64_t users;            // bit e: entry e wants it
     };

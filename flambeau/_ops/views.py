@@ -16,26 +16,39 @@ _view(
             [1, 2]])
     """,
     vjp={
-        "input": lambda grad, input, size, stride, storage_offset: _as_strided_vjp(
-            grad, input, size, stride, storage_offset
+        "input": lambda grad, input_geometry, size, stride, storage_offset: _as_strided_vjp(
+            grad, input_geometry, size, stride, storage_offset
         )
     },
 )
 
 
-def _as_strided_vjp(grad, input, size, stride, storage_offset):
+def _as_strided_vjp(grad, input_geometry, size, stride, storage_offset):
     """Adds up in a storage-shaped buffer: elements that several places of the window showed get all their gradients."""
-    offset = input.storage_offset() if storage_offset is None else storage_offset
-    low = min(offset, input.storage_offset())
+    shape, strides, start = input_geometry
+    offset = start if storage_offset is None else storage_offset
+    low = min(offset, start)
     reach = 1 + max(
         offset - low + sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n > 0),
-        input.storage_offset() - low
-        + sum((n - 1) * s for n, s in zip(input.shape, input.stride(), strict=True) if n > 0),
+        start - low + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if n > 0),
     )
     buffer = grad.new_zeros((reach,))
-    positions = _positions(grad, size, stride, offset - low)
-    buffer = buffer.index_put((positions,), grad.reshape(-1), accumulate=True)
-    return buffer.as_strided(input.shape, input.stride(), input.storage_offset() - low)
+    if _is_injective(size, stride):
+        buffer.as_strided(size, stride, offset - low).copy_(grad)
+    else:
+        positions = _positions(grad, size, stride, offset - low)
+        buffer = buffer.index_put((positions,), grad.reshape(-1), accumulate=True)
+    return buffer.as_strided(shape, strides, start - low)
+
+
+def _is_injective(size, stride):
+    """Whether a window shows no element twice: each stride steps over all that the smaller ones reach."""
+    reach = 0
+    for s, n in sorted((s, n) for n, s in zip(size, stride, strict=True) if n > 1):
+        if s <= reach:
+            return False
+        reach += (n - 1) * s
+    return True
 
 
 def _positions(like, size, stride, offset):
