@@ -14,6 +14,9 @@ def _late(module, name):
 
 def install(Tensor):
     """Add the methods that are written in Python."""
+    from ..autograd import _tensor_methods
+
+    _tensor_methods.install(Tensor)
     Tensor.__repr__ = _late("printing", "tensor_repr")
     Tensor.__format__ = _late("printing", "tensor_format")
     Tensor.__reduce_ex__ = _late("pickling", "reduce_ex")
