@@ -67,7 +67,10 @@ def register_module_forward_hook(hook, *, with_kwargs=False, always_call=False):
     return _register(_global_forward_hooks, hook, *flags)
 
 
-_MIXED_KINDS = "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use only one of them."
+_MIXED_KINDS = (
+    "Cannot use both regular backward hooks and full backward hooks on a single Module. "
+    "Please use only one of them."
+)
 _MIXED_GLOBAL_KINDS = (
     "Cannot use both regular backward hooks and full backward hooks as a global Module hook. "
     "Please use only one of them."
