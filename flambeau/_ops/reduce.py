@@ -117,12 +117,12 @@ op(
 
 for _name, _meaning in (("any", "Whether any element is"), ("all", "Whether all elements are")):
     op(
-        f"{_name}(Tensor input, int[]? dim=None, bool keepdim=False, *, Tensor? out=None) -> Tensor",
+        f"{_name}(Tensor input, int[1]? dim=None, bool keepdim=False, *, Tensor? out=None) -> Tensor",
         f"{_meaning} nonzero. The result is bool, or uint8 for uint8; dim=() reduces nothing.{_REDUCED}",
         why_not="not differentiable",
     )
 op(
-    "count_nonzero(Tensor input, int[]? dim=None) -> Tensor",
+    "count_nonzero(Tensor input, int[1]? dim=None) -> Tensor",
     """How many elements are not zero, as int64, of all or along the dimensions `dim`.
 
     >>> flambeau.count_nonzero(flambeau.tensor([0, 2, 3]))

@@ -33,8 +33,8 @@ const ReduceLoops* loops_for(ReduceOp op) {
             if constexpr (same<S, uint64_t>::value) return monoid_loops<AsIs, AddOp, T, S>();
             return monoid_loops<NanToZero, AddOp, T, S>();
         case ReduceOp::Prod: return monoid_loops<AsIs, MulOp, T, S>();
-        case ReduceOp::Any: return monoid_loops<NonZero, MaxOp, T, int32_t>();
-        case ReduceOp::All: return monoid_loops<NonZero, MinOp, T, int32_t>();
+        case ReduceOp::Any: return monoid_loops<NonZero, OrOp, T, int32_t>();
+        case ReduceOp::All: return monoid_loops<NonZero, AndOp, T, int32_t>();
         case ReduceOp::CountNonzero: return monoid_loops<NonZero, AddOp, T, uint64_t>();
         default: break;
     }

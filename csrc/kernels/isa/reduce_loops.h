@@ -48,6 +48,15 @@ struct MulOp {
     template <class V> static FLB_INLINE V apply(V a, V b) { return a * b; }
     template <class A> static FLB_INLINE A identity() { return A(1); }
 };
+// On elements that are 0 or 1.
+struct OrOp {
+    template <class V> static FLB_INLINE V apply(V a, V b) { return a | b; }
+    template <class A> static FLB_INLINE A identity() { return 0; }
+};
+struct AndOp {
+    template <class V> static FLB_INLINE V apply(V a, V b) { return a & b; }
+    template <class A> static FLB_INLINE A identity() { return 1; }
+};
 struct MaxOp {
     template <class V> static FLB_INLINE V apply(V a, V b) { return ((b > a) | (b != b)) ? b : a; }
     template <class A> static FLB_INLINE A identity() { return Limits<A>::lowest; }
