@@ -429,8 +429,8 @@ PyObject* masked_scatter(Call& call) {  // input, mask, source: true places take
 
 }  // namespace
 
-FLB_OPS({"index", index}, {"index_put_", index_put_}, {"nonzero", nonzero_}, {"gather", gather_}, {"scatter_src", scatter_src},
-        {"scatter_value", scatter_value}, {"scatter_src_reduce", scatter_src_reduce}, {"scatter_value_reduce", scatter_value_reduce},
+FLB_OPS({"index", index}, {"index_put_", index_put_}, {"nonzero", nonzero_}, {"gather", gather_}, {"scatter.src", scatter_src},
+        {"scatter.value", scatter_value}, {"scatter.reduce", scatter_src_reduce}, {"scatter.value_reduce", scatter_value_reduce},
         {"scatter_add", scatter_add}, {"scatter_reduce", scatter_reduce}, {"index_select", index_select_}, {"index_add", index_add},
         {"index_copy", index_copy}, {"index_reduce", index_reduce}, {"index_fill", index_fill}, {"take", take}, {"put", put},
         {"masked_select", masked_select}, {"masked_scatter", masked_scatter});

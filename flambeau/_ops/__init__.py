@@ -2,7 +2,7 @@
 
 from . import registry
 
-_FAMILIES = ("arithmetic", "creation", "views", "reduce")
+_FAMILIES = ("arithmetic", "creation", "views", "indexing", "reduce")
 
 
 def load():

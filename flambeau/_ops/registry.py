@@ -89,12 +89,14 @@ def op(
 def _make_inplace(own, shown, signature, doc, vjp, family, kind, impl, aliases, why_not):
     head = signature.split("->")[0].rstrip()
     head = head.replace(", *, Tensor? out=None", "").replace(", Tensor? out=None", "")
-    text = own + "_" + head[head.index("(") :] + " -> Tensor"
+    base, dot, overload = own.partition(".")
+    native = base + "_" + dot + overload
+    text = native + head[head.index("(") :] + " -> Tensor"
     made = _C.Op(
         text, f"In-place form of `{shown}`: writes the result into the tensor and returns it.", vjp=vjp, inplace=True,
-        family=family, kind=kind, impl=impl, node_name=_camel(own) + "Backward0", why_not=why_not,
+        family=family, kind=kind, impl=impl, node_name=_camel(base) + "Backward0", why_not=why_not,
     )
-    inplace_records[own + "_"] = made
+    inplace_records[native] = made
     for n in (shown, *aliases):
         _publish(methods, n + "_", made)
 
