@@ -246,7 +246,8 @@ class Operator:
             if index < 4:
                 self._guard(tally, what, lambda: self._variants(sample, close), index)  # noqa: B023
                 self._guard(tally, what, lambda: self._out(sample, close), index)  # noqa: B023
-        differentiable = self.op.supports_autograd and dtype in self.op.supported_backward_dtypes("cpu")
+        compared = self.op.supports_autograd and self.op.name not in left_out.GRADIENTS
+        differentiable = compared and dtype in self.op.supported_backward_dtypes("cpu")
         if differentiable and dtype in GRADIENT_DTYPES:
             for index, sample in enumerate(self.samples(dtype, GRADIENT_DTYPES[dtype], requires_grad=True)):
                 what = "gradient of " + describe_sample(sample)
@@ -334,23 +335,23 @@ class Operator:
             actual = call(peer, getattr(theirs, method.__name__), *args, **kwargs)
             compare(expected, actual, close, f"method {method.__name__}", self.has_values)
         inplace = self.op.inplace_variant
-        if inplace is not None and getattr(torch.Tensor, inplace.__name__, None) is inplace:
-            self._inplace(sample, inplace.__name__, close)
+        if inplace is not None:
+            self._inplace(sample, inplace, close)
 
-    def _inplace(self, sample: SampleInput, name: str, close: Callable) -> None:
+    def _inplace(self, sample: SampleInput, inplace: Callable, close: Callable) -> None:
         if sample.broadcasts_input:
             return
         target = sample.input.detach().clone()
         theirs, args, kwargs = self._converted(sample)
         theirs = theirs.detach().clone()
-        method = getattr(theirs, name)
+        name = getattr(inplace, "__name__", "inplace=True")
+        method = function_for_peer(inplace)
         try:
-            torch.manual_seed(SEED)
-            getattr(target, name)(*sample.args, **sample.kwargs)
+            call(torch, inplace, target, *sample.args, **sample.kwargs)
         except Exception as error:
-            self._must_raise(error, lambda: call(peer, method, *args, **kwargs), f"in-place {name}")
+            self._must_raise(error, lambda: call(peer, method, theirs, *args, **kwargs), f"in-place {name}")
             return
-        returned = call(peer, method, *args, **kwargs)
+        returned = call(peer, method, theirs, *args, **kwargs)
         require(returned is theirs, f"in-place {name} must return its own tensor")
         compare(target, theirs, close, f"in-place {name}", self.has_values)
 
@@ -455,16 +456,16 @@ class Operator:
             sample = case.sample_input
             what = f"error input {index} ({describe_sample(sample)})"
             try:
+                theirs, args, kwargs = self._converted(sample)
+            except Untranslatable as reason:
+                tally.reasons.append(str(reason))
+                continue
+            try:
                 call(torch, self.op, sample.input, *sample.args, **sample.kwargs)
                 continue  # PyTorch accepts it here: it is an error on other devices only
             except Exception as error:
                 if not isinstance(error, case.error_type):
                     continue
-            try:
-                theirs, args, kwargs = self._converted(sample)
-            except Untranslatable as reason:
-                tally.reasons.append(str(reason))
-                continue
             tally.compared += 1
             try:
                 call(peer, self.function, theirs, *args, **kwargs)

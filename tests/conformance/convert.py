@@ -36,8 +36,11 @@ def named(value: object) -> object:
     return lookup(str(value).removeprefix("torch."))
 
 
-def to_peer_tensor(tensor: torch.Tensor) -> object:
-    """A tensor of the peer with the same bytes, sizes, strides, offset and `requires_grad`, in memory of its own."""
+def to_peer_tensor(tensor: torch.Tensor, memo: dict) -> object:
+    """A tensor of the peer with the same bytes, sizes, strides, offset and `requires_grad`, in memory of its own.
+
+    Tensors that share memory go on sharing it, as far as `memo` has seen them.
+    """
     if tensor.layout != torch.strided:
         raise Untranslatable(f"a tensor of layout {tensor.layout}")
     if tensor.is_quantized or tensor.is_nested:
@@ -46,15 +49,19 @@ def to_peer_tensor(tensor: torch.Tensor) -> object:
         raise Untranslatable(f"a tensor on {tensor.device}")
     source = tensor.detach().resolve_conj().resolve_neg()
     dtype = named(source.dtype)
-    if tensor.device.type == "meta":
-        result = peer.empty_strided(tuple(source.shape), source.stride(), dtype=dtype, device="meta")
-    elif source.untyped_storage().nbytes() < source.element_size() or source.numel() == 0:
-        result = peer.empty_strided(tuple(source.shape), source.stride(), dtype=dtype)
+    storage = source.untyped_storage()
+    if tensor.device.type == "meta" or storage.nbytes() < source.element_size() or source.numel() == 0:
+        device = str(tensor.device)
+        result = peer.empty_strided(tuple(source.shape), source.stride(), dtype=dtype, device=device)
     else:
-        count = source.untyped_storage().nbytes() // source.element_size()
-        memory = torch.empty(0, dtype=source.dtype).set_(source.untyped_storage(), 0, (count,), (1,))
-        storage = peer.frombuffer(bytearray(memory.view(torch.uint8).numpy().tobytes()), dtype=dtype)
-        result = storage.as_strided(tuple(source.shape), source.stride(), source.storage_offset())
+        key = (storage.data_ptr(), source.dtype)
+        if key not in memo:
+            count = storage.nbytes() // source.element_size()
+            memory = torch.empty(0, dtype=source.dtype).set_(storage, 0, (count,), (1,))
+            raw = bytearray(memory.view(torch.uint8).numpy().tobytes())
+            # The clone owns its memory, so that it can be resized; `source` keeps the address taken.
+            memo[key] = (peer.frombuffer(raw, dtype=dtype).clone(), source)
+        result = memo[key][0].as_strided(tuple(source.shape), source.stride(), source.storage_offset())
     return result.requires_grad_() if tensor.requires_grad else result
 
 
@@ -68,7 +75,7 @@ def to_torch_tensor(tensor: object) -> torch.Tensor:
         return torch.empty(shape, dtype=dtype)
     if str(tensor.layout) != "torch.strided":
         tensor = tensor.to_dense()
-    flat = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    flat = tensor.detach().resolve_conj().resolve_neg().contiguous().clone().reshape(-1)
     flat = flat.as_strided((flat.numel(),), (1,))  # one element can be contiguous with any stride
     raw = bytearray(flat.view(peer.uint8).numpy().tobytes())
     return torch.frombuffer(raw, dtype=dtype).reshape(shape)
@@ -79,7 +86,7 @@ def to_peer(value: object, memo: dict | None = None) -> object:
     memo = {} if memo is None else memo
     if isinstance(value, torch.Tensor):
         if id(value) not in memo:
-            memo[id(value)] = (to_peer_tensor(value), value)  # `value` too, so that its id stays taken
+            memo[id(value)] = (to_peer_tensor(value, memo), value)  # `value` too, so that its id stays taken
         return memo[id(value)][0]
     if isinstance(value, torch.Size):
         return lookup("Size")([to_peer(item, memo) for item in value])
@@ -99,7 +106,7 @@ def to_peer(value: object, memo: dict | None = None) -> object:
         generator = lookup("Generator")()
         generator.manual_seed(value.initial_seed())
         return generator
-    if callable(value):
+    if callable(value) and value.__hash__ is not None:
         return function_for_peer(value)
     return value
 
