@@ -451,15 +451,17 @@ class Operator:
         return list(self._reference(differentiate) if library is torch else differentiate())
 
     def check_errors(self) -> Tally:
-        tally = Tally()
+        tally, cases = Tally(), []
         for index, case in enumerate(self.op.error_inputs("cpu")):
+            # All are converted before any is run: one may spoil the `out` that the next one shares.
             sample = case.sample_input
             what = f"error input {index} ({describe_sample(sample)})"
             try:
-                theirs, args, kwargs = self._converted(sample)
+                cases.append((case, what, self._converted(sample)))
             except Untranslatable as reason:
                 tally.reasons.append(str(reason))
-                continue
+        for case, what, (theirs, args, kwargs) in cases:
+            sample = case.sample_input
             try:
                 call(torch, self.op, sample.input, *sample.args, **sample.kwargs)
                 continue  # PyTorch accepts it here: it is an error on other devices only

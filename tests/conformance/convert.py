@@ -137,6 +137,8 @@ def function_for_peer(function: object) -> object:
         return _rewritten(function)
     for path in _paths(function):
         return lookup(path)
+    if isinstance(function, torch.nn.Module):
+        raise Untranslatable(f"a {type(function).__name__} module")
     if module.startswith("torch"):
         raise Missing(f"{module}.{name} has no public name to look for")
     return function
