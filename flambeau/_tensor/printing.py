@@ -246,17 +246,16 @@ def tensor_repr(tensor) -> str:
     indent = len(prefix)
     facts = []
     dtype = tensor.dtype
-    with flambeau.no_grad():
-        values = flambeau.Tensor.detach(tensor) if plain else tensor.detach().as_subclass(flambeau.Tensor)
-        if tensor.device.type == "meta":
-            facts += ["device='meta'", f"size={tuple(tensor.shape)}"]
-            body = "..."
-        else:
-            if tensor.device.type != "cpu":
-                facts.append(f"device='{tensor.device}'")
-            if options.edgeitems == 0 and tensor.numel() > 0 or tensor.numel() == 0 and tensor.dim() != 1:
-                facts.append(f"size={tuple(tensor.shape)}")
-            body = _contents(values, indent)
+    values = flambeau.Tensor.detach(tensor) if plain else tensor.detach().as_subclass(flambeau.Tensor)
+    if tensor.device.type == "meta":
+        facts += ["device='meta'", f"size={tuple(tensor.shape)}"]
+        body = "..."
+    else:
+        if tensor.device.type != "cpu":
+            facts.append(f"device='{tensor.device}'")
+        if options.edgeitems == 0 and tensor.numel() > 0 or tensor.numel() == 0 and tensor.dim() != 1:
+            facts.append(f"size={tuple(tensor.shape)}")
+        body = _contents(values, indent)
     if (
         dtype is not flambeau.get_default_dtype()
         if tensor.numel() == 0 or tensor.device.type == "meta"
