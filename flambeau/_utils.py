@@ -78,6 +78,11 @@ def _rebuild_from_type_v2(function, new_type, args, state):
     return _set_state(tensor, state)
 
 
+def _rebuild_with_attributes(function, args, attributes):
+    """Rebuild a plain tensor that carried attributes."""
+    return _set_state(function(*args), attributes)
+
+
 def _set_state(obj, state):
     """Restore instance attributes, from a dictionary or a pair of one for ``__dict__`` and one for slots."""
     if isinstance(state, tuple):

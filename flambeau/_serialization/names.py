@@ -1,8 +1,9 @@
 """Names inside pickles: files say ``torch.<name>`` for what this package calls ``flambeau.<name>``.
 
-Pickles are written by the ordinary (C) pickler, which only writes names it can import, and the names are translated in
-the bytes it wrote. Every global is written once and recalled from the pickler's memo afterwards, so a count tells
-whether the bytes to be replaced also occur by chance elsewhere; only then is the pickle walked opcode by opcode.
+Pickles are written by the ordinary (C) pickler where it can be done, which only writes names it can import, and the
+names are translated in the bytes it wrote. Every global is written once and recalled from the pickler's memo
+afterwards, so a count tells whether the bytes to be replaced also occur by chance elsewhere; only then is the pickle
+walked opcode by opcode.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ import importlib
 import io
 import pickle
 import pickletools
+import sys
 import types
+
+import flambeau
+from flambeau._tensor import pickling
 
 _OURS, _THEIRS = "flambeau", "torch"
 
@@ -31,26 +36,43 @@ def to_file(module: str, name: str) -> str:
     return _THEIRS + module[len(_OURS) :]
 
 
-def _module_of(obj) -> str | None:
+def _file_name(obj, name: str) -> tuple[str, str] | None:
+    """Module and name under which files know one of our objects; None for others."""
     module = getattr(obj, "__module__", None)
-    return module if isinstance(module, str) and _is_within(module, _OURS) else None
-
-
-def _global_name(obj) -> str | None:
-    """The name under which a pickler writes `obj` as a global, if it does and it is one of ours."""
-    if _module_of(obj) is None:
+    if not isinstance(module, str):
         return None
-    if isinstance(obj, (type, types.FunctionType, types.BuiltinFunctionType)):
-        return obj.__qualname__
-    reduced = obj.__reduce_ex__(2) if type(obj).__name__ in ("dtype", "layout", "memory_format") else None
-    return reduced if isinstance(reduced, str) else None
+    if _is_within(module, _OURS):
+        return to_file(module, name), name
+    # Native types call their module torch, so that they print as PyTorch's; PyTorch's own are not ours.
+    ours = sys.modules.get(_OURS + module[len(_THEIRS) :]) if _is_within(module, _THEIRS) else None
+    return (module, name) if ours is not None and getattr(ours, name, None) is obj else None
+
+
+class _Unimportable(Exception):
+    """The object can't be imported by the name it goes by, which the C pickler insists on."""
 
 
 def dumps(obj, persistent_id, protocol: int, pickle_module) -> bytes:
     """Pickle `obj` with the names that PyTorch's files use."""
-    if pickle_module is pickle and protocol >= 4:
+    if pickle_module is not pickle:
+        return _translate_opcodes(_dumps_by_c(obj, persistent_id, protocol, pickle_module, {}))
+    if protocol >= 4:
         return _dumps_by_walking(obj, persistent_id, protocol)
-    seen: dict[tuple[str, str], None] = {}
+    seen: dict[tuple[str, str], tuple[str, str]] = {}
+    try:
+        written = data = _dumps_by_c(obj, persistent_id, protocol, pickle, seen)
+    except _Unimportable:
+        return _dumps_by_walking(obj, persistent_id, protocol)
+    for ours, theirs in seen.items():
+        old, new = ("c{}\n{}\n".format(*pair).encode() for pair in (ours, theirs))
+        if data.count(old) != 1:
+            return _translate_opcodes(written)
+        data = data.replace(old, new)
+    return data
+
+
+def _dumps_by_c(obj, persistent_id, protocol: int, pickle_module, seen: dict) -> bytes:
+    """Pickle with our own names; `seen` gets the names to translate."""
 
     class Pickler(pickle_module.Pickler):
         def persistent_id(self, obj):
@@ -59,25 +81,39 @@ def dumps(obj, persistent_id, protocol: int, pickle_module) -> bytes:
         if pickle_module is pickle:
 
             def reducer_override(self, obj):
-                name = _global_name(obj)
-                if name is not None:
-                    seen[_module_of(obj), name] = None
-                return NotImplemented
+                kind = type(obj)
+                if kind in _PLAIN_GLOBALS:
+                    found = _file_name(obj, obj.__qualname__)
+                    if found is not None:
+                        if _is_within(obj.__module__, _THEIRS):
+                            raise _Unimportable
+                        seen[obj.__module__, obj.__qualname__] = found
+                elif kind in _native_kinds():
+                    raise _Unimportable
+                return _file_recipe(obj)
 
     buffer = io.BytesIO()
     Pickler(buffer, protocol=protocol).dump(obj)
-    data = buffer.getvalue()
-    if pickle_module is not pickle:
-        return _translate_opcodes(data) if protocol < 4 else data
-    for module, name in seen:
-        written = f"c{module}\n{name}\n".encode()
-        if data.count(written) != 1:
-            return _translate_opcodes(buffer.getvalue())
-        data = data.replace(written, f"c{to_file(module, name)}\n{name}\n".encode())
-    return data
+    return buffer.getvalue()
+
+
+_PLAIN_GLOBALS = (type, types.FunctionType, types.BuiltinFunctionType)
+
+
+def _file_recipe(obj):
+    """How a file describes an object, where that differs from a plain pickle."""
+    if type(obj) is flambeau.Tensor and pickling.has_attributes(obj):
+        return pickling.reduce_for_file(obj)
+    return NotImplemented
+
+
+def _native_kinds() -> tuple:
+    """Small native types whose objects files write by the name torch."""
+    return flambeau.dtype, flambeau.layout, flambeau.memory_format, flambeau.device, flambeau.Size
 
 
 def _translate_opcodes(data: bytes) -> bytes:
+    """Translate the names in a pickle of protocol 2 or 3."""
     parts, done = [], 0
     for opcode, argument, position in pickletools.genops(data):
         if opcode.name != "GLOBAL":
@@ -90,24 +126,31 @@ def _translate_opcodes(data: bytes) -> bytes:
 
 
 def _dumps_by_walking(obj, persistent_id, protocol: int) -> bytes:
-    """For protocols that write a name as two strings: the pickler in Python, which lets us choose them."""
+    """The pickler in Python, slower, which lets us choose every name."""
 
     class Pickler(pickle._Pickler):  # type: ignore[name-defined]
         def persistent_id(self, obj):
             return persistent_id(obj)
 
+        def reducer_override(self, obj):
+            # Past the rules for plain pickles, which avoid the name torch.
+            return obj.__reduce_ex__(2) if type(obj) in _native_kinds() else _file_recipe(obj)
+
         def save_global(self, obj, name=None):
-            module = _module_of(obj)
-            if module is None:
+            found = _file_name(obj, name or obj.__qualname__)
+            if found is None:
                 return super().save_global(obj, name)
-            name = name or obj.__qualname__
-            self.save(to_file(module, name))
-            self.save(name)
-            self.write(pickle.STACK_GLOBAL)
+            module, name = found
+            if self.proto >= 4:
+                self.save(module)
+                self.save(name)
+                self.write(pickle.STACK_GLOBAL)
+            else:
+                self.write(pickle.GLOBAL + f"{module}\n{name}\n".encode())
             self.memoize(obj)
 
         def save_class(self, obj):
-            if _module_of(obj) is None:
+            if _file_name(obj, obj.__qualname__) is None:
                 return super().save_type(obj)
             self.save_global(obj)
 

@@ -56,7 +56,19 @@ def reduce_ex(tensor, protocol: int):
     function, args = _recipe(tensor)
     if type(tensor) is flambeau.Tensor and not state:
         return function, args
+    if type(tensor) is flambeau.Tensor:
+        return _utils._rebuild_with_attributes, (function, args, state)
     return _utils._rebuild_from_type_v2, (function, type(tensor), args, state or None)
+
+
+def reduce_for_file(tensor):
+    """What `save` writes for a plain tensor with attributes: as `reduce_ex`, but in the file format's own words."""
+    function, args = _recipe(tensor)
+    return _utils._rebuild_from_type_v2, (function, flambeau.Tensor, args, _attributes(tensor))
+
+
+def has_attributes(tensor) -> bool:
+    return bool(_attributes(tensor))
 
 
 def deepcopy(tensor, memo: dict):
