@@ -240,8 +240,7 @@ def _is_usual_dtype(dtype) -> bool:
 
 def tensor_repr(tensor) -> str:
     """The text of ``repr(tensor)``."""
-    is_parameter = isinstance(tensor, flambeau.nn.Parameter) if _may_be_parameter(tensor) else False
-    plain = type(tensor) is flambeau.Tensor or is_parameter
+    plain = type(tensor) is flambeau.Tensor or type(tensor) is flambeau.nn.Parameter
     prefix = "tensor(" if plain else f"{type(tensor).__name__}("
     indent = len(prefix)
     facts = []
@@ -266,13 +265,7 @@ def tensor_repr(tensor) -> str:
         facts.append(f"grad_fn=<{tensor.grad_fn.name()}>")
     elif tensor.requires_grad:
         facts.append("requires_grad=True")
-    text = _append_facts(prefix + body, facts, indent)
-    return "Parameter containing:\n" + text if is_parameter else text
-
-
-def _may_be_parameter(tensor) -> bool:
-    # `flambeau.nn` is loaded lazily; a tensor of the plain type must not cause that.
-    return type(tensor) is not flambeau.Tensor or getattr(tensor, "_is_param", False)
+    return _append_facts(prefix + body, facts, indent)
 
 
 def tensor_format(tensor, spec: str) -> str:

@@ -77,6 +77,9 @@ class Parameter(flambeau.Tensor, metaclass=_ParameterMeta):
         return _rebuild_parameter_with_state, (self.data, self.requires_grad, hooks, state)
 
 
+flambeau._C._set_parameter_type(Parameter)
+
+
 class _BufferMeta(type(flambeau.Tensor)):
     """A buffer is marked in place, so that it stays an ordinary tensor for everybody else."""
 
