@@ -9,7 +9,7 @@ import importlib
 from . import _C
 from ._C import *  # noqa: F403  (dtypes, layouts, memory formats)
 from ._C import Generator, Size, Tensor, UntypedStorage, default_generator, device, dtype, layout, memory_format
-from ._ops import load
+from ._ops import load as _load_operators
 from ._version import __version__ as _flambeau_version
 
 __all__ = ["Generator", "Size", "Tensor", "UntypedStorage", "default_generator", "device", "dtype", "layout", "memory_format"]
@@ -25,7 +25,7 @@ chalf = complex32  # noqa: F405
 cfloat = complex64  # noqa: F405
 cdouble = complex128  # noqa: F405
 
-_operators = load()
+_operators = _load_operators()
 globals().update(_operators)
 
 #: Submodules that `flambeau.NAME` loads at first use.

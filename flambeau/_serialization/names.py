@@ -102,6 +102,10 @@ _PLAIN_GLOBALS = (type, types.FunctionType, types.BuiltinFunctionType)
 
 def _file_recipe(obj):
     """How a file describes an object, where that differs from a plain pickle."""
+    if type(obj) is flambeau.layout:
+        return flambeau.serialization._get_layout, (str(obj),)
+    if type(obj) in _native_kinds():
+        return obj.__reduce_ex__(2)  # past the rules for plain pickles, which avoid the name torch
     if type(obj) is flambeau.Tensor and pickling.has_attributes(obj):
         return pickling.reduce_for_file(obj)
     return NotImplemented
@@ -133,8 +137,7 @@ def _dumps_by_walking(obj, persistent_id, protocol: int) -> bytes:
             return persistent_id(obj)
 
         def reducer_override(self, obj):
-            # Past the rules for plain pickles, which avoid the name torch.
-            return obj.__reduce_ex__(2) if type(obj) in _native_kinds() else _file_recipe(obj)
+            return _file_recipe(obj)
 
         def save_global(self, obj, name=None):
             found = _file_name(obj, name or obj.__qualname__)
