@@ -16,7 +16,9 @@ _REAL_PART = {"complex32": "float16", "complex64": "float32", "complex128": "flo
 
 def _name(dtype, function: str) -> str:
     if not isinstance(dtype, flambeau.dtype):
-        raise TypeError(f"{function}(): argument 'type' (position 1) must be torch.dtype, not {type(dtype).__name__}")
+        raise TypeError(
+            f"{function}(): argument 'type' (position 1) must be torch.dtype, not {type(dtype).__name__}"
+        )
     return str(dtype).rpartition(".")[2]
 
 
@@ -66,7 +68,9 @@ class finfo(_Info):
 
     def __repr__(self):
         shown = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
-        return "finfo(" + "".join(f"{name}={getattr(self, name):g}, " for name in shown) + f"dtype={self.dtype})"
+        return (
+            "finfo(" + "".join(f"{name}={getattr(self, name):g}, " for name in shown) + f"dtype={self.dtype})"
+        )
 
 
 class iinfo(_Info):

@@ -69,10 +69,12 @@ def _rebuild_from_type_v2(function, new_type, args, state):
     """Rebuild with `function`, then restore the subclass and what else the tensor carried."""
     tensor = function(*args)
     if not isinstance(tensor, flambeau.Tensor):
-        raise RuntimeError(f"_rebuild_from_type_v2: expected a tensor to be rebuilt, got {type(tensor).__name__}")
+        raise RuntimeError(
+            f"_rebuild_from_type_v2: expected a tensor to be rebuilt, got {type(tensor).__name__}"
+        )
     if type(tensor) is not new_type:
         tensor = tensor.as_subclass(new_type)
-    if getattr(new_type, "__setstate__", flambeau.Tensor.__setstate__) is not flambeau.Tensor.__setstate__:
+    if getattr(new_type, "__setstate__", None) is not getattr(flambeau.Tensor, "__setstate__", None):
         tensor.__setstate__(state)
         return tensor
     return _set_state(tensor, state)

@@ -81,13 +81,27 @@ def save(
         with _replacing(os.fspath(f)) as file:
             name = os.path.splitext(os.path.basename(os.fspath(f)))[0] or "archive"
             _save_to(
-                file, name, obj, pickle_module, pickle_protocol, _use_new_zipfile_serialization, _disable_byteorder_record
+                file,
+                name,
+                obj,
+                pickle_module,
+                pickle_protocol,
+                _use_new_zipfile_serialization,
+                _disable_byteorder_record,
             )
         return
     if not hasattr(f, "write"):
-        raise AttributeError(f"expected 'f' to be string, path, or a file-like object with a 'write' attribute, got {f!r}")
+        raise AttributeError(
+            f"expected 'f' to be string, path, or a file-like object with a 'write' attribute, got {f!r}"
+        )
     _save_to(
-        f, "archive", obj, pickle_module, pickle_protocol, _use_new_zipfile_serialization, _disable_byteorder_record
+        f,
+        "archive",
+        obj,
+        pickle_module,
+        pickle_protocol,
+        _use_new_zipfile_serialization,
+        _disable_byteorder_record,
     )
 
 
@@ -134,7 +148,9 @@ def _save_to(file, name, obj, pickle_module, protocol, as_zip, without_byte_orde
             kept[identity] = (str(len(kept)), untyped, dtype)
         key, _, first_dtype = kept[identity]
         if first_dtype is not dtype:
-            raise RuntimeError("Cannot save multiple tensors or storages that view the same data as different types")
+            raise RuntimeError(
+                "Cannot save multiple tensors or storages that view the same data as different types"
+            )
         return ("storage", storage_class, key, location_tag(untyped), untyped.nbytes() // width)
 
     body = names.dumps(obj, persistent_id, protocol, pickle_module)
@@ -264,7 +280,11 @@ def _unpickler_maker(pickle_module, weights_only: bool, pickle_args: dict):
             return self._load_storage(pid)
 
         def find_class(self, module, name):
-            return names.find(module, name) if names._is_within(module, "torch") else super().find_class(module, name)
+            return (
+                names.find(module, name)
+                if names._is_within(module, "torch")
+                else super().find_class(module, name)
+            )
 
     return Unpickler
 

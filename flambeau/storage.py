@@ -54,7 +54,9 @@ class TypedStorage:
         if type(self) is not TypedStorage:
             dtype = getattr(flambeau, _DTYPE_OF_CLASS[type(self).__name__])
         if dtype is None:
-            raise RuntimeError("TypedStorage: a dtype is required, as in TypedStorage(wrap_storage=..., dtype=...)")
+            raise RuntimeError(
+                "TypedStorage: a dtype is required, as in TypedStorage(wrap_storage=..., dtype=...)"
+            )
         self.dtype = dtype
         if wrap_storage is not None:
             if args:
@@ -153,7 +155,9 @@ class TypedStorage:
 
     def __repr__(self) -> str:
         values = "\n ".join(str(value) for value in self)
-        return f" {values}\n[torch.storage.TypedStorage(dtype={self.dtype}, device=cpu) of size {self.size()}]"
+        return (
+            f" {values}\n[torch.storage.TypedStorage(dtype={self.dtype}, device=cpu) of size {self.size()}]"
+        )
 
     def __copy__(self) -> TypedStorage:
         return self.clone()

@@ -32,7 +32,11 @@ def _key(version: str):
         pre = (-1,) if part["dev"] and not has_post else (1,)
     post = int(part["post_number"] or part["post_implicit"] or 0) if has_post else -1
     dev = (0, int(part["dev_number"] or 0)) if part["dev"] else (1,)
-    local = [(1, int(p), "") if p.isdigit() else (0, 0, p) for p in re.split("[-_.]", (part["local"] or "").lower()) if p]
+    local = [
+        (1, int(p), "") if p.isdigit() else (0, 0, p)
+        for p in re.split("[-_.]", (part["local"] or "").lower())
+        if p
+    ]
     return int(part["epoch"] or 0), release, pre, post, dev, local
 
 

@@ -11,7 +11,8 @@ from flambeau.storage import TypedStorage, UntypedStorage
 
 __all__ = ["Device", "FileLike", "Number", "Size", "Storage", "Tensor"]
 
-Number = Union[int, float, bool]  # noqa: UP007: isinstance checks of programs read its arguments
+# A Union, not X | Y: programs read its arguments.
+Number = Union[int, float, bool]  # noqa: UP007
 Device = Union[flambeau.device, str, int, None]  # noqa: UP007
 FileLike = Union[str, os.PathLike, IO[bytes]]  # noqa: UP007
 Storage = Union[TypedStorage, UntypedStorage, Any]  # noqa: UP007

@@ -85,7 +85,9 @@ def test_batches():
     assert lists(DataLoader(Counting(5), batch_size=2, drop_last=True)) == [[0, 1], [2, 3]]
     assert list(DataLoader(Numbers(4), batch_size=2, collate_fn=list)) == [[0, 1], [2, 3]]
     assert [len(DataLoader(Numbers(5), batch_size=2, drop_last=drop)) for drop in (False, True)] == [3, 2]
-    x, y = next(iter(DataLoader(TensorDataset(flambeau.arange(6.0).reshape(3, 2), flambeau.arange(3)), batch_size=2)))
+    x, y = next(
+        iter(DataLoader(TensorDataset(flambeau.arange(6.0).reshape(3, 2), flambeau.arange(3)), batch_size=2))
+    )
     assert x.tolist() == [[0, 1], [2, 3]] and y.tolist() == [0, 1]
 
 
@@ -146,13 +148,22 @@ def test_combined_datasets():
         (lambda: DataLoader(Numbers(), prefetch_factor=2), "prefetch_factor option could only be specified"),
         (lambda: DataLoader(Numbers(), persistent_workers=True), "persistent_workers option needs"),
         (lambda: DataLoader(Numbers(), shuffle=True, sampler=[1]), "mutually exclusive with shuffle"),
-        (lambda: DataLoader(Numbers(), batch_sampler=[[1]], batch_size=2), "batch_sampler option is mutually exclusive"),
+        (
+            lambda: DataLoader(Numbers(), batch_sampler=[[1]], batch_size=2),
+            "batch_sampler option is mutually exclusive",
+        ),
         (lambda: DataLoader(Numbers(), batch_size=None, drop_last=True), "disables auto-batching"),
         (lambda: DataLoader(Numbers(), batch_size=0), "batch_size should be a positive integer"),
         (lambda: DataLoader(Counting(), shuffle=True), "expected unspecified shuffle option"),
         (lambda: DataLoader(Counting(), sampler=[1]), "expected unspecified sampler option"),
-        (lambda: setattr(DataLoader(Numbers()), "batch_size", 3), "should not be set after DataLoader is initialized"),
-        (lambda: DataLoader(Numbers(), multiprocessing_context="spawn"), "multiprocessing_context can only be used"),
+        (
+            lambda: setattr(DataLoader(Numbers()), "batch_size", 3),
+            "should not be set after DataLoader is initialized",
+        ),
+        (
+            lambda: DataLoader(Numbers(), multiprocessing_context="spawn"),
+            "multiprocessing_context can only be used",
+        ),
     ],
 )
 def test_bad_arguments(call, text):
@@ -197,7 +208,11 @@ def test_collate_numpy():
     with pytest.raises(TypeError, match="default_collate"):
         default_collate([np.array(["a"])])
     converted = default_convert([np.ones(2), "a", 1, {"b": np.int32(3)}, (1, np.array(["s"]))])
-    assert converted[0].dtype is flambeau.float64 and converted[1:3] == ["a", 1] and converted[3]["b"].item() == 3
+    assert (
+        converted[0].dtype is flambeau.float64
+        and converted[1:3] == ["a", 1]
+        and converted[3]["b"].item() == 3
+    )
     assert isinstance(converted[4][1], np.ndarray)
 
 
@@ -295,7 +310,9 @@ def test_worker_init_and_persistence():
         def __getitem__(self, i):
             return self.size, os.getpid()
 
-    loader = DataLoader(Sized(4), num_workers=2, worker_init_fn=start, persistent_workers=True, batch_size=None)
+    loader = DataLoader(
+        Sized(4), num_workers=2, worker_init_fn=start, persistent_workers=True, batch_size=None
+    )
     first, second = ([tuple(int(v) for v in row) for row in loader] for _ in range(2))
     assert first == second and {row[0] for row in first} == {100, 101}
     next(iter(loader))  # an epoch that is not finished

@@ -17,7 +17,9 @@ def run(*args, text=None, command=COMMAND, **kwargs):
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = os.pathsep.join(part for part in (folder, os.environ.get("PYTHONPATH")) if part)
     env = {**os.environ, "PYTHONPATH": path}
-    return subprocess.run([*command, *args], capture_output=True, text=True, input=text, env=env, timeout=120, **kwargs)
+    return subprocess.run(
+        [*command, *args], capture_output=True, text=True, input=text, env=env, timeout=120, **kwargs
+    )
 
 
 def script(folder, source, name="prog.py"):
@@ -56,7 +58,11 @@ def test_torch_means_flambeau(tmp_path):
         ("1/0", 1, "ZeroDivisionError"),
         ("import os; os._exit(7)", 7, ""),
         ("x = (", 1, "SyntaxError"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(5)", -2, "KeyboardInterrupt"),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(5)",
+            -2,
+            "KeyboardInterrupt",
+        ),
         ("import sys; sys.excepthook = lambda *a: print('mine', file=sys.stderr)\n1/0", 1, "mine\n"),
     ],
 )
@@ -81,7 +87,10 @@ def test_ways_to_name_a_program(tmp_path):
     package.mkdir()
     script(package, source, "__main__.py")
     script(package, "", "__init__.py")
-    assert run("-m", "package", "a", cwd=tmp_path).stdout == f"flambeau ['{package}/__main__.py', 'a'] __main__\n"
+    assert (
+        run("-m", "package", "a", cwd=tmp_path).stdout
+        == f"flambeau ['{package}/__main__.py', 'a'] __main__\n"
+    )
     assert run(str(package), "a").stdout == f"flambeau ['{package}', 'a'] __main__\n"
     assert run("-m", "no_such_module").returncode == 1
     missing = run("no_such_file.py", cwd=tmp_path)

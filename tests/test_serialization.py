@@ -264,7 +264,13 @@ def test_mmap(tmp_path):
 def test_map_location():
     file = saved({"a": flambeau.ones(2)})
     assert flambeau.load(file, map_location="meta")["a"].device.type == "meta"
-    for location in ("cpu", flambeau.device("cpu"), {"cuda:0": "cpu"}, lambda storage, tag: storage, lambda *_: None):
+    for location in (
+        "cpu",
+        flambeau.device("cpu"),
+        {"cuda:0": "cpu"},
+        lambda storage, tag: storage,
+        lambda *_: None,
+    ):
         file.seek(0)
         assert flambeau.load(file, map_location=location)["a"].tolist() == [1, 1]
     seen = []
@@ -281,11 +287,16 @@ def test_map_location():
 def replaced_in_pickle(archive: bytes, old: bytes, new: bytes) -> bytes:
     """The archive with a short string of its pickle replaced, and written anew by Python's zipfile, compressed."""
     out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target:
+    with (
+        zipfile.ZipFile(io.BytesIO(archive)) as source,
+        zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
         for name in source.namelist():
             data = source.read(name)
             if name.endswith("data.pkl"):
-                data = data.replace(len(old).to_bytes(4, "little") + old, len(new).to_bytes(4, "little") + new)
+                data = data.replace(
+                    len(old).to_bytes(4, "little") + old, len(new).to_bytes(4, "little") + new
+                )
             target.writestr(name, data)
     return out.getvalue()
 
@@ -372,9 +383,13 @@ def run_pytorch(code: str, *args: str) -> str:
     """Run code under PyTorch in a process of its own (FLAMBEAU_ORACLE_PYTHON names the interpreter that has it)."""
     python = os.environ.get("FLAMBEAU_ORACLE_PYTHON", sys.executable)
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "FLAMBEAU_AS_TORCH")}
-    done = subprocess.run([python, "-W", "ignore", "-c", code, *args], capture_output=True, text=True, env=env)
+    done = subprocess.run(
+        [python, "-W", "ignore", "-c", code, *args], capture_output=True, text=True, env=env
+    )
     if "No module named 'torch'" in done.stderr:
-        pytest.skip("PyTorch is not installed beside us; set FLAMBEAU_ORACLE_PYTHON to an interpreter that has it")
+        pytest.skip(
+            "PyTorch is not installed beside us; set FLAMBEAU_ORACLE_PYTHON to an interpreter that has it"
+        )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -382,7 +397,11 @@ def run_pytorch(code: str, *args: str) -> str:
 @pytest.mark.parametrize("as_zip", [True, False])
 def test_reading_what_pytorch_wrote(tmp_path, as_zip):
     path = str(tmp_path / "theirs.pt")
-    dtypes = DTYPES if as_zip else [name for name in DTYPES if name not in ("uint16", "uint32", "uint64", "complex32")]
+    dtypes = (
+        DTYPES
+        if as_zip
+        else [name for name in DTYPES if name not in ("uint16", "uint32", "uint64", "complex32")]
+    )
     make = textwrap.dedent(MAKE % (dtypes,))
     code = f"import sys, torch\ntorch.save(objects(), sys.argv[1], _use_new_zipfile_serialization={as_zip})\n"
     wanted = run_pytorch(make + code + "print(text(objects()))", path)
@@ -399,7 +418,10 @@ def test_pytorch_reads_what_we_wrote(tmp_path):
     run_pytorch(make + "import sys\ntorch.save(objects(), sys.argv[1])", theirs)
     obj = flambeau.load(theirs)
     # PyTorch's own restricted unpickler knows protocol 2 only.
-    for protocol, ways in (2, "({}, {'mmap': True}, {'weights_only': False})"), (4, "({'weights_only': False},)"):
+    for protocol, ways in (
+        (2, "({}, {'mmap': True}, {'weights_only': False})"),
+        (4, "({'weights_only': False},)"),
+    ):
         flambeau.save(obj, ours, pickle_protocol=protocol)
         code = f"import sys, torch\nfor kw in {ways}: print(torch.load(sys.argv[1], **kw))"
         printed = run_pytorch(code, ours)

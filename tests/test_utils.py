@@ -38,7 +38,10 @@ def test_finfo():
 def test_iinfo():
     assert repr(flambeau.iinfo(flambeau.int32)) == "iinfo(min=-2.14748e+09, max=2.14748e+09, dtype=int32)"
     assert flambeau.iinfo(flambeau.uint64).max == 2**64 - 1 and flambeau.iinfo(flambeau.int64).min == -(2**63)
-    for dtype, text in ((flambeau.float32, "requires an integer"), (flambeau.bool, "is not supported by torch.iinfo")):
+    for dtype, text in (
+        (flambeau.float32, "requires an integer"),
+        (flambeau.bool, "is not supported by torch.iinfo"),
+    ):
         with pytest.raises(TypeError, match=text):
             flambeau.iinfo(dtype)
 
@@ -70,7 +73,12 @@ def test_cuda_is_not_there():
     cuda.manual_seed_all(1)
     cuda.empty_cache()
     assert cuda.memory_allocated() == 0 and cuda.get_rng_state_all() == []
-    for call in (cuda.current_device, cuda.synchronize, lambda: cuda.get_device_name(0), lambda: cuda.set_device(0)):
+    for call in (
+        cuda.current_device,
+        cuda.synchronize,
+        lambda: cuda.get_device_name(0),
+        lambda: cuda.set_device(0),
+    ):
         with pytest.raises(AssertionError, match="Torch not compiled with CUDA enabled"):
             call()
     with pytest.raises(RuntimeError, match="requires CUDA support"):
@@ -244,7 +252,10 @@ def test_trees():
     doubled = pytree.tree_map_only(int, lambda leaf: leaf * 2, tree)
     assert doubled["b"] == Point(6, {"c": 8}) and doubled["d"].maxlen == 2 and doubled["a"] == [2, (4, None)]
     assert pytree.tree_map(lambda a, b: a + b, [1, (2,)], [10, (20,)]) == [11, (22,)]
-    assert repr(pytree.tree_structure([1, {"a": 2}])) == "TreeSpec(list, None, [*,\n  TreeSpec(dict, ['a'], [*])])"
+    assert (
+        repr(pytree.tree_structure([1, {"a": 2}]))
+        == "TreeSpec(list, None, [*,\n  TreeSpec(dict, ['a'], [*])])"
+    )
     assert pytree.tree_any(lambda leaf: leaf == 2, tree) and not pytree.tree_all(lambda leaf: leaf == 2, tree)
     for bad in ([1], [1, [2]], (1, (2,))):
         with pytest.raises(ValueError, match="mismatch"):
@@ -292,7 +303,12 @@ T = flambeau.tensor
 @pytest.mark.parametrize(
     "actual, expected, kwargs, text",
     [
-        (T([1.0, 2.0]), T([1.0, 3.0]), {}, "Tensor-likes are not close!\n\nMismatched elements: 1 / 2 (50.0%)"),
+        (
+            T([1.0, 2.0]),
+            T([1.0, 3.0]),
+            {},
+            "Tensor-likes are not close!\n\nMismatched elements: 1 / 2 (50.0%)",
+        ),
         (
             T([1.0, 2.0]),
             T([1.0, 3.0]),
@@ -302,7 +318,12 @@ T = flambeau.tensor
         ),
         (T([1, 2]), T([1, 3]), {}, "Tensor-likes are not equal!"),
         (T(1.0), T(2.0), {}, "Scalars are not close!\n\nExpected 2.0 but got 1.0."),
-        (T([1.0]), T([1.0, 2.0]), {}, "The values for attribute 'shape' do not match: torch.Size([1]) != torch.Size([2])"),
+        (
+            T([1.0]),
+            T([1.0, 2.0]),
+            {},
+            "The values for attribute 'shape' do not match: torch.Size([1]) != torch.Size([2])",
+        ),
         (T([1.0]), T([1]), {}, "The values for attribute 'dtype' do not match: torch.float32 != torch.int64"),
         ([T(1.0)], [T(2.0)], {}, "The failure occurred for item [0]"),
         ({"a": 1}, {"b": 1}, {}, "The keys of the mappings do not match"),

@@ -66,7 +66,8 @@ class _Finder(importlib.abc.MetaPathFinder):
             # Only an import deserves the explanation; `importlib.util.find_spec` asks and wants None.
             if sys._getframe(2).f_code.co_name == "_find_and_load_unlocked":
                 raise ModuleNotFoundError(
-                    f"No module named '{name}': torch is flambeau here, and flambeau has no module '{ours}'", name=name
+                    f"No module named '{name}': torch is flambeau here, and flambeau has no module '{ours}'",
+                    name=name,
                 )
             return None
         spec = importlib.machinery.ModuleSpec(name, _AliasLoader(), origin=ours)

@@ -28,7 +28,12 @@ def _clean_main(**attributes) -> dict:
     namespace = sys.modules["__main__"].__dict__
     namespace.clear()
     namespace.update(
-        __name__="__main__", __doc__=None, __package__=None, __loader__=None, __spec__=None, __builtins__=builtins
+        __name__="__main__",
+        __doc__=None,
+        __package__=None,
+        __loader__=None,
+        __spec__=None,
+        __builtins__=builtins,
     )
     namespace.update(attributes)
     return namespace

@@ -28,13 +28,21 @@ def save(obj, file, pickle_module, protocol: int) -> None:
         dtype = item.dtype if isinstance(item, TypedStorage) else flambeau.uint8
         key = str(storage_identity(untyped))
         if kept.setdefault(key, (untyped, dtype))[1] is not dtype:
-            raise RuntimeError("Cannot save multiple tensors or storages that view the same data as different types")
-        storage_class = getattr(flambeau.storage, TypedStorage(wrap_storage=untyped, dtype=dtype).pickle_storage_type())
+            raise RuntimeError(
+                "Cannot save multiple tensors or storages that view the same data as different types"
+            )
+        storage_class = getattr(
+            flambeau.storage, TypedStorage(wrap_storage=untyped, dtype=dtype).pickle_storage_type()
+        )
         numel = untyped.nbytes() // dtype.itemsize
         return ("storage", storage_class, key, storages.location_of(untyped), numel, None)
 
     body = names.dumps(obj, persistent_id, protocol, pickle_module)
-    system = {"protocol_version": PROTOCOL, "little_endian": sys.byteorder == "little", "type_sizes": _TYPE_SIZES}
+    system = {
+        "protocol_version": PROTOCOL,
+        "little_endian": sys.byteorder == "little",
+        "type_sizes": _TYPE_SIZES,
+    }
     for part in (MAGIC, PROTOCOL, system):
         file.write(pickle.dumps(part, protocol))
     file.write(body)
@@ -80,7 +88,9 @@ def load(file, restore, unpickler):
         raise RuntimeError(f"Invalid protocol version: {version}")
     system = load_plain()
     little_endian = system.get("little_endian", True) if isinstance(system, dict) else True
-    read: dict[str, tuple] = {}  # key -> the storage in the file's memory, its dtype and class, the restored storage
+    read: dict[
+        str, tuple
+    ] = {}  # key -> the storage in the file's memory, its dtype and class, the restored storage
 
     def persistent_load(pid):
         storage_class, key, location, numel, *rest = (_text(item) for item in pid[1:])
@@ -166,5 +176,3 @@ def load_tar(file, restore, encoding: str):
         (offset,) = struct.unpack("<q", _read_exactly(stream, 8))
         objects[key] = flambeau._C.tensor_from_storage(storage.untyped(), storage.dtype, offset, size, stride)
     return Unpickler(parts["pickle"], encoding=encoding).load()
-
-

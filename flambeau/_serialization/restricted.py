@@ -18,7 +18,9 @@ from flambeau import _utils
 
 from . import names
 
-_STORAGE_DTYPES = "BFloat16 Bool Byte Char ComplexDouble ComplexFloat Double Float Half Int Long Short".split()
+_STORAGE_DTYPES = (
+    "BFloat16 Bool Byte Char ComplexDouble ComplexFloat Double Float Half Int Long Short".split()
+)
 _DTYPES = (
     "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 "
     "complex32 complex64 complex128"
@@ -145,6 +147,10 @@ def unsupported_global(path: str) -> str:
     )
 
 
+class _Foreign(Exception):
+    """Carries an error that didn't come from the pickle past the handling of those that did."""
+
+
 class _Mark:
     pass
 
@@ -181,6 +187,8 @@ class RestrictedUnpickler:
                 if handler is None:
                     raise UnpicklingError(f"Unsupported operand {code[0]}")
                 handler(self)
+        except _Foreign as error:
+            raise error.__cause__ from None
         except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError, struct.error) as error:
             raise UnpicklingError(f"the pickle is damaged: {type(error).__name__}: {error}") from error
 
@@ -212,7 +220,9 @@ class RestrictedUnpickler:
 
     def _top(self, kind):
         if not isinstance(self._stack[-1], kind):
-            raise UnpicklingError(f"Can only add items to a {kind.__name__}, not to {type(self._stack[-1]).__name__}")
+            raise UnpicklingError(
+                f"Can only add items to a {kind.__name__}, not to {type(self._stack[-1]).__name__}"
+            )
         return self._stack[-1]
 
     def _pop_to_mark(self) -> list:
@@ -279,7 +289,9 @@ class RestrictedUnpickler:
         obj = self._stack[-1]
         # Never a class or a function: changing those would reach beyond the objects of this file.
         if isinstance(obj, type) or id(obj) not in self._made:
-            raise UnpicklingError(f"Can only build objects that the pickle itself created, not {type(obj).__name__}")
+            raise UnpicklingError(
+                f"Can only build objects that the pickle itself created, not {type(obj).__name__}"
+            )
         if isinstance(obj, OrderedDict):
             obj.__dict__.update(state)
         elif isinstance(obj, flambeau.Tensor):
@@ -299,7 +311,11 @@ class RestrictedUnpickler:
         pid = self._pop()
         if not isinstance(pid, tuple) or not pid or pid[0] not in ("storage", b"storage"):
             raise UnpicklingError("Only persistent_load of storage is allowed")
-        self._push(self._persistent_load(pid))
+        try:
+            storage = self._persistent_load(pid)
+        except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
+            raise _Foreign from error  # of a map_location, say: not the pickle's fault
+        self._push(storage)
 
     def _get(self, key: int) -> None:
         if key not in self._memo:

@@ -66,7 +66,9 @@ class Writer:
         wide = [value for value in (size, size, start) if value >= _MAX32]
         extra64 = struct.pack(f"<HH{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
         self._central.append(
-            _CENTRAL.pack(b"PK\1\2", _VERSION, *fields, len(extra64), 0, 0, 0, 0, min(start, _MAX32)) + path + extra64
+            _CENTRAL.pack(b"PK\1\2", _VERSION, *fields, len(extra64), 0, 0, 0, 0, min(start, _MAX32))
+            + path
+            + extra64
         )
 
     def close(self) -> None:
@@ -77,7 +79,9 @@ class Writer:
         self._put(_END64.pack(b"PK\6\6", 44, _VERSION, _VERSION, 0, 0, count, count, size, start))
         self._put(_LOCATOR64.pack(b"PK\6\7", 0, end, 1))
         short_count = min(count, 0xFFFF)
-        self._put(_END.pack(b"PK\5\6", 0, 0, short_count, short_count, min(size, _MAX32), min(start, _MAX32), 0))
+        self._put(
+            _END.pack(b"PK\5\6", 0, 0, short_count, short_count, min(size, _MAX32), min(start, _MAX32), 0)
+        )
 
 
 class Record(NamedTuple):
@@ -178,7 +182,9 @@ class Reader:
 
     def _entry(self, name: str) -> Record:
         if name not in self._entries:
-            raise RuntimeError(f"PytorchStreamReader failed locating file {name}: file not found in the archive")
+            raise RuntimeError(
+                f"PytorchStreamReader failed locating file {name}: file not found in the archive"
+            )
         return self._entries[name]
 
     def size(self, name: str) -> int:

@@ -38,7 +38,6 @@ def _recipe(tensor):
     return _utils._rebuild_tensor_v2, (storage, *where, metadata) if metadata else (storage, *where)
 
 
-
 def _attributes(tensor) -> dict:
     """What the user hung on the tensor object."""
     return getattr(tensor, "__dict__", None) or {}

@@ -31,7 +31,9 @@ class _Options:
 options = _Options()
 
 
-def set_printoptions(precision=None, threshold=None, edgeitems=None, linewidth=None, profile=None, sci_mode=None):
+def set_printoptions(
+    precision=None, threshold=None, edgeitems=None, linewidth=None, profile=None, sci_mode=None
+):
     """Set how tensors are printed. Options left at None keep their value, except ``sci_mode``.
 
     Args:

@@ -130,7 +130,11 @@ def custom_fwd(fwd=None, *, device_type: str, cast_inputs=None):
         return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
 
     def cast(value):
-        if isinstance(value, flambeau.Tensor) and value.is_floating_point() and value.dtype is not flambeau.float64:
+        if (
+            isinstance(value, flambeau.Tensor)
+            and value.is_floating_point()
+            and value.dtype is not flambeau.float64
+        ):
             return value.to(cast_inputs)
         return value
 

@@ -44,7 +44,9 @@ class GradScaler:
         self._backoff_factor = backoff_factor
         self._growth_interval = growth_interval
         self._growth_tracker = 0
-        self._states: dict[int, dict] = {}  # by optimizer: whether its gradients are divided already, and finite
+        self._states: dict[
+            int, dict
+        ] = {}  # by optimizer: whether its gradients are divided already, and finite
 
     def scale(self, outputs):
         """`outputs`, a tensor or a collection of tensors, times the factor."""
@@ -65,7 +67,9 @@ class GradScaler:
             return
         state = self._state(optimizer)
         if state["stage"] == "unscaled":
-            raise RuntimeError("unscale_() has already been called on this optimizer since the last update().")
+            raise RuntimeError(
+                "unscale_() has already been called on this optimizer since the last update()."
+            )
         if state["stage"] == "stepped":
             raise RuntimeError("unscale_() is being called after step().")
         with flambeau.no_grad():

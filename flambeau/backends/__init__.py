@@ -126,7 +126,9 @@ openmp = Switches("openmp", "OpenMP: not there; the thread pool is our own.", {}
 mps = Switches("mps", "Apple's devices: not there.", {}, {"is_available": _absent, "is_built": _absent})
 cusparselt = Switches("cusparselt", "cuSPARSELt: not there.", {}, {"is_available": _absent, "version": _none})
 nnpack = Switches("nnpack", "NNPACK: not there.", {"enabled": True}, {"is_available": _absent})
-quantized = Switches("quantized", "Quantized engines: none.", {"engine": "none", "supported_engines": ["none"]})
+quantized = Switches(
+    "quantized", "Quantized engines: none.", {"engine": "none", "supported_engines": ["none"]}
+)
 cpu = Switches("cpu", "The processor.", {}, {"get_cpu_capability": _cpu_capability})
 opt_einsum = Switches(
     "opt_einsum",

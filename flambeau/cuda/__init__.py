@@ -108,7 +108,9 @@ def _needs_device(name: str, base: type | None = None):
         def __init__(self, *args, **kwargs):
             raise RuntimeError(f"torch.cuda.{name} requires CUDA support. {_WHY}")
 
-        return type(name, (base,), {"__init__": __init__, "__doc__": "Needs a device.", "__module__": __name__})
+        return type(
+            name, (base,), {"__init__": __init__, "__doc__": "Needs a device.", "__module__": __name__}
+        )
 
     def function(*args, **kwargs):
         raise AssertionError(f"torch.cuda.{name}: {_WHY}")

@@ -96,7 +96,11 @@ def _fail(text: str, where: str, kind: type = AssertionError):
 
 def _is_array(value) -> bool:
     numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)) and not isinstance(value, Number)
+    return (
+        numpy is not None
+        and isinstance(value, (numpy.ndarray, numpy.generic))
+        and not isinstance(value, Number)
+    )
 
 
 def _compare(actual, expected, options, where: str) -> None:

@@ -44,7 +44,9 @@ def make_tensor(
         )
     inexact = dtype.is_floating_point or dtype.is_complex
     if requires_grad and not inexact:
-        raise ValueError(f"`requires_grad=True` is not supported for boolean and integral dtypes, but got {dtype=}")
+        raise ValueError(
+            f"`requires_grad=True` is not supported for boolean and integral dtypes, but got {dtype=}"
+        )
     default_low, default_high = _default_range(dtype)
     low = default_low if low is None else low
     high = default_high if high is None else high

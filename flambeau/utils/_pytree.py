@@ -61,11 +61,15 @@ def _register_builtin() -> None:
     register_pytree_node(list, lambda x: (x, None), lambda children, _: list(children))
     register_pytree_node(tuple, lambda x: (list(x), None), lambda children, _: tuple(children))
     register_pytree_node(dict, values, lambda children, keys: dict(zip(keys, children, strict=True)))
-    register_pytree_node(OrderedDict, values, lambda children, keys: OrderedDict(zip(keys, children, strict=True)))
+    register_pytree_node(
+        OrderedDict, values, lambda children, keys: OrderedDict(zip(keys, children, strict=True))
+    )
     register_pytree_node(
         defaultdict, lambda x: (list(x.values()), [x.default_factory, list(x)]), unflatten_default_dict
     )
-    register_pytree_node(deque, lambda x: (list(x), x.maxlen), lambda children, size: deque(children, maxlen=size))
+    register_pytree_node(
+        deque, lambda x: (list(x), x.maxlen), lambda children, size: deque(children, maxlen=size)
+    )
     register_pytree_node(_NamedTuple, lambda x: (list(x), type(x)), lambda children, kind: kind(*children))
 
 
@@ -247,16 +251,22 @@ def tree_map_(func: Callable, tree: PyTree, *rests: PyTree, is_leaf: Callable | 
 
 
 def _only(types, func):
-    matches = types if callable(types) and not isinstance(types, type) else lambda leaf: isinstance(leaf, types)
+    matches = (
+        types if callable(types) and not isinstance(types, type) else lambda leaf: isinstance(leaf, types)
+    )
     return lambda leaf: func(leaf) if matches(leaf) else leaf
 
 
-def tree_map_only(type_or_types_or_pred, func: Callable, tree: PyTree, is_leaf: Callable | None = None) -> PyTree:
+def tree_map_only(
+    type_or_types_or_pred, func: Callable, tree: PyTree, is_leaf: Callable | None = None
+) -> PyTree:
     """`tree_map` that leaves other leaves than those of the given types (or for which the predicate holds) alone."""
     return tree_map(_only(type_or_types_or_pred, func), tree, is_leaf=is_leaf)
 
 
-def tree_map_only_(type_or_types_or_pred, func: Callable, tree: PyTree, is_leaf: Callable | None = None) -> PyTree:
+def tree_map_only_(
+    type_or_types_or_pred, func: Callable, tree: PyTree, is_leaf: Callable | None = None
+) -> PyTree:
     """`tree_map_` for the leaves of the given types only."""
     return tree_map_(_only(type_or_types_or_pred, func), tree, is_leaf=is_leaf)
 

@@ -78,12 +78,18 @@ def checkpoint(
             raise ValueError("Passing `context_fn` or `debug` is only supported when use_reentrant=False.")
         return _reentrant_function().apply(function, preserve, *args)
     if determinism_check not in ("default", "none"):
-        raise ValueError(f"determinism_check should be one of ['default', 'none'], but got {determinism_check}")
+        raise ValueError(
+            f"determinism_check should be one of ['default', 'none'], but got {determinism_check}"
+        )
     if not flambeau.is_grad_enabled():
         return function(*args, **kwargs)
     forward_context, again_context = context_fn()
     frame = _Frame(
-        lambda: function(*args, **kwargs), _Preserved(preserve), again_context, determinism_check == "default", early_stop
+        lambda: function(*args, **kwargs),
+        _Preserved(preserve),
+        again_context,
+        determinism_check == "default",
+        early_stop,
     )
     with frame.hooks(), forward_context:
         return function(*args, **kwargs)
@@ -185,7 +191,8 @@ def _reentrant_function():
 
 def _detached(args):
     return tuple(
-        arg.detach().requires_grad_(arg.requires_grad) if isinstance(arg, flambeau.Tensor) else arg for arg in args
+        arg.detach().requires_grad_(arg.requires_grad) if isinstance(arg, flambeau.Tensor) else arg
+        for arg in args
     )
 
 
@@ -194,7 +201,9 @@ def _make_reentrant():
         @staticmethod
         def forward(ctx, function, preserve, *args):
             if not any(isinstance(arg, flambeau.Tensor) and arg.requires_grad for arg in args):
-                warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=3)
+                warnings.warn(
+                    "None of the inputs have requires_grad=True. Gradients will be None", stacklevel=3
+                )
             ctx.function = function
             ctx.preserved = _Preserved(preserve)
             ctx.places = [i for i, arg in enumerate(args) if isinstance(arg, flambeau.Tensor)]
@@ -218,7 +227,9 @@ def _make_reentrant():
                 if isinstance(output, flambeau.Tensor) and output.requires_grad
             ]
             if not pairs:
-                raise RuntimeError("none of output has requires_grad=True, this checkpoint() is not necessary")
+                raise RuntimeError(
+                    "none of output has requires_grad=True, this checkpoint() is not necessary"
+                )
             flambeau.autograd.backward([pair[0] for pair in pairs], [pair[1] for pair in pairs])
             grads = (inp.grad if isinstance(inp, flambeau.Tensor) else None for inp in inputs)
             return (None, None, *grads)
@@ -235,7 +246,9 @@ def checkpoint_sequential(functions, segments: int, input, use_reentrant: bool |
         input: what the first function gets.
     """
     if use_reentrant is None:
-        warnings.warn("torch.utils.checkpoint.checkpoint_sequential: pass use_reentrant explicitly.", stacklevel=2)
+        warnings.warn(
+            "torch.utils.checkpoint.checkpoint_sequential: pass use_reentrant explicitly.", stacklevel=2
+        )
         use_reentrant = True
     preserve = kwargs.pop("preserve_rng_state", True)
     if kwargs:

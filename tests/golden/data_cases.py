@@ -24,7 +24,9 @@ def results(torch) -> dict:
     batches()
     found["after an ordered epoch"] = torch.randint(1000, (3,)).tolist()
     generator = seeded()
-    found["own generator"] = [batches(shuffle=True, batch_size=5, drop_last=True, generator=generator) for _ in range(2)]
+    found["own generator"] = [
+        batches(shuffle=True, batch_size=5, drop_last=True, generator=generator) for _ in range(2)
+    ]
     found["own generator after"] = torch.randint(1000, (3,), generator=generator).tolist()
     for name, kwargs in {
         "replacement": {"replacement": True, "num_samples": 70},
@@ -45,7 +47,9 @@ def results(torch) -> dict:
         for drop in (True, False)
     ]
     for lengths in ([0.33, 0.33, 0.34], [20, 3], [0.5, 0.5]):
-        found[f"split {lengths}"] = [part.indices for part in data.random_split(Numbers(), lengths, generator=seeded())]
+        found[f"split {lengths}"] = [
+            part.indices for part in data.random_split(Numbers(), lengths, generator=seeded())
+        ]
     torch.manual_seed(1)
     found["split by default"] = [part.indices for part in data.random_split(Numbers(), [20, 3])]
     return found

@@ -43,7 +43,16 @@ def cases():
         yield {}, f"torch.zeros(2, 3, dtype=torch.{name})"
         yield {}, f"torch.empty(2, 0, dtype=torch.{name})"
         yield {}, f"torch.empty(3, 2, dtype=torch.{name}, device='meta')"
-    shapes = ["(1001,)", "(1000,)", "(40, 40)", "(3, 20, 20)", "(2, 2, 2, 2)", "(1100, 1)", "(7, 0, 2)", "(20, 2, 30)"]
+    shapes = [
+        "(1001,)",
+        "(1000,)",
+        "(40, 40)",
+        "(3, 20, 20)",
+        "(2, 2, 2, 2)",
+        "(1100, 1)",
+        "(7, 0, 2)",
+        "(20, 2, 30)",
+    ]
     options = [
         {},
         {"threshold": 5},

@@ -65,7 +65,9 @@ def _check_arguments(dataset, loader_args: dict) -> None:
                 "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
             )
     elif batch_size is None and given["drop_last"]:
-        raise ValueError("batch_size=None option disables auto-batching and is mutually exclusive with drop_last")
+        raise ValueError(
+            "batch_size=None option disables auto-batching and is mutually exclusive with drop_last"
+        )
 
 
 class DataLoader(Generic[_T_co]):
@@ -268,7 +270,13 @@ class _Iterator:
 class _InProcess(_Iterator):
     def __init__(self, loader):
         super().__init__(loader)
-        args = (loader._by_iteration, loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last)
+        args = (
+            loader._by_iteration,
+            loader.dataset,
+            loader._auto_collation,
+            loader.collate_fn,
+            loader.drop_last,
+        )
         self._fetch = make_fetcher(*args)
 
     def _next_batch(self):
@@ -295,7 +303,14 @@ class _WithWorkers(_Iterator):
             requests = context.Queue()
             requests.cancel_join_thread()
             args = (loader._by_iteration, loader.dataset, requests, self._results, loader._auto_collation)
-            more = (loader.collate_fn, loader.drop_last, self._base_seed, loader.worker_init_fn, i, loader.num_workers)
+            more = (
+                loader.collate_fn,
+                loader.drop_last,
+                self._base_seed,
+                loader.worker_init_fn,
+                i,
+                loader.num_workers,
+            )
             process = context.Process(target=_worker.worker_loop, args=(*args, *more), daemon=True)
             process.start()
             self._requests.append(requests)
@@ -352,7 +367,9 @@ class _WithWorkers(_Iterator):
                 dead = [str(process.pid) for process in self._workers if not process.is_alive()]
                 if dead:
                     self.close()
-                    raise RuntimeError(f"DataLoader worker (pid(s) {', '.join(dead)}) exited unexpectedly") from None
+                    raise RuntimeError(
+                        f"DataLoader worker (pid(s) {', '.join(dead)}) exited unexpectedly"
+                    ) from None
                 if deadline is not None and time.monotonic() >= deadline:
                     self.close()
                     raise RuntimeError(f"DataLoader timed out after {timeout} seconds") from None

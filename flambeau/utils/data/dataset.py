@@ -50,7 +50,8 @@ class TensorDataset(Dataset[tuple]):
 
     def __init__(self, *tensors):
         assert all(tensor.size(0) == tensors[0].size(0) for tensor in tensors), (
-            "Size mismatch between tensors: first dimensions are " + ", ".join(str(t.size(0)) for t in tensors)
+            "Size mismatch between tensors: first dimensions are "
+            + ", ".join(str(t.size(0)) for t in tensors)
         )
         self.tensors = tensors
 
@@ -76,13 +77,19 @@ class StackDataset(Dataset):
         members = self._members()
         self._length = len(members[0])
         if any(len(member) != self._length for member in members):
-            raise ValueError(f"Size mismatch between datasets: lengths are {[len(member) for member in members]}")
+            raise ValueError(
+                f"Size mismatch between datasets: lengths are {[len(member) for member in members]}"
+            )
 
     def _members(self) -> list:
         return list(self.datasets.values() if isinstance(self.datasets, dict) else self.datasets)
 
     def _combine(self, values):
-        return dict(zip(self.datasets, values, strict=True)) if isinstance(self.datasets, dict) else tuple(values)
+        return (
+            dict(zip(self.datasets, values, strict=True))
+            if isinstance(self.datasets, dict)
+            else tuple(values)
+        )
 
     def __getitem__(self, index):
         return self._combine([member[index] for member in self._members()])

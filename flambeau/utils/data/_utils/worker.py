@@ -88,7 +88,17 @@ def _seed_everything(seed: int, worker_id: int, base_seed: int) -> None:
 
 
 def worker_loop(
-    by_iteration, dataset, indices, results, auto_collation, collate_fn, drop_last, base_seed, init_fn, worker_id, count
+    by_iteration,
+    dataset,
+    indices,
+    results,
+    auto_collation,
+    collate_fn,
+    drop_last,
+    base_seed,
+    init_fn,
+    worker_id,
+    count,
 ) -> None:
     """Fetch the batches that `indices` asks for, put them into `results`, until told to end.
 
