@@ -2,7 +2,7 @@
 
 from . import registry
 
-_FAMILIES = ("arithmetic", "creation", "views", "indexing", "reduce")
+_FAMILIES = ("arithmetic", "creation", "views", "indexing", "joining", "shape", "reduce")
 
 
 def load():

@@ -138,24 +138,26 @@ _view(
     >>> flambeau.select(flambeau.arange(4).view(2, 2), 0, 1)
     tensor([2, 3])
     """,
-    vjp={"input": lambda grad, input_shape, dim, index: _select_vjp(grad, input_shape, dim, index)},
+    vjp={"input": lambda grad, input_shape, dim, index: _embedded(grad, input_shape, lambda t: t.select(dim, index))},
 )
 
 
-def _select_vjp(grad, shape, dim, index):
-    return grad.new_zeros(shape).select_scatter(grad, dim, index)
+def _embedded(grad, shape, view_of):
+    """Zeros of `shape` with `grad` in one view of them."""
+    out = grad.new_zeros(shape)
+    view_of(out).copy_(grad)
+    return out
 
 
 _view(
     "slice(Tensor input, int dim=0, int? start=None, int? end=None, int step=1) -> Tensor",
     "Elements start, start + step, ... before end of dimension `dim`.",
     vjp={
-        "input": lambda grad, input_shape, dim, start, end, step: grad.new_zeros(input_shape).slice_scatter(
-            grad, dim, start, end, step
+        "input": lambda grad, input_shape, dim, start, end, step: _embedded(
+            grad, input_shape, lambda t: t._slice(dim, start, end, step)
         )
     },
     public=False,
-    name="_slice",
     method="_slice",
 )
 _view(
@@ -166,9 +168,8 @@ _view(
     tensor([1, 2, 3])
     """,
     vjp={
-        "input": lambda grad, input_shape, dim, start, length: grad.new_zeros(input_shape).slice_scatter(
-            grad, dim, start if start >= 0 else start + input_shape[dim],
-            (start if start >= 0 else start + input_shape[dim]) + length, 1,
+        "input": lambda grad, input_shape, dim, start, length: _embedded(
+            grad, input_shape, lambda t: t.narrow(dim, start, length)
         )
     },
 )
@@ -224,8 +225,8 @@ _view(
     tensor([0, 3])
     """,
     vjp={
-        "input": lambda grad, input_shape, offset, dim1, dim2: grad.new_zeros(input_shape).diagonal_scatter(
-            grad, offset, dim1, dim2
+        "input": lambda grad, input_shape, offset, dim1, dim2: _embedded(
+            grad, input_shape, lambda t: t.diagonal(offset, dim1, dim2)
         )
     },
 )
