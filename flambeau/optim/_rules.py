@@ -117,7 +117,7 @@ class RuleOptimizer(Optimizer):
                 state.update({k: v.clone() for k, v in state.items() if isinstance(v, flambeau.Tensor)})
             if "step" in state:
                 state["step"] += 1
-            if group["maximize"]:
+            if group.get("maximize", False):
                 grad = -grad
             if param.is_complex():
                 state = {k: real_view(v) if isinstance(v, flambeau.Tensor) else v for k, v in state.items()}
