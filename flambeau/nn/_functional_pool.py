@@ -1,12 +1,11 @@
 """Pooling.
 
-Two dimensions go to native kernels, and one dimension is two with height 1. The rest is built from `_Windows`: for
-every dimension a table of the positions that each output element looks at.
+A mean is separable: a product with one band matrix per dimension. A maximum looks at windows gathered with one table of
+positions per dimension. Both serve every number of dimensions.
 """
 
 import flambeau
 
-from .._ops import nn as _nn
 from ._functional_common import ntuple, sizes_per_dim
 
 
@@ -135,14 +134,6 @@ def _max_pool(name, n, input, kernel_size, stride, padding, dilation, ceil_mode)
     _check_input(name, input, n)
     settings = _settings(name, n, kernel_size, stride, padding, dilation)
     out = _output_sizes(name, input, settings, ceil_mode)
-    if n == 2:
-        return _nn.max_pool2d_with_indices(input, *settings, ceil_mode)
-    if n == 1:
-        (k,), (s,), (p,), (d,) = settings
-        values, index = _nn.max_pool2d_with_indices(
-            input.unsqueeze(-2), (1, k), (1, s), (0, p), (1, d), ceil_mode
-        )
-        return values.squeeze(-2), index.squeeze(-2)
     return _max_over_windows(input, _sliding_tables(input, out, settings))
 
 
@@ -246,13 +237,32 @@ def max_unpool3d(input, indices, kernel_size, stride=None, padding=0, output_siz
 # --- average pooling -------------------------------------------------------------------------------------------------
 
 
+def _avg_pool(name, n, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
+    _check_input(name, input, n)
+    if divisor_override == 0:
+        raise RuntimeError("divisor must be not zero")
+    settings = _settings(name, n, kernel_size, stride, padding, 1)
+    out = _output_sizes(name, input, settings, ceil_mode)
+    # The mean is separable: sum along one dimension after the other.
+    divisor = 1
+    for step, (count, k, s, p, _) in enumerate(zip(out, *settings, strict=True)):
+        dim = input.dim() - n + step
+        size = input.size(dim)
+        start = flambeau.arange(count, device=input.device) * s - p
+        end = (start + k).clamp(max=size + p)
+        inside = end.clamp(max=size) - start.clamp(min=0)
+        if divisor_override is None:
+            extent = end - start if count_include_pad else inside
+            divisor = divisor * extent.to(input.dtype).reshape(-1, *(1,) * (n - 1 - step))
+        input = flambeau.matmul(input.transpose(dim, -1), _band(start, end, size, input).t()).transpose(
+            dim, -1
+        )
+    return input / (divisor if divisor_override is None else divisor_override)
+
+
 def avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
     """The mean of every window of (N, C, L) or (C, L)."""
-    _check_input("avg_pool1d", input, 1)
-    (k,), (s,), (p,), _ = _settings("avg_pool1d", 1, kernel_size, stride, padding, 1)
-    return _nn.avg_pool2d(
-        input.unsqueeze(-2), (1, k), (1, s), (0, p), ceil_mode, count_include_pad, None
-    ).squeeze(-2)
+    return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
 def avg_pool2d(
@@ -264,40 +274,18 @@ def avg_pool2d(
         count_include_pad: zeros of the padding count as elements. Default: True.
         divisor_override: divide the sums by this instead of the number of elements.
     """
-    _check_input("avg_pool2d", input, 2)
-    _check_divisor(divisor_override)
-    kernel, stride, padding, _ = _settings("avg_pool2d", 2, kernel_size, stride, padding, 1)
-    return _nn.avg_pool2d(input, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _avg_pool(
+        "avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
 
 
 def avg_pool3d(
     input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
 ):
     """The mean of every window of (N, C, D, H, W) or (C, D, H, W)."""
-    _check_input("avg_pool3d", input, 3)
-    _check_divisor(divisor_override)
-    settings = _settings("avg_pool3d", 3, kernel_size, stride, padding, 1)
-    out = _output_sizes("avg_pool3d", input, settings, ceil_mode)
-    # The mean is separable: sum along one dimension after the other.
-    divisor = 1
-    for step, (count, k, s, p, _) in enumerate(zip(out, *settings, strict=True)):
-        dim = input.dim() - 3 + step
-        size = input.size(dim)
-        start = flambeau.arange(count, device=input.device) * s - p
-        end = (start + k).clamp(max=size + p)
-        inside = end.clamp(max=size) - start.clamp(min=0)
-        if divisor_override is None:
-            extent = end - start if count_include_pad else inside
-            divisor = divisor * extent.to(input.dtype).reshape(-1, *(1,) * (2 - step))
-        input = flambeau.matmul(input.transpose(dim, -1), _band(start, end, size, input).t()).transpose(
-            dim, -1
-        )
-    return input / (divisor if divisor_override is None else divisor_override)
-
-
-def _check_divisor(divisor):
-    if divisor == 0:
-        raise RuntimeError("divisor must be not zero")
+    return _avg_pool(
+        "avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
 
 
 def _band(start, end, size, like):
@@ -348,25 +336,28 @@ def _adaptive_size(name, input, output_size, n):
     return size
 
 
-def adaptive_avg_pool1d(input, output_size):
-    """The means of `output_size` windows that cover (N, C, L) evenly."""
-    (size,) = _adaptive_size("adaptive_avg_pool1d", input, output_size, 1)
-    return _nn.adaptive_avg_pool2d(input.unsqueeze(-2), (1, size)).squeeze(-2)
-
-
-def adaptive_avg_pool2d(input, output_size):
-    """The means of windows that cover (N, C, H, W) evenly; None in `output_size` keeps a dimension's size."""
-    return _nn.adaptive_avg_pool2d(input, _adaptive_size("adaptive_avg_pool2d", input, output_size, 2))
-
-
-def adaptive_avg_pool3d(input, output_size):
-    """The means of windows that cover (N, C, D, H, W) evenly; None in `output_size` keeps a dimension's size."""
-    for step, count in enumerate(_adaptive_size("adaptive_avg_pool3d", input, output_size, 3)):
-        dim = input.dim() - 3 + step
+def _adaptive_avg_pool(name, n, input, output_size):
+    for step, count in enumerate(_adaptive_size(name, input, output_size, n)):
+        dim = input.dim() - n + step
         start, end = _adaptive_bounds(input.size(dim), count, input.device)
         weights = _band(start, end, input.size(dim), input) / (end - start).to(input.dtype).unsqueeze(1)
         input = flambeau.matmul(input.transpose(dim, -1), weights.t()).transpose(dim, -1)
     return input.contiguous()
+
+
+def adaptive_avg_pool1d(input, output_size):
+    """The means of `output_size` windows that cover (N, C, L) evenly."""
+    return _adaptive_avg_pool("adaptive_avg_pool1d", 1, input, output_size)
+
+
+def adaptive_avg_pool2d(input, output_size):
+    """The means of windows that cover (N, C, H, W) evenly; None in `output_size` keeps a dimension's size."""
+    return _adaptive_avg_pool("adaptive_avg_pool2d", 2, input, output_size)
+
+
+def adaptive_avg_pool3d(input, output_size):
+    """The means of windows that cover (N, C, D, H, W) evenly; None in `output_size` keeps a dimension's size."""
+    return _adaptive_avg_pool("adaptive_avg_pool3d", 3, input, output_size)
 
 
 def _adaptive_max_pool(name, n, input, output_size):

@@ -65,9 +65,7 @@ class Adafactor(RuleOptimizer):
             state["variance"] = flambeau.zeros_like(param, memory_format=flambeau.preserve_format)
 
     def _weight_decay(self, group, param, grad, lr):
-        if group["weight_decay"] != 0:
-            param.mul_(1 - lr * group["weight_decay"])
-        return grad
+        return grad  # comes later: the step's size looks at the parameters first
 
     def _update(self, group, param, grad, state, lr):
         eps1, eps2 = group["eps"]
@@ -77,6 +75,8 @@ class Adafactor(RuleOptimizer):
         one_minus_beta2 = step ** group["beta2_decay"]
         rho = min(lr, 1 / (step**0.5))
         alpha = max(eps2, param.norm(2).item() / (param.numel() ** 0.5)) * rho
+        if group["weight_decay"] != 0:
+            param.mul_(1 - lr * group["weight_decay"])
         if grad.dim() > 1:
             rows = grad.norm(dim=-1, keepdim=True).square_().div_(grad.size(-1))
             state["row_var"].lerp_(rows, one_minus_beta2)

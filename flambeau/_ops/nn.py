@@ -1,0 +1,245 @@
+"""The operators that layers are built from, as compositions of other operators.
+
+A native record takes a composition's place, under the same name and arguments, where a measurement shows that it pays.
+`flambeau.nn.functional` checks arguments and calls these.
+"""
+
+import math
+
+import flambeau
+
+
+def linear(input, weight, bias=None):
+    """``input @ weight.T + bias``."""
+    if bias is not None and input.dim() == 2 and weight.dim() == 2:
+        return flambeau.addmm(bias, input, weight.t())
+    output = flambeau.matmul(input, weight.t() if weight.dim() == 2 else weight)
+    return output if bias is None else output + bias
+
+
+# --- convolution -----------------------------------------------------------------------------------------------------
+
+
+def _windows(input, kernel, stride, dilation):
+    """View of every window: (N, C, out..., k...)."""
+    n = len(kernel)
+    for i in range(n):
+        input = input.unfold(2 + i, (kernel[i] - 1) * dilation[i] + 1, stride[i])
+        if dilation[i] > 1:
+            input = input[..., :: dilation[i]]
+    return input
+
+
+def _pad(input, before, after):
+    amounts = [a for pair in zip(reversed(before), reversed(after), strict=True) for a in pair]
+    return flambeau.nn.functional.pad(input, amounts) if any(amounts) else input
+
+
+def _check_convolution(input, weight, bias, stride, padding, dilation, transposed, groups):
+    if weight.dim() != input.dim():
+        raise RuntimeError(
+            f"convolution: expected weight with {input.dim()} dimensions for input of size {list(input.shape)}, but got "
+            f"weight of size {list(weight.shape)}"
+        )
+    if groups <= 0:
+        raise RuntimeError("non-positive groups is not supported")
+    if min(stride) <= 0:
+        raise RuntimeError("non-positive stride is not supported")
+    if min(padding) < 0:
+        raise RuntimeError("negative padding is not supported")
+    if min(dilation) <= 0:
+        raise RuntimeError("dilation should be greater than zero")
+    if input.dtype != weight.dtype:
+        raise RuntimeError(
+            f"Input type ({input.type()}) and weight type ({weight.type()}) should be the same"
+        )
+    expected = weight.size(0) if transposed else weight.size(1) * groups
+    if input.size(1) != expected:
+        raise RuntimeError(
+            f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(input.shape)} to have "
+            f"{expected} channels, but got {input.size(1)} channels instead"
+        )
+    if weight.size(0) % groups:
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of size "
+            f"{list(weight.shape)} instead"
+        )
+    channels = weight.size(1) * groups if transposed else weight.size(0)
+    if bias is not None and (bias.dim() != 1 or bias.size(0) != channels):
+        raise RuntimeError(
+            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {channels} elements, "
+            f"but got bias of size {list(bias.shape)} instead"
+        )
+
+
+def convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
+    """Convolution of (N, C, ...) in any number of dimensions, or its gradient with respect to the input."""
+    _check_convolution(input, weight, bias, stride, padding, dilation, transposed, groups)
+    if transposed:
+        output = _transposed(input, weight, stride, padding, dilation, output_padding, groups)
+    else:
+        output = _convolve(input, weight, stride, padding, dilation, groups)
+    return output if bias is None else output + bias.reshape(-1, *(1,) * (input.dim() - 2))
+
+
+def _convolve(input, weight, stride, padding, dilation, groups):
+    kernel = tuple(weight.shape[2:])
+    n = len(kernel)
+    input = _pad(input, padding, padding)
+    if any((k - 1) * d + 1 > size for k, d, size in zip(kernel, dilation, input.shape[2:], strict=True)):
+        raise RuntimeError(
+            f"Calculated padded input size per channel: ({' x '.join(map(str, input.shape[2:]))}). Kernel size: "
+            f"({' x '.join(map(str, kernel))}). Kernel size can't be greater than actual input size"
+        )
+    windows = _windows(input, kernel, stride, dilation)  # (N, C, out..., k...)
+    batch, channels = windows.shape[:2]
+    out = tuple(windows.shape[2 : 2 + n])
+    windows = windows.reshape(batch, groups, channels // groups, *out, *kernel)
+    order = (0, 1, *range(3, 3 + n), 2, *range(3 + n, 3 + 2 * n))
+    depth = channels // groups * math.prod(kernel)
+    columns = windows.permute(order).reshape(batch, groups, math.prod(out), depth)  # (N, G, P, D)
+    filters = weight.reshape(groups, -1, depth)  # (G, O, D)
+    output = flambeau.matmul(filters, columns.transpose(-1, -2))  # (N, G, O, P)
+    return output.reshape(batch, weight.size(0), *out)
+
+
+def _transposed(input, weight, stride, padding, dilation, output_padding, groups):
+    """A convolution with stride 1 of the input spread out with zeros, with the kernel turned round."""
+    kernel = tuple(weight.shape[2:])
+    n = len(kernel)
+    for i in range(n):
+        if output_padding[i] >= stride[i] and output_padding[i] >= dilation[i]:
+            raise RuntimeError(
+                "output padding must be smaller than either stride or dilation, but got output_padding: "
+                f"{list(output_padding)}, stride: {list(stride)}, dilation: {list(dilation)}"
+            )
+        if stride[i] > 1:
+            dim = 2 + i
+            spread = input.unsqueeze(dim + 1)
+            amounts = [0, 0] * (spread.dim() - dim - 2) + [0, stride[i] - 1]
+            spread = flambeau.nn.functional.pad(spread, amounts).flatten(dim, dim + 1)
+            input = spread.narrow(dim, 0, spread.size(dim) - stride[i] + 1)
+    reach = [d * (k - 1) - p for d, k, p in zip(dilation, kernel, padding, strict=True)]
+    input = _pad(input, reach, [r + extra for r, extra in zip(reach, output_padding, strict=True)])
+    in_per_group, out_per_group = weight.size(0) // groups, weight.size(1)
+    turned = weight.flip(tuple(range(2, 2 + n))).reshape(groups, in_per_group, out_per_group, *kernel)
+    turned = turned.transpose(1, 2).reshape(groups * out_per_group, in_per_group, *kernel)
+    return _convolve(input, turned, (1,) * n, (0,) * n, dilation, groups)
+
+
+# --- normalisation -----------------------------------------------------------------------------------------------------
+
+
+def _channelwise(tensor, dims):
+    return tensor.reshape(1, -1, *(1,) * (dims - 2))
+
+
+def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
+    """Normalise every channel; in training this also moves the running statistics."""
+    dims = input.dim()
+    channels = input.size(1)
+    for name, tensor in (
+        ("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias),
+    ):  # fmt: skip
+        if tensor is not None and tensor.numel() != channels:
+            raise RuntimeError(f"{name} should contain {channels} elements not {tensor.numel()}")
+    if training:
+        over = (0, *range(2, dims))
+        mean = input.mean(over, keepdim=True)
+        centred = input - mean
+        var = (centred * centred).mean(over, keepdim=True)
+        with flambeau.no_grad():
+            if running_mean is not None:
+                running_mean.mul_(1 - momentum).add_(mean.reshape(-1).to(running_mean.dtype), alpha=momentum)
+            if running_var is not None:
+                count = input.numel() // max(channels, 1)
+                unbiased = var.reshape(-1) * (count / max(count - 1, 1))
+                running_var.mul_(1 - momentum).add_(unbiased.to(running_var.dtype), alpha=momentum)
+    else:
+        if running_mean is None or running_var is None:
+            raise RuntimeError("Expected running_mean and running_var to be defined in evaluation mode")
+        centred = input - _channelwise(running_mean, dims)
+        var = _channelwise(running_var, dims)
+    output = centred * flambeau.rsqrt(var + eps)
+    if weight is not None:
+        output = output * _channelwise(weight, dims)
+    if bias is not None:
+        output = output + _channelwise(bias, dims)
+    return output
+
+
+def layer_norm(input, normalized_shape, weight, bias, eps):
+    """Normalise over the last dimensions."""
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not shape:
+        raise RuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got "
+            "normalized_shape = []"
+        )
+    if len(shape) > input.dim() or tuple(input.shape[input.dim() - len(shape) :]) != shape:
+        raise RuntimeError(
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got "
+            f"input of size{list(input.shape)}"
+        )
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise RuntimeError(
+                f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
+                f"{list(tensor.shape)} and normalized_shape = {list(shape)}"
+            )
+    over = tuple(range(-len(shape), 0))
+    centred = input - input.mean(over, keepdim=True)
+    output = centred * flambeau.rsqrt((centred * centred).mean(over, keepdim=True) + eps)
+    if weight is not None:
+        output = output * weight
+    return output if bias is None else output + bias
+
+
+# --- embedding ---------------------------------------------------------------------------------------------------------
+
+
+def embedding(weight, indices, padding_idx, scale_grad_by_freq, sparse):
+    """Rows of `weight`; gradients of the row `padding_idx` are dropped (-1: none)."""
+    if weight.dim() != 2:
+        raise RuntimeError("'weight' must be 2-D")
+    if indices.dtype not in (flambeau.int64, flambeau.int32):
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
+            f"{indices.type()} instead (while checking arguments for embedding)"
+        )
+    flat = indices.reshape(-1)
+    rows = weight.index_select(0, flat)
+    if weight.requires_grad and flambeau.is_grad_enabled():
+        if scale_grad_by_freq:
+            counts = flambeau.bincount(flat, minlength=weight.size(0)).index_select(0, flat)
+            share = 1.0 / counts.to(weight.dtype).unsqueeze(1)
+            rows = rows.detach() + (rows - rows.detach()) * share
+        if padding_idx >= 0:
+            rows = flambeau.where((flat == padding_idx).unsqueeze(1), rows.detach(), rows)
+    return rows.reshape(*indices.shape, weight.size(1))
+
+
+# --- activations -------------------------------------------------------------------------------------------------------
+
+
+def hardtanh(input, min_val, max_val):
+    """`input` limited to [min_val, max_val]."""
+    return input.clamp(min_val, max_val)
+
+
+def leaky_relu(input, negative_slope):
+    """`input` where positive, ``negative_slope * input`` elsewhere."""
+    return flambeau.where(input > 0, input, input * negative_slope)
+
+
+def silu(input):
+    """``input * sigmoid(input)``."""
+    return input * input.sigmoid()
+
+
+def gelu(input, approximate="none"):
+    """``input * Phi(input)``, or its tanh form."""
+    if approximate == "tanh":
+        inner = math.sqrt(2 / math.pi) * (input + 0.044715 * input * input * input)
+        return 0.5 * input * (1 + inner.tanh())
+    return 0.5 * input * (1 + (input * math.sqrt(0.5)).erf())
