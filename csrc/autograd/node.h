@@ -144,8 +144,8 @@ void release_saved(Node* node);
 // ---- views and in-place writes (views.cpp) ---------------------------------------------------------------------------
 
 Node* grad_fn_of(Tensor& t);          // borrowed; makes a view's grad_fn anew when its base was written
-// Raises unless autograd allows an in-place write to `t` now.
-void check_inplace(Tensor& t, const char* op_name);
+// Raises unless autograd allows an in-place write to `t` now. recorded: the write will be, because of another operand.
+void check_inplace(Tensor& t, bool recorded);
 // After an in-place write to `t` recorded as `node` (already holding t's old edge): t's history becomes `node`; for a
 // view also its base's.
 void rebase_history(Tensor& t, Node* node, int output_nr);

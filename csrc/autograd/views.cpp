@@ -81,11 +81,13 @@ std::string producer_name(Tensor& t) {
     const char* what = indirect ? " and its base or another view of its base has been modified inplace"
                                 : " and is being modified inplace";
     std::string message;
-    if (t.grad_fn && t.view_kind != ViewKind::NoGrad && t.view_kind != ViewKind::Inference)
-        message = join("Output ", t.output_nr, " of ", producer_name(t), " is a view", what, ". ");
+    const char* mode = t.view_kind == ViewKind::Inference ? "inference" : "no_grad";
+    const bool by_mode = t.view_kind == ViewKind::Inference || t.view_kind == ViewKind::NoGrad;
+    if (t.grad_fn)
+        message = join("Output ", t.output_nr, " of ", producer_name(t), " is a view",
+                       by_mode ? join(" of a view which was created in ", mode, " mode") : "", what, ". ");
     else
-        message = join("A view was created in ", t.view_kind == ViewKind::Inference ? "inference" : "no_grad", " mode", what,
-                       " with grad mode enabled. ");
+        message = join("A view was created in ", mode, " mode", what, " with grad mode enabled. ");
     switch (t.view_kind) {
         case ViewKind::MultiOutput:
             message += "This view is the output of a function that returns multiple views. Such functions do not allow the "
@@ -131,12 +133,13 @@ void mark_multi_output_view(Tensor& t) {
 
 // ---- in-place writes ---------------------------------------------------------------------------------------------------
 
-void check_inplace(Tensor& t, const char* op_name) {
+void check_inplace(Tensor& t, bool recorded) {
     if (__builtin_expect(t.inference, 0))
         check(inference_mode(), "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
               "clone to get a normal tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for "
               "more details.");
     if (!modes.grad) return;
+    if (recorded && t.base && t.view_kind != ViewKind::Plain) fail_view_write(t, false);
     if (t.requires_grad()) {
         if (t.base) {
             if (t.view_kind != ViewKind::Plain) fail_view_write(t, false);

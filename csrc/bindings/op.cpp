@@ -112,7 +112,7 @@ PyObject* invoke(Op* op, PyObject** args) {
         return result;
     }
     if (written) {
-        check_inplace(*written, op->cname);
+        check_inplace(*written, record);
         ObjectRef original;
         PyObject* adjusted[kMaxParams];
         if (record && rule_saves_input(op, call, 0)) {

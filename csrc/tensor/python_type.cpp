@@ -74,10 +74,7 @@ PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(self_of(self)
 PyObject* get_itemsize(PyObject* self, void*) { return PyLong_FromLong(itemsize(self_of(self).dtype)); }
 PyObject* get_nbytes(PyObject* self, void*) { return PyLong_FromSize_t(self_of(self).nbytes()); }
 PyObject* get_requires_grad(PyObject* self, void*) {
-    return guarded([&]() -> PyObject* {
-        Tensor& t = self_of(self);
-        return PyBool_FromLong(t.requires_grad_flag || grad_fn_of(t) != nullptr);
-    });
+    return PyBool_FromLong(self_of(self).requires_grad());
 }
 void set_requires_grad_value(Tensor& t, bool value) {
     if (!t.is_leaf()) {

@@ -32,6 +32,10 @@ def _as_strided_vjp(grad, input_geometry, size, stride, storage_offset):
         offset - low + sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n > 0),
         start - low + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if n > 0),
     )
+    repeated = [d for d, (n, s) in enumerate(zip(size, stride, strict=True)) if s == 0 and n != 1]
+    if repeated:
+        grad = grad.sum(repeated)
+        size, stride = ([v for d, v in enumerate(values) if d not in repeated] for values in (size, stride))
     buffer = grad.new_zeros((reach,))
     if _is_injective(size, stride):
         buffer.as_strided(size, stride, offset - low).copy_(grad)
@@ -128,7 +132,7 @@ _view(
     >>> flambeau.ones(3, 1).expand(-1, 4).stride()
     (1, 0)
     """,
-    vjp={"input": lambda grad, input_shape: grad.sum_to_size(input_shape)},
+    vjp={"input": lambda grad: grad},  # the engine sums over what was repeated
     public=False,
 )
 _view(
