@@ -33,3 +33,16 @@ def test_requirements_come_from_pyproject():
     command = [sys.executable, "tools/requirements.py", "run"]
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
     assert len(printed) == 1 and printed[0].startswith("scipy-openblas32")
+
+
+def test_example_of_an_operator_is_the_real_one():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    page = page[page.index("## Adding an operator") :]
+    sources = re.split(r"In `([\w/.]+)`:", page)[1:]
+    checked = 0
+    for path, text in zip(sources[::2], sources[1::2], strict=True):
+        source = "".join((ROOT / path).read_text().split())
+        for block in re.findall(r"```\w+\n(.*?)```", text, flags=re.DOTALL):
+            assert "".join(block.split()) in source, f"CONTRIBUTING.md shows what {path} does not hold:\n{block}"
+            checked += 1
+    assert checked >= 3
