@@ -1,0 +1,48 @@
+// The blocks of our own matrix product: packing panels and multiplying packed blocks (isa/gemm.cpp).
+//
+// A product is cut, as in the usual scheme of Goto and van de Geijn, into blocks of kc x nc of B and mc x kc of A.
+// Each is packed into panels (mr rows of A, nr columns of B; k runs slowest) so that the innermost kernel reads
+// memory in order. An element of C depends on its row, its column and the fixed cuts of k alone, never on how rows
+// and columns were divided over threads: the bits are the same for any number of threads.
+#pragma once
+#include <cstdint>
+
+#include "core/dispatch.h"
+#include "core/dtype.h"
+
+namespace flb {
+
+// The types that panels hold. Narrow floats are widened while packing; 8-bit integers too, since arithmetic modulo
+// 2^16 is right modulo 2^8. Signedness does not matter for products that wrap around.
+enum class PanelType : uint8_t { F32, F64, I16, I32, I64 };
+
+struct GemmShape {
+    int mr, nr;       // a panel of A has mr rows, one of B nr columns
+    int kc, mc, nc;   // block sizes, multiples of the above
+};
+// The shape that the chosen instruction set wants for this type.
+FLB_KERNEL(gemm_shape, GemmShape(PanelType));
+
+// Packs `count` rows of A (or columns of B) by `kc` into panels, zero-filled to whole panels.
+// Element (i, k) is at source[i * stride + k * k_stride], in elements of `source_type`.
+FLB_KERNEL(gemm_pack, void(PanelType, DType source_type, bool is_a, const void* source, int64_t stride,
+                           int64_t k_stride, int64_t count, int64_t kc, void* panels));
+
+// C[0:m, 0:n] = A * B, or += if accumulate; C holds panel-type elements with row stride ldc.
+FLB_KERNEL(gemm_block, void(PanelType, int64_t m, int64_t n, int64_t kc, const void* a_panels,
+                            const void* b_panels, void* c, int64_t ldc, bool accumulate));
+
+// c = alpha * product + beta * c over rows x cols; c is of type `type`; beta == 0 does not read c.
+struct GemmScale {
+    double real[2];   // alpha, beta for floats
+    int64_t integer[2];
+};
+FLB_KERNEL(gemm_finish, void(DType type, int64_t rows, int64_t cols, const void* product, int64_t ld_product,
+                             GemmScale scale, void* c, int64_t ldc));
+
+// *sum = the sum of x[i] * y[i] (conjugating x if asked): int64 for integers, float32 for narrow floats,
+// complex64 for complex32, else the type itself.
+FLB_KERNEL(dot_product, void(DType type, int64_t n, const void* x, int64_t x_step, const void* y, int64_t y_step,
+                             bool conjugate_x, void* sum));
+
+}  // namespace flb
