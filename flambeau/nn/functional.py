@@ -119,5 +119,15 @@ from ._functional_pool import (
     max_unpool2d,
     max_unpool3d,
 )
+from ._functional_vision import (
+    channel_shuffle,
+    interpolate,
+    native_channel_shuffle,
+    pixel_shuffle,
+    pixel_unshuffle,
+    upsample,
+    upsample_bilinear,
+    upsample_nearest,
+)
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -25,6 +25,15 @@ SCHEDULES = {
 }
 
 
+SCHEDULES["swa"] = lambda L, o: _swa_utils(L).SWALR(o, [0.05, 0.06], anneal_epochs=5)
+
+
+def _swa_utils(schedulers):
+    import importlib
+
+    return importlib.import_module(schedulers.__name__.replace("lr_scheduler", "swa_utils"))
+
+
 def rates(library, make, epochs=25):
     params = [library.ones(1, requires_grad=True) for _ in range(2)]
     groups = [{"params": [params[0]], "lr": 0.3}, {"params": [params[1]]}]

@@ -10,6 +10,7 @@ _FILES = {
     "batchnorm": (
         "BatchNorm1d BatchNorm2d BatchNorm3d LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d SyncBatchNorm"
     ),
+    "channelshuffle": "ChannelShuffle",
     "container": "Container ModuleDict ModuleList ParameterDict ParameterList Sequential",
     "conv": (
         "Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d LazyConv1d LazyConv2d LazyConv3d "
@@ -40,7 +41,9 @@ _FILES = {
         "AvgPool1d AvgPool2d AvgPool3d LPPool1d LPPool2d LPPool3d MaxPool1d MaxPool2d MaxPool3d MaxUnpool1d "
         "MaxUnpool2d MaxUnpool3d"
     ),
+    "pixelshuffle": "PixelShuffle PixelUnshuffle",
     "sparse": "Embedding EmbeddingBag",
+    "upsampling": "Upsample UpsamplingBilinear2d UpsamplingNearest2d",
 }
 
 # Where each public name lives.
