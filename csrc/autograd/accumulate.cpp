@@ -12,7 +12,8 @@ OpHandle clone_op("clone");
 
 // A gradient becomes `.grad` as it is when nobody else holds it and it lies in memory like the leaf.
 bool can_take(const TensorRef& grad, const Tensor& leaf) {
-    if (Py_REFCNT(grad.object()) != 1 || grad->storage->references != 1 || grad->base || grad->grad_fn) return false;
+    if (Py_REFCNT(grad.object()) != 1 || grad->storage->references != 1 || grad->base || grad->grad_fn)
+        return false;
     if (!is_non_overlapping_and_dense(leaf)) return grad->contiguous;
     if (grad->contiguous && leaf.contiguous) return true;
     for (int i = 0; i < leaf.ndim(); ++i)
@@ -30,8 +31,9 @@ void apply_accumulate(Node* n, TensorRef* in, TensorRef*) {
             incoming = invoke_tensor(clone_op, {incoming.object()});
         } else if (!can_take(incoming, leaf)) {
             const bool dense = is_non_overlapping_and_dense(leaf);
-            TensorRef copy = dense ? empty_strided(leaf.sizes, leaf.strides, incoming->dtype, incoming->device)
-                                   : empty(leaf.sizes, incoming->dtype, incoming->device);
+            TensorRef copy = dense
+                                 ? empty_strided(leaf.sizes, leaf.strides, incoming->dtype, incoming->device)
+                                 : empty(leaf.sizes, incoming->dtype, incoming->device);
             if (!copy->is_meta()) copy_into(*copy, *incoming);
             incoming = std::move(copy);
         }

@@ -30,12 +30,12 @@ struct Task {
     Task* other;  // the same node in another pass
     Task* next_in_pass;
     Capture* captures;
-    uint64_t owned;     // bit i: grads[i] is a buffer made here, which nobody else sees
-    int dependencies;   // gradients still to come
-    int next_edge;      // while searching
+    uint64_t owned;    // bit i: grads[i] is a buffer made here, which nobody else sees
+    int dependencies;  // gradients still to come
+    int next_edge;     // while searching
     bool queued;
-    bool execute;       // false: only its gradients are wanted (grad())
-    TensorRef* grads;   // one per output of the node
+    bool execute;      // false: only its gradients are wanted (grad())
+    TensorRef* grads;  // one per output of the node
 };
 
 namespace {
@@ -85,7 +85,7 @@ struct Pass {
     uint64_t id;
     Arena arena;
     Task* tasks = nullptr;
-    std::vector<Task*> ready;     // a heap by sequence number
+    std::vector<Task*> ready;  // a heap by sequence number
     std::vector<PyObject*> callbacks;
 
     explicit Pass(const BackwardRequest& r);
@@ -185,7 +185,8 @@ void Pass::deliver(Task* t, uint32_t input_nr, TensorRef grad) {
         return;
     }
     const uint64_t bit = input_nr < 64 ? uint64_t(1) << input_nr : 0;
-    if ((t->owned & bit) && !grad_mode() && slot->dtype == grad->dtype && slot->sizes == grad->sizes && !slot->is_meta()) {
+    if ((t->owned & bit) && !grad_mode() && slot->dtype == grad->dtype && slot->sizes == grad->sizes &&
+        !slot->is_meta()) {
         add_into(*slot, *grad);
         return;
     }
@@ -206,8 +207,8 @@ static std::string repr_name(PyObject* callable) {
 
 static void check_replacement(const Tensor& grad, const Tensor& given, PyObject* hook) {
     check(given.sizes == grad.sizes, "hook '", repr_name(hook), "' has changed the size of value");
-    check(given.dtype == grad.dtype, "hook '", repr_name(hook), "' has changed the type of value (was ", name_of(grad.dtype),
-          ", now ", name_of(given.dtype), ")");
+    check(given.dtype == grad.dtype, "hook '", repr_name(hook), "' has changed the type of value (was ",
+          name_of(grad.dtype), ", now ", name_of(given.dtype), ")");
 }
 
 // Hooks of a tensor: each sees what the one before returned. A list of values is taken first, because a hook may
@@ -240,8 +241,10 @@ static PyObject* grads_tuple(const TensorRef* grads, int count) {
 static void take_replacements(PyObject* given, PyObject* hook, TensorRef* grads, int count) {
     ObjectRef tuple = PyTuple_Check(given) ? ObjectRef::borrow(given)
                                            : ObjectRef::steal(checked_object(PyTuple_Pack(1, given)));
-    check(PyTuple_GET_SIZE(tuple.get()) == count, "hook '", repr_name(hook), "' has returned an incorrect number of values "
-          "(got ", PyTuple_GET_SIZE(tuple.get()), ", but expected ", count, ")");
+    check(PyTuple_GET_SIZE(tuple.get()) == count, "hook '", repr_name(hook),
+          "' has returned an incorrect number of values "
+          "(got ",
+          PyTuple_GET_SIZE(tuple.get()), ", but expected ", count, ")");
     for (int i = 0; i < count; ++i) {
         PyObject* o = PyTuple_GET_ITEM(tuple.get(), i);
         check_as(ErrorKind::Type, o == Py_None || is_tensor(o), "expected Variable, but hook returned '",
@@ -257,9 +260,9 @@ static void run_node_hooks(PyObject* hooks, TensorRef* grads, int count, PyObjec
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list.get()); ++i) {
         PyObject* hook = PyList_GET_ITEM(list.get(), i);
         ObjectRef now = ObjectRef::steal(grads_tuple(grads, count));
-        ObjectRef given = ObjectRef::steal(checked_object(
-            grads_before ? PyObject_CallFunctionObjArgs(hook, now.get(), grads_before, nullptr)
-                         : PyObject_CallOneArg(hook, now.get())));
+        ObjectRef given = ObjectRef::steal(
+            checked_object(grads_before ? PyObject_CallFunctionObjArgs(hook, now.get(), grads_before, nullptr)
+                                        : PyObject_CallOneArg(hook, now.get())));
         if (given.get() != Py_None) take_replacements(given.get(), hook, grads, count);
     }
 }
@@ -325,12 +328,14 @@ static void warn_anomaly(Node* n) {
 }
 
 static void check_nan(Node* n, const TensorRef* grads, int count) {
-    ObjectRef module = ObjectRef::steal(checked_object(PyImport_ImportModule("flambeau.autograd.anomaly_mode")));
+    ObjectRef module =
+        ObjectRef::steal(checked_object(PyImport_ImportModule("flambeau.autograd.anomaly_mode")));
     ObjectRef tuple = ObjectRef::steal(grads_tuple(grads, count));
-    ObjectRef index = ObjectRef::steal(checked_object(PyObject_CallMethod(module.get(), "_first_nan", "O", tuple.get())));
+    ObjectRef index =
+        ObjectRef::steal(checked_object(PyObject_CallMethod(module.get(), "_first_nan", "O", tuple.get())));
     if (index.get() == Py_None) return;
-    fail(ErrorKind::Runtime, "Function '", node_name(n), "' returned nan values in its ", PyLong_AsLong(index.get()),
-         "th output.");
+    fail(ErrorKind::Runtime, "Function '", node_name(n), "' returned nan values in its ",
+         PyLong_AsLong(index.get()), "th output.");
 }
 
 static void apply_guarded(Node* n, TensorRef* in, TensorRef* out) {
@@ -354,7 +359,8 @@ void Pass::run_task(Task* t) {
     if (n->hooks && n->hooks->outputs) {
         for (int i = 0; i < n->num_outputs; ++i) {
             run_tensor_hooks(n->hooks->outputs[i].hooks, t->grads[i]);
-            if (n->hooks->outputs[i].retains_grad) store_retained(*n->hooks->outputs[i].retains_grad, t->grads[i]);
+            if (n->hooks->outputs[i].retains_grad)
+                store_retained(*n->hooks->outputs[i].retains_grad, t->grads[i]);
         }
     }
     for (Capture* c = t->captures; c; c = c->next) request.captured[c->index] = t->grads[c->input_nr];
@@ -494,7 +500,8 @@ static TensorRef sum_to(TensorRef grad, const Dims& sizes) {
     const int extra = grad->ndim() - sizes.size();
     const auto sum = [&](const std::vector<int>& dims, bool keepdim) {
         ObjectRef list = ObjectRef::steal(checked_object(PyTuple_New(Py_ssize_t(dims.size()))));
-        for (size_t i = 0; i < dims.size(); ++i) PyTuple_SET_ITEM(list.get(), Py_ssize_t(i), PyLong_FromLong(dims[i]));
+        for (size_t i = 0; i < dims.size(); ++i)
+            PyTuple_SET_ITEM(list.get(), Py_ssize_t(i), PyLong_FromLong(dims[i]));
         grad = invoke_tensor(sum_op, {grad.object(), list.get(), keepdim ? Py_True : Py_False});
     };
     std::vector<int> dims;

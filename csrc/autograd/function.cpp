@@ -49,14 +49,13 @@ void apply_function(Node* n, TensorRef* in, TensorRef* out) {
     ObjectRef grads = ObjectRef::steal(checked_object(PyTuple_New(n->num_outputs)));
     for (int i = 0; i < n->num_outputs; ++i) {
         PyObject* g = Py_None;
-        if (in[i])
-            g = in[i].object();
-        else if (materialize)
-            in[i] = zeros_for(n->outputs[i]), g = in[i].object();
+        if (in[i]) g = in[i].object();
+        else if (materialize) in[i] = zeros_for(n->outputs[i]), g = in[i].object();
         Py_INCREF(g);
         PyTuple_SET_ITEM(grads.get(), i, g);
     }
-    ObjectRef method = ObjectRef::steal(checked_object(PyObject_GetAttrString(node_object(n), "_run_backward")));
+    ObjectRef method =
+        ObjectRef::steal(checked_object(PyObject_GetAttrString(node_object(n), "_run_backward")));
     ObjectRef given = ObjectRef::steal(checked_object(PyObject_CallObject(method.get(), grads.get())));
     ObjectRef results = ensure_tuple(given.get());
     const std::vector<bool>& is_tensor_input = data_of(n).is_tensor;
@@ -64,13 +63,14 @@ void apply_function(Node* n, TensorRef* in, TensorRef* out) {
     Py_ssize_t count = PyTuple_GET_SIZE(results.get());
     const Py_ssize_t returned = count;
     while (count > expected && PyTuple_GET_ITEM(results.get(), count - 1) == Py_None) --count;
-    check(count == expected, "function ", node_name(n), " returned an incorrect number of gradients (expected ", expected,
-          ", got ", returned, ")");
+    check(count == expected, "function ", node_name(n),
+          " returned an incorrect number of gradients (expected ", expected, ", got ", returned, ")");
     int edge = 0;
     for (Py_ssize_t i = 0; i < expected; ++i) {
         PyObject* g = PyTuple_GET_ITEM(results.get(), i);
         if (!is_tensor_input[size_t(i)]) {
-            check(g == Py_None, "function ", node_name(n), " returned a gradient different than None at position ", i + 1,
+            check(g == Py_None, "function ", node_name(n),
+                  " returned a gradient different than None at position ", i + 1,
                   ", but the corresponding forward input was not a Variable");
             continue;
         }
@@ -83,7 +83,8 @@ void apply_function(Node* n, TensorRef* in, TensorRef* out) {
 const NodeKind kFunction = {nullptr, nullptr, apply_function, destroy_function, nullptr};
 
 // What one output becomes: the same tensor with this node as history, or another window on it.
-TensorRef wrap_output(Node* n, Tensor& t, int index, int num_tensor_outputs, bool is_input, bool dirty, bool differentiable) {
+TensorRef wrap_output(Node* n, Tensor& t, int index, int num_tensor_outputs, bool is_input, bool dirty,
+                      bool differentiable) {
     if (!differentiable) {
         if (!t.requires_grad()) return TensorRef::borrow(&t);
         // An input keeps its own history; the caller gets its values without one.
@@ -92,12 +93,16 @@ TensorRef wrap_output(Node* n, Tensor& t, int index, int num_tensor_outputs, boo
         return TensorRef::borrow(&t);
     }
     if (dirty && is_input) {
-        check(!(t.is_leaf() && t.requires_grad_flag), "a leaf Variable that requires grad has been used in an in-place "
+        check(!(t.is_leaf() && t.requires_grad_flag),
+              "a leaf Variable that requires grad has been used in an in-place "
               "operation.");
         if (t.base) {
-            check(num_tensor_outputs == 1, "If your Function modifies inplace an input that is a view of another Tensor, your "
-                  "Function cannot return more than one Tensor. Clone the view before the in-place write instead.");
-            check(!(t.base->is_leaf() && t.base->requires_grad_flag), "a view of a leaf Variable that requires grad is being "
+            check(num_tensor_outputs == 1,
+                  "If your Function modifies inplace an input that is a view of another Tensor, your "
+                  "Function cannot return more than one Tensor. Clone the view before the in-place write "
+                  "instead.");
+            check(!(t.base->is_leaf() && t.base->requires_grad_flag),
+                  "a view of a leaf Variable that requires grad is being "
                   "used in an in-place operation.");
         }
         rebase_history(t, n, index);
@@ -118,8 +123,9 @@ void save_for_backward(Node* n, PyObject* outputs) {
     const int count = int(PyTuple_GET_SIZE(to_save));
     for (int i = 0; i < count; ++i) {
         PyObject* o = PyTuple_GET_ITEM(to_save, i);
-        check_as(ErrorKind::Type, o == Py_None || is_tensor(o), "save_for_backward can only save variables, but argument ", i,
-                 " is of type ", Py_TYPE(o)->tp_name);
+        check_as(ErrorKind::Type, o == Py_None || is_tensor(o),
+                 "save_for_backward can only save variables, but argument ", i, " is of type ",
+                 Py_TYPE(o)->tp_name);
     }
     allocate_saved(n, count);
     data_of(n).num_saved_slots = count;
@@ -128,8 +134,7 @@ void save_for_backward(Node* n, PyObject* outputs) {
         const int output = index_in(outputs, o);
         if (output >= 0 && o != Py_None && reinterpret_cast<Tensor*>(o)->grad_fn == n)
             save_output(n, i, *reinterpret_cast<Tensor*>(o), output);
-        else
-            save_value(n, i, o);
+        else save_value(n, i, o);
     }
     PyDict_DelItemString(n->dict, "to_save");
 }
@@ -137,9 +142,10 @@ void save_for_backward(Node* n, PyObject* outputs) {
 void check_dirty(PyObject* dirty, PyObject* outputs) {
     for (Py_ssize_t i = 0; dirty && i < PyTuple_GET_SIZE(dirty); ++i) {
         PyObject* o = PyTuple_GET_ITEM(dirty, i);
-        check_as(ErrorKind::Type, is_tensor(o), "mark_dirty can only accept variables, but argument ", i, " is of type ",
-                 Py_TYPE(o)->tp_name);
-        check(index_in(outputs, o) >= 0, "Some elements marked as dirty during the forward method were not returned as "
+        check_as(ErrorKind::Type, is_tensor(o), "mark_dirty can only accept variables, but argument ", i,
+                 " is of type ", Py_TYPE(o)->tp_name);
+        check(index_in(outputs, o) >= 0,
+              "Some elements marked as dirty during the forward method were not returned as "
               "output. The inputs that are modified inplace must all be outputs of the Function.");
     }
 }
@@ -152,8 +158,10 @@ PyObject* function_apply(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
         PyObject* const* inputs = args + 1;
         const Py_ssize_t count = nargs - 1;
         ObjectRef type = ObjectRef::steal(checked_object(PyObject_GetAttrString(cls, "_backward_cls")));
-        check_as(ErrorKind::Type, PyType_Check(type.get()) &&
-                 PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(type.get()), NodeType), "not a Function class");
+        check_as(ErrorKind::Type,
+                 PyType_Check(type.get()) &&
+                     PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(type.get()), NodeType),
+                 "not a Function class");
 
         auto data = std::make_unique<FunctionData>();
         int num_tensors = 0;
@@ -175,7 +183,8 @@ PyObject* function_apply(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
         PyDict_SetItemString(n->dict, "needs_input_grad", needs.get());
         if (record)
             for (Py_ssize_t i = 0, edge = 0; i < count; ++i)
-                if (is_tensor(inputs[i])) n->edges[edge++] = gradient_edge(*reinterpret_cast<Tensor*>(inputs[i]));
+                if (is_tensor(inputs[i]))
+                    n->edges[edge++] = gradient_edge(*reinterpret_cast<Tensor*>(inputs[i]));
 
         ObjectRef given;
         {
@@ -195,7 +204,8 @@ PyObject* function_apply(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
         ObjectRef non_differentiable = ObjectRef::borrow(attribute(n, "non_differentiable"));
         check_dirty(dirty.get(), outputs.get());
         int num_tensor_outputs = 0;
-        for (Py_ssize_t i = 0; i < num_outputs; ++i) num_tensor_outputs += is_tensor(PyTuple_GET_ITEM(outputs.get(), i));
+        for (Py_ssize_t i = 0; i < num_outputs; ++i)
+            num_tensor_outputs += is_tensor(PyTuple_GET_ITEM(outputs.get(), i));
         if (record) allocate_outputs(n, int(num_outputs));
 
         ObjectRef wrapped = ObjectRef::steal(checked_object(PyTuple_New(num_outputs)));
@@ -208,7 +218,8 @@ PyObject* function_apply(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
                 if (record) set_output_meta(n, int(i), t);
                 const bool differentiable =
                     record && is_differentiable(t.dtype) && !contains(non_differentiable.get(), o);
-                TensorRef result = wrap_output(n, t, int(i), num_tensor_outputs, is_input, contains(dirty.get(), o), differentiable);
+                TensorRef result = wrap_output(n, t, int(i), num_tensor_outputs, is_input,
+                                               contains(dirty.get(), o), differentiable);
                 if (differentiable) track_tensor(*result);  // users keep outputs on ctx, which closes a cycle
                 PyTuple_SET_ITEM(wrapped.get(), i, result.release());
             } else {
@@ -244,7 +255,8 @@ PyObject* saved_tensors(PyObject*, PyObject* o) {
 }
 
 void apply_once(Node*, TensorRef*, TensorRef*) {
-    fail(ErrorKind::Runtime, "trying to differentiate twice a function that was marked with @once_differentiable");
+    fail(ErrorKind::Runtime,
+         "trying to differentiate twice a function that was marked with @once_differentiable");
 }
 const NodeKind kDelayedError = {"DelayedError", "DelayedError", apply_once, nullptr, nullptr};
 
@@ -270,7 +282,8 @@ PyObject* once_differentiated(PyObject*, PyObject* args) {
 }  // namespace
 
 PyMethodDef function_functions[] = {
-    {"_function_apply", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function_apply)), METH_FASTCALL, nullptr},
+    {"_function_apply", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function_apply)), METH_FASTCALL,
+     nullptr},
     {"_saved_tensors", saved_tensors, METH_O, nullptr},
     {"_once_differentiated", once_differentiated, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},

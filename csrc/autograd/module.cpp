@@ -78,7 +78,8 @@ PyObject* pop_saved_tensors_hooks(PyObject*, PyObject*) {
 // _disable_saved_tensors_hooks(message or None): the previous message is returned.
 PyObject* disable_saved_tensors_hooks(PyObject*, PyObject* message) {
     return guarded([&]() -> PyObject* {
-        check_as(ErrorKind::Type, message == Py_None || PyUnicode_Check(message), "the error message must be a str");
+        check_as(ErrorKind::Type, message == Py_None || PyUnicode_Check(message),
+                 "the error message must be a str");
         check(message == Py_None || !modes.saved_hooks, message == Py_None ? "" : PyUnicode_AsUTF8(message));
         PyObject* previous = modes.saved_hooks_disabled;
         if (message == Py_None) {
@@ -105,12 +106,14 @@ struct Edges {
 // A tensor's edge, or that of a GradientEdge (a tuple of node and output number). Null if it needs no gradient.
 Edge edge_of(PyObject* o) {
     if (is_tensor(o)) return gradient_edge(*reinterpret_cast<Tensor*>(o));
-    const bool pair = PyTuple_Check(o) && PyTuple_GET_SIZE(o) >= 2 && PyObject_TypeCheck(PyTuple_GET_ITEM(o, 0), NodeType);
+    const bool pair =
+        PyTuple_Check(o) && PyTuple_GET_SIZE(o) >= 2 && PyObject_TypeCheck(PyTuple_GET_ITEM(o, 0), NodeType);
     check_as(ErrorKind::Type, pair, "expected Tensors or GradientEdges, got ", Py_TYPE(o)->tp_name);
     Node* n = reinterpret_cast<Node*>(PyTuple_GET_ITEM(o, 0));
     const long nr = PyLong_AsLong(PyTuple_GET_ITEM(o, 1));
     if (nr == -1 && PyErr_Occurred()) throw Error(ErrorKind::Python, "");
-    check_as(ErrorKind::Index, nr >= 0 && nr < n->num_outputs, "GradientEdge: ", node_name(n), " has no output ", nr);
+    check_as(ErrorKind::Index, nr >= 0 && nr < n->num_outputs, "GradientEdge: ", node_name(n),
+             " has no output ", nr);
     Py_INCREF(node_object(n));
     return {n, uint32_t(nr)};
 }
@@ -124,21 +127,25 @@ TensorRef ones_for(const OutputMeta& meta) {
 TensorRef root_gradient(PyObject* given, const OutputMeta& meta, Py_ssize_t i) {
     if (given == Py_None) {
         check(checked_numel(meta.sizes) == 1, "grad can be implicitly created only for scalar outputs");
-        check(is_floating(meta.dtype), "grad can be implicitly created only for real scalar outputs but got torch.",
+        check(is_floating(meta.dtype),
+              "grad can be implicitly created only for real scalar outputs but got torch.",
               name_of(meta.dtype));
         return ones_for(meta);
     }
-    check_as(ErrorKind::Type, is_tensor(given), "gradients can be either Tensors or None, but got ", Py_TYPE(given)->tp_name);
+    check_as(ErrorKind::Type, is_tensor(given), "gradients can be either Tensors or None, but got ",
+             Py_TYPE(given)->tp_name);
     Tensor& grad = *reinterpret_cast<Tensor*>(given);
     const auto shape = [](const Dims& sizes) {
         std::string text = str(sizes);
         return "torch.Size(" + text + ")";
     };
-    check(grad.sizes == meta.sizes, "Mismatch in shape: grad_output[", i, "] has a shape of ", shape(grad.sizes),
-          " and output[", i, "] has a shape of ", shape(meta.sizes), ".");
-    check(is_complex(grad.dtype) == is_complex(meta.dtype), "For complex Tensors, both grad_output and output are required "
-          "to have the same dtype. Mismatch in dtype: grad_output[", i, "] has a dtype of torch.", name_of(grad.dtype),
-          " and output[", i, "] has a dtype of torch.", name_of(meta.dtype), ".");
+    check(grad.sizes == meta.sizes, "Mismatch in shape: grad_output[", i, "] has a shape of ",
+          shape(grad.sizes), " and output[", i, "] has a shape of ", shape(meta.sizes), ".");
+    check(is_complex(grad.dtype) == is_complex(meta.dtype),
+          "For complex Tensors, both grad_output and output are required "
+          "to have the same dtype. Mismatch in dtype: grad_output[",
+          i, "] has a dtype of torch.", name_of(grad.dtype), " and output[", i, "] has a dtype of torch.",
+          name_of(meta.dtype), ".");
     return TensorRef::borrow(given);
 }
 
@@ -147,12 +154,13 @@ TensorRef root_gradient(PyObject* given, const OutputMeta& meta, Py_ssize_t i) {
 PyObject* py_run_backward(PyObject*, PyObject* args) {
     PyObject *tensors, *grads, *inputs;
     int keep_graph, create_graph, allow_unused, accumulate;
-    if (!PyArg_ParseTuple(args, "O!O!ppO!pp", &PyTuple_Type, &tensors, &PyTuple_Type, &grads, &keep_graph, &create_graph,
-                          &PyTuple_Type, &inputs, &allow_unused, &accumulate))
+    if (!PyArg_ParseTuple(args, "O!O!ppO!pp", &PyTuple_Type, &tensors, &PyTuple_Type, &grads, &keep_graph,
+                          &create_graph, &PyTuple_Type, &inputs, &allow_unused, &accumulate))
         return nullptr;
     return guarded([&]() -> PyObject* {
         const Py_ssize_t n = PyTuple_GET_SIZE(tensors), m = PyTuple_GET_SIZE(inputs);
-        check(PyTuple_GET_SIZE(grads) == n, "got ", n, " tensors and ", PyTuple_GET_SIZE(grads), " gradients");
+        check(PyTuple_GET_SIZE(grads) == n, "got ", n, " tensors and ", PyTuple_GET_SIZE(grads),
+              " gradients");
         Edges roots, targets;
         std::vector<TensorRef> root_grads;
         for (Py_ssize_t i = 0; i < n; ++i) {
@@ -170,12 +178,13 @@ PyObject* py_run_backward(PyObject*, PyObject* args) {
             if (accumulate && is_tensor(input)) retain_gradient(*reinterpret_cast<Tensor*>(input));
         }
         std::vector<TensorRef> captured(static_cast<size_t>(m));
-        run_backward({roots.list.data(), root_grads.data(), int(n), bool(keep_graph), bool(create_graph), bool(accumulate),
-                      targets.list.data(), int(m), captured.data()});
+        run_backward({roots.list.data(), root_grads.data(), int(n), bool(keep_graph), bool(create_graph),
+                      bool(accumulate), targets.list.data(), int(m), captured.data()});
         if (accumulate) Py_RETURN_NONE;
         ObjectRef result = ObjectRef::steal(checked_object(PyTuple_New(m)));
         for (Py_ssize_t i = 0; i < m; ++i) {
-            check(captured[size_t(i)] || allow_unused, "The differentiated Tensor at index ", i, " appears to not have been "
+            check(captured[size_t(i)] || allow_unused, "The differentiated Tensor at index ", i,
+                  " appears to not have been "
                   "used in the graph. Set allow_unused=True if this is the desired behavior.");
             PyObject* o = captured[size_t(i)] ? captured[size_t(i)].release() : (Py_INCREF(Py_None), Py_None);
             PyTuple_SET_ITEM(result.get(), i, o);
@@ -253,7 +262,8 @@ PyObject* py_gradient_edge(PyObject*, PyObject* o) {
         Tensor& t = tensor_argument(o, "get_gradient_edge");
         Edges edge;
         edge.list.push_back(gradient_edge(t));
-        check(edge.list[0].node, "It is not possible to get the gradient edge for a Tensor that does not require gradients");
+        check(edge.list[0].node,
+              "It is not possible to get the gradient edge for a Tensor that does not require gradients");
         ObjectRef node = ObjectRef::steal(expose_node(edge.list[0].node));
         return Py_BuildValue("(OI)", node.get(), edge.list[0].input_nr);
     });
@@ -271,9 +281,11 @@ PyObject* increment_version(PyObject*, PyObject* o) {
 }  // namespace
 
 PyMethodDef autograd_functions[] = {
-    {"is_grad_enabled", is_grad_enabled, METH_NOARGS, "Whether operators record for backward on this thread."},
+    {"is_grad_enabled", is_grad_enabled, METH_NOARGS,
+     "Whether operators record for backward on this thread."},
     {"_set_grad_enabled", set_grad_enabled, METH_O, nullptr},
-    {"is_inference_mode_enabled", is_inference_mode_enabled, METH_NOARGS, "Whether this thread is in inference mode."},
+    {"is_inference_mode_enabled", is_inference_mode_enabled, METH_NOARGS,
+     "Whether this thread is in inference mode."},
     {"_set_inference_mode", set_inference_mode, METH_O, nullptr},
     {"_is_multithreading_enabled", is_multithreading_enabled, METH_NOARGS, nullptr},
     {"_set_multithreading_enabled", set_multithreading_enabled, METH_O, nullptr},
@@ -285,7 +297,8 @@ PyMethodDef autograd_functions[] = {
     {"_pop_saved_tensors_hooks", pop_saved_tensors_hooks, METH_NOARGS, nullptr},
     {"_disable_saved_tensors_hooks", disable_saved_tensors_hooks, METH_O, nullptr},
     {"_run_backward", py_run_backward, METH_VARARGS, nullptr},
-    {"_backward", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_backward)), METH_FASTCALL, nullptr},
+    {"_backward", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_backward)), METH_FASTCALL,
+     nullptr},
     {"_queue_callback", backward_engine_queue_callback, METH_O, nullptr},
     {"_current_pass", backward_engine_current_pass, METH_NOARGS, nullptr},
     {"_will_run", backward_engine_will_run, METH_O, nullptr},

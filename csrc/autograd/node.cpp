@@ -36,7 +36,8 @@ void construct(Node* n, const NodeKind* kind) {
 }  // namespace
 
 Node* new_node(const NodeKind* kind, int num_edges, int num_saved, int num_outputs) {
-    const size_t bytes = num_edges * sizeof(Edge) + num_saved * sizeof(Saved) + num_outputs * sizeof(OutputMeta);
+    const size_t bytes =
+        num_edges * sizeof(Edge) + num_saved * sizeof(Saved) + num_outputs * sizeof(OutputMeta);
     const size_t granules = (bytes + kGranule - 1) / kGranule;
     Node* n;
     if (granules < kSizeClasses && free_nodes[granules].first) {
@@ -122,7 +123,8 @@ void release_saved(Node* n) {
     n->released = true;
     for (int i = 0; i < n->num_saved; ++i) {
         Saved& saved = n->saved[i];
-        if (saved.value && (saved.hooked || is_tensor(saved.value) || holds_tensors(saved.value))) clear_saved(saved);
+        if (saved.value && (saved.hooked || is_tensor(saved.value) || holds_tensors(saved.value)))
+            clear_saved(saved);
     }
     if (n->kind->release) n->kind->release(n);
 }
@@ -160,8 +162,7 @@ static void destroy(Node* n) {
     if (n->weakrefs) PyObject_ClearWeakRefs(self);
     node_clear(self);
     if (n->own_saved) delete[] n->saved;
-    if (n->own_outputs)
-        delete[] n->outputs;
+    if (n->own_outputs) delete[] n->outputs;
     else
         for (int i = 0; i < n->num_outputs; ++i) n->outputs[i].~OutputMeta();
     release_site(n->site);
@@ -236,8 +237,10 @@ uint32_t sum_of_versions(PyObject* list) {
 }
 
 void check_savable(const Tensor& t) {
-    check(!t.inference, "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference "
-          "mode in computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and "
+    check(!t.inference,
+          "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference "
+          "mode in computation tracked by autograd. To work around this, you can make a clone to get a "
+          "normal tensor and "
           "use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.");
 }
 
@@ -252,8 +255,10 @@ void pack(Saved& saved, Tensor& t, Edge edge) {
     TensorRef plain = shallow_copy(t);
     const uint32_t version = version_value_if_any(*plain);
     saved.value = checked_object(PyObject_CallOneArg(PyTuple_GET_ITEM(hooks.get(), 0), plain.object()));
-    check(version_value_if_any(*plain) == version, "A saved tensor pack hook is modifying its input in place. Tensors "
-          "provided as input to pack hook can not be modified by in-place operations as this can lead to unexpected "
+    check(version_value_if_any(*plain) == version,
+          "A saved tensor pack hook is modifying its input in place. Tensors "
+          "provided as input to pack hook can not be modified by in-place operations as this can lead to "
+          "unexpected "
           "side-effects. Save a modified copy instead.");
 }
 
@@ -263,11 +268,12 @@ PyObject* unpack_hooked(Node* n, const Saved& saved) {
         GradModeGuard no_grad(false);
         given = ObjectRef::steal(checked_object(PyObject_CallOneArg(saved.hooked->unpack, saved.value)));
     }
-    check_as(ErrorKind::Type, is_tensor(given.get()), "Output of saved tensor unpack_hook expected to be a Tensor but got "
-             "result of type ", Py_TYPE(given.get())->tp_name);
+    check_as(ErrorKind::Type, is_tensor(given.get()),
+             "Output of saved tensor unpack_hook expected to be a Tensor but got "
+             "result of type ",
+             Py_TYPE(given.get())->tp_name);
     TensorRef t = shallow_copy(*reinterpret_cast<Tensor*>(given.get()));
-    if (saved.output_index >= 0)
-        set_history(*t, n, saved.output_index);
+    if (saved.output_index >= 0) set_history(*t, n, saved.output_index);
     else if (saved.hooked->edge.node)
         set_history(*t, saved.hooked->edge.node, int(saved.hooked->edge.input_nr));
     return t.release();
@@ -291,9 +297,10 @@ std::string indented_site(const char* lead, const std::string& who, const Site& 
     const Version& version = version_of(t);
     std::string writer = version.writer_name ? version.writer_name : "an in-place write";
     std::string message = join(
-        "one of the variables needed for gradient computation has been modified by an inplace operation: [torch.",
-        info(t.dtype).class_name, "Tensor ", str(t.sizes), "]", origin, " is at version ",
-        version.value, "; expected version ", saved.version, " instead.");
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        "[torch.",
+        info(t.dtype).class_name, "Tensor ", str(t.sizes), "]", origin, " is at version ", version.value,
+        "; expected version ", saved.version, " instead.");
     message += indented_site("saved by ", node_name(n), n->site);
     message += indented_site("written by", writer, version.writer);
     message += "\nWrite to a copy (clone()), or use the out-of-place form of the operator.";
@@ -331,9 +338,12 @@ void save_output(Node* node, int slot, Tensor& output, int output_index) {
 }
 
 void fail_released() {
-    fail(ErrorKind::Runtime, "Trying to backward through the graph a second time (or directly access saved tensors after "
-         "they have already been freed). Saved intermediate values of the graph are freed when you call .backward() or "
-         "autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or if you "
+    fail(ErrorKind::Runtime,
+         "Trying to backward through the graph a second time (or directly access saved tensors after "
+         "they have already been freed). Saved intermediate values of the graph are freed when you call "
+         ".backward() or "
+         "autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time "
+         "or if you "
          "need to access saved tensors after calling backward.");
 }
 
@@ -396,7 +406,8 @@ static PyTypeObject* named_type(const char* name) {
                                       {Py_tp_clear, reinterpret_cast<void*>(node_clear)},
                                       {0, nullptr}};
         char* full = strdup(join("flambeau.autograd.graph.", name).c_str());  // Python 3.10 keeps the pointer
-        PyType_Spec spec = {full, int(sizeof(Node)), kGranule, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, slots};
+        PyType_Spec spec = {full, int(sizeof(Node)), kGranule, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+                            slots};
         ObjectRef bases = ObjectRef::steal(checked_object(PyTuple_Pack(1, NodeType)));
         ObjectRef type = ObjectRef::steal(checked_object(PyType_FromSpecWithBases(&spec, bases.get())));
         PyDict_SetItemString(types, name, type.get());
@@ -425,7 +436,8 @@ PyObject* expose_node(Node* n) {
 
 void keep_traceback(Node* n) {
     ObjectRef module = ObjectRef::steal(checked_object(PyImport_ImportModule("traceback")));
-    ObjectRef stack = ObjectRef::steal(checked_object(PyObject_CallMethod(module.get(), "format_stack", nullptr)));
+    ObjectRef stack =
+        ObjectRef::steal(checked_object(PyObject_CallMethod(module.get(), "format_stack", nullptr)));
     if (!n->dict) n->dict = checked_object(PyDict_New());
     PyObject* metadata = PyDict_GetItemString(n->dict, "metadata");
     if (!metadata) {
@@ -453,7 +465,8 @@ static PyObject* node_get_next_functions(PyObject* self, void*) {
         for (int i = 0; i < n->num_edges; ++i) {
             Node* next = n->edges[i].node;
             ObjectRef object = next ? ObjectRef::steal(expose_node(next)) : ObjectRef::borrow(Py_None);
-            PyTuple_SET_ITEM(all.get(), i, checked_object(Py_BuildValue("(OI)", object.get(), n->edges[i].input_nr)));
+            PyTuple_SET_ITEM(all.get(), i,
+                             checked_object(Py_BuildValue("(OI)", object.get(), n->edges[i].input_nr)));
         }
         return all.release();
     });
@@ -493,7 +506,8 @@ static PyObject* node_hook_dict(Node* n, bool pre) {
     return guarded([&]() -> PyObject* {
         NodeHooks& hooks = ensure_hooks(n);
         PyObject*& dict = pre ? hooks.pre : hooks.post;
-        if (!dict) dict = checked_object(PyODict_New());  // handles hold it weakly, which plain dicts don't allow
+        if (!dict)
+            dict = checked_object(PyODict_New());  // handles hold it weakly, which plain dicts don't allow
         Py_INCREF(dict);
         return dict;
     });
@@ -511,7 +525,8 @@ static PyObject* register_in(PyObject* dict, PyObject* hook) {
     ObjectRef hooks = ObjectRef::steal(dict);
     ObjectRef module = ObjectRef::steal(PyImport_ImportModule("flambeau.utils.hooks"));
     if (!module) return nullptr;
-    ObjectRef handle = ObjectRef::steal(PyObject_CallMethod(module.get(), "RemovableHandle", "O", hooks.get()));
+    ObjectRef handle =
+        ObjectRef::steal(PyObject_CallMethod(module.get(), "RemovableHandle", "O", hooks.get()));
     if (!handle) return nullptr;
     ObjectRef id = ObjectRef::steal(PyObject_GetAttrString(handle.get(), "id"));
     if (!id || PyObject_SetItem(hooks.get(), id.get(), hook) < 0) return nullptr;
@@ -566,7 +581,8 @@ static PyMethodDef node_methods[] = {
     {"name", node_get_name, METH_NOARGS, "The name of the node, e.g. 'MulBackward0'."},
     {"_sequence_nr", node_sequence_nr, METH_NOARGS, "The order of recording."},
     {"register_hook", node_register_hook, METH_O,
-     "Calls hook(grad_inputs, grad_outputs) after the node ran in a backward pass; a returned tuple replaces grad_inputs."},
+     "Calls hook(grad_inputs, grad_outputs) after the node ran in a backward pass; a returned tuple replaces "
+     "grad_inputs."},
     {"register_prehook", node_register_prehook, METH_O,
      "Calls hook(grad_outputs) before the node runs; a returned tuple replaces grad_outputs."},
     {"_post_hook_dict", node_post_hook_dict, METH_NOARGS, nullptr},
@@ -574,7 +590,8 @@ static PyMethodDef node_methods[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 static PyGetSetDef node_getset[] = {
-    {"next_functions", node_get_next_functions, nullptr, "Where the gradients go: a tuple of (node, input number).", nullptr},
+    {"next_functions", node_get_next_functions, nullptr,
+     "Where the gradients go: a tuple of (node, input number).", nullptr},
     {"metadata", node_get_metadata, nullptr, "A dict for whatever users attach.", nullptr},
     {"requires_grad", node_get_requires_grad, nullptr, nullptr, nullptr},
     {"variable", node_get_variable, nullptr, "Of an AccumulateGrad node: the leaf.", nullptr},
@@ -598,17 +615,18 @@ static PyType_Slot node_slots[] = {
     {Py_tp_doc, const_cast<char*>("A recorded operator in the graph that backward walks.")},
     {0, nullptr},
 };
-static PyType_Spec node_spec = {"flambeau._C.Node", int(sizeof(Node)), kGranule,
-                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE |
-                                    Py_TPFLAGS_DISALLOW_INSTANTIATION,
-                                node_slots};
+static PyType_Spec node_spec = {
+    "flambeau._C.Node", int(sizeof(Node)), kGranule,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    node_slots};
 
 void init_autograd(PyObject* module) {
     static_assert(sizeof(Node) % alignof(Edge) == 0);
     NodeType = reinterpret_cast<PyTypeObject*>(checked_object(PyType_FromSpec(&node_spec)));
     Py_INCREF(node_object(reinterpret_cast<Node*>(NodeType)));
     PyModule_AddObject(module, "Node", reinterpret_cast<PyObject*>(NodeType));
-    if (PyModule_AddFunctions(module, autograd_functions) < 0 || PyModule_AddFunctions(module, function_functions) < 0)
+    if (PyModule_AddFunctions(module, autograd_functions) < 0 ||
+        PyModule_AddFunctions(module, function_functions) < 0)
         throw Error(ErrorKind::Python, "");
 }
 

@@ -18,9 +18,9 @@ struct Modes {
     bool grad = true;
     bool inference = false;
     bool multithreading = true;
-    bool anomaly = false;                    // keep the Python stack of every recorded operator
-    bool anomaly_nan = false;                // and look for nan in every gradient
-    PyObject* saved_hooks = nullptr;         // list of (pack, unpack), innermost last; null when there are none
+    bool anomaly = false;             // keep the Python stack of every recorded operator
+    bool anomaly_nan = false;         // and look for nan in every gradient
+    PyObject* saved_hooks = nullptr;  // list of (pack, unpack), innermost last; null when there are none
     PyObject* saved_hooks_disabled = nullptr;  // str: why hooks may not be pushed
 };
 extern thread_local Modes modes __attribute__((tls_model("initial-exec")));
@@ -38,7 +38,8 @@ struct GradModeGuard {
 
 struct Edge {
     Node* node = nullptr;  // owned; null where no gradient is wanted
-    uint32_t input_nr = 0; // which output of the forward operator, that is, which incoming gradient of `node`
+    uint32_t input_nr =
+        0;  // which output of the forward operator, that is, which incoming gradient of `node`
 };
 
 // What is known of an output of the forward operator, so that an incoming gradient can be fitted to it.
@@ -58,10 +59,10 @@ struct HookedSaved {
 // the node owning its own output would be a cycle. Either way the version at saving is kept, and `unpack` raises
 // when the tensor has been written since. A list of tensors keeps the sum of its versions.
 struct Saved {
-    PyObject* value = nullptr;      // Tensor, any object, or null
+    PyObject* value = nullptr;  // Tensor, any object, or null
     HookedSaved* hooked = nullptr;
     uint32_t version = 0;
-    int32_t output_index = -1;      // of an output: which one
+    int32_t output_index = -1;  // of an output: which one
 };
 
 // What makes one sort of node different from another. `name` and `type_name` are null for operator nodes, whose rule
@@ -77,39 +78,39 @@ struct NodeKind {
 };
 
 struct OutputHooks {
-    PyObject* hooks = nullptr;        // dict: the hooks of the tensor (register_hook)
-    Tensor* retains_grad = nullptr;   // weak: the tensor that keeps its gradient
+    PyObject* hooks = nullptr;       // dict: the hooks of the tensor (register_hook)
+    Tensor* retains_grad = nullptr;  // weak: the tensor that keeps its gradient
 };
 
 struct NodeHooks {
-    PyObject* pre = nullptr;          // dict: called with the tuple of incoming gradients
-    PyObject* post = nullptr;         // dict: called with (gradients out, gradients in)
-    OutputHooks* outputs = nullptr;   // one per output, or null
+    PyObject* pre = nullptr;         // dict: called with the tuple of incoming gradients
+    PyObject* post = nullptr;        // dict: called with (gradients out, gradients in)
+    OutputHooks* outputs = nullptr;  // one per output, or null
 };
 
 // Note [Nodes and the collector]: a node is tracked by Python's cycle collector, and gets the Python type that bears
 // its operator's name, when Python first sees it (expose_node). Before, nothing in Python can refer to it, and
 // recording stays cheap.
 struct Node {
-    PyObject_VAR_HEAD      // edges, saved values and outputs follow in the same block
-    PyObject* dict;        // `metadata` and attributes users set
+    PyObject_VAR_HEAD    // edges, saved values and outputs follow in the same block
+        PyObject* dict;  // `metadata` and attributes users set
     PyObject* weakrefs;
-    uint64_t sequence;     // order of recording: the engine runs the newest first
+    uint64_t sequence;  // order of recording: the engine runs the newest first
     const NodeKind* kind;
-    const Rule* rule;      // of operator nodes
-    PyObject* payload;     // of other kinds: leaf, inner node, operator
-    void* data;            // of other kinds: freed by kind->destroy
+    const Rule* rule;   // of operator nodes
+    PyObject* payload;  // of other kinds: leaf, inner node, operator
+    void* data;         // of other kinds: freed by kind->destroy
     NodeHooks* hooks;
-    Task* task;            // of the backward passes under way
+    Task* task;  // of the backward passes under way
     Edge* edges;
     Saved* saved;
     OutputMeta* outputs;
     int num_edges, num_saved, num_outputs;
-    bool released;         // saved values were freed by a backward pass
+    bool released;  // saved values were freed by a backward pass
     bool exposed;
-    bool pooled;           // the block goes back to the free list
+    bool pooled;                  // the block goes back to the free list
     bool own_saved, own_outputs;  // allocated apart: the counts were not known at creation
-    Site site;             // where it was recorded
+    Site site;                    // where it was recorded
 };
 
 extern PyTypeObject* NodeType;
@@ -121,16 +122,16 @@ Node* new_node_of_type(PyTypeObject* type, const NodeKind* kind, int num_edges);
 void allocate_saved(Node* node, int num_saved);
 void allocate_outputs(Node* node, int num_outputs);
 void set_output_meta(Node* node, int index, const Tensor& output);
-PyObject* expose_node(Node* node);           // a new reference for Python
-std::string node_name(const Node* node);     // "MulBackward0"
-void keep_traceback(Node* node);             // anomaly mode
+PyObject* expose_node(Node* node);        // a new reference for Python
+std::string node_name(const Node* node);  // "MulBackward0"
+void keep_traceback(Node* node);          // anomaly mode
 NodeHooks& ensure_hooks(Node* node);
 OutputHooks& ensure_output_hooks(Node* node, int output_nr);
 
 // Where a tensor's gradient goes: its grad_fn's output, its AccumulateGrad node for a leaf, nothing otherwise.
 // The edge owns a reference to its node.
 Edge gradient_edge(Tensor& t);
-Node* accumulator_of(Tensor& leaf);   // a new reference
+Node* accumulator_of(Tensor& leaf);          // a new reference
 void detach_accumulator(Node* accumulator);  // its leaf dies
 extern const NodeKind kAccumulateGrad;
 
@@ -143,7 +144,7 @@ void release_saved(Node* node);
 
 // ---- views and in-place writes (views.cpp) ---------------------------------------------------------------------------
 
-Node* grad_fn_of(Tensor& t);          // borrowed; makes a view's grad_fn anew when its base was written
+Node* grad_fn_of(Tensor& t);  // borrowed; makes a view's grad_fn anew when its base was written
 // Raises unless autograd allows an in-place write to `t` now. recorded: the write will be, because of another operand.
 void check_inplace(Tensor& t, bool recorded);
 // After an in-place write to `t` recorded as `node` (already holding t's old edge): t's history becomes `node`; for a
@@ -166,10 +167,10 @@ struct BackwardRequest {
     int num_roots;
     bool keep_graph;
     bool create_graph;
-    bool accumulate;         // backward(): into leaves' .grad
-    Edge* inputs;            // grad(): where to capture; may be empty
+    bool accumulate;  // backward(): into leaves' .grad
+    Edge* inputs;     // grad(): where to capture; may be empty
     int num_inputs;
-    TensorRef* captured;     // out, one per input
+    TensorRef* captured;  // out, one per input
 };
 void run_backward(const BackwardRequest& request);
 

@@ -12,7 +12,8 @@ namespace flb {
 namespace {
 
 bool holds_tensor(Kind kind) {
-    return kind == Kind::Tensor || kind == Kind::Operand || kind == Kind::TensorList || kind == Kind::OptTensors;
+    return kind == Kind::Tensor || kind == Kind::Operand || kind == Kind::TensorList ||
+           kind == Kind::OptTensors;
 }
 bool holds_list(Kind kind) { return kind == Kind::TensorList || kind == Kind::OptTensors; }
 
@@ -48,11 +49,14 @@ Source source_of(const Op* op, const std::string& name, const char* where) {
         for (int i = 0; i < int(op->output_names->size()); ++i)
             if (name == PyUnicode_AsUTF8((*op->output_names)[i])) return {Source::Output, i, 0};
     std::string stem;
-    if (ends_with(name, "_shape", &stem) && find_param(op, stem) >= 0) return {Source::Shape, find_param(op, stem), 0};
+    if (ends_with(name, "_shape", &stem) && find_param(op, stem) >= 0)
+        return {Source::Shape, find_param(op, stem), 0};
     if (ends_with(name, "_geometry", &stem) && find_param(op, stem) >= 0)
         return {Source::Geometry, find_param(op, stem), 0};
-    if (ends_with(name, "_dtype", &stem) && find_param(op, stem) >= 0) return {Source::DType, find_param(op, stem), 0};
-    fail(ErrorKind::Value, where, "a derivative asks for '", name, "', which is neither a parameter nor an output");
+    if (ends_with(name, "_dtype", &stem) && find_param(op, stem) >= 0)
+        return {Source::DType, find_param(op, stem), 0};
+    fail(ErrorKind::Value, where, "a derivative asks for '", name,
+         "', which is neither a parameter nor an output");
 }
 
 // "mul" -> "MulBackward0", "log_softmax" -> "LogSoftmaxBackward0", "add_" -> "AddBackward0".
@@ -80,8 +84,10 @@ void add_entry(Rule* rule, const std::string& key, PyObject* function, const cha
         const std::string name = trimmed(key.substr(start, comma - start));
         start = comma + 1;
         const int param = find_param(op, name);
-        check_as(ErrorKind::Value, param >= 0, where, "the derivative '", key, "' is for no parameter of the signature");
-        check_as(ErrorKind::Value, holds_tensor((*op->params)[param].kind), where, "'", name, "' cannot be a tensor");
+        check_as(ErrorKind::Value, param >= 0, where, "the derivative '", key,
+                 "' is for no parameter of the signature");
+        check_as(ErrorKind::Value, holds_tensor((*op->params)[param].kind), where, "'", name,
+                 "' cannot be a tensor");
         entry.targets.push_back(param);
     }
     if (function == Py_None) {
@@ -90,7 +96,8 @@ void add_entry(Rule* rule, const std::string& key, PyObject* function, const cha
     }
     entry.tuple_result = entry.targets.size() > 1;
     PyObject* code = PyObject_GetAttrString(function, "__code__");
-    check_as(ErrorKind::Value, code, where, "the derivative of '", key, "' must be a Python function or None");
+    check_as(ErrorKind::Value, code, where, "the derivative of '", key,
+             "' must be a Python function or None");
     ObjectRef held = ObjectRef::steal(code);
     ObjectRef names = ObjectRef::steal(checked_object(PyObject_GetAttrString(code, "co_varnames")));
     const int count = reinterpret_cast<PyCodeObject*>(code)->co_argcount;
@@ -133,7 +140,8 @@ Rule* build_rule(Op* op, PyObject* vjp, const std::string& node_name) {
         const Kind kind = (*op->params)[i].kind;
         if (!holds_tensor(kind)) continue;
         if (holds_list(kind)) {
-            check_as(ErrorKind::Value, rule->list_param < 0, where, "at most one list of tensors can be differentiated");
+            check_as(ErrorKind::Value, rule->list_param < 0, where,
+                     "at most one list of tensors can be differentiated");
             rule->list_param = i;
         }
         rule->edge_params.push_back(i);
@@ -163,7 +171,8 @@ bool any_requires_grad(const Call& call) {
         } else if (holds_list(params[i].kind) && (PyTuple_Check(o) || PyList_Check(o))) {
             for (Py_ssize_t k = 0; k < PySequence_Fast_GET_SIZE(o); ++k) {
                 PyObject* item = PySequence_Fast_GET_ITEM(o, k);
-                if (is_tensor(item) && reinterpret_cast<Tensor*>(item)->requires_grad() && (differentiable >> i & 1))
+                if (is_tensor(item) && reinterpret_cast<Tensor*>(item)->requires_grad() &&
+                    (differentiable >> i & 1))
                     return true;
             }
         }
@@ -218,7 +227,8 @@ const NodeKind kNotWritten = {"NotImplemented", "NotImplemented", apply_not_writ
 
 [[noreturn]] void fail_not_written(const char* op_name, const char* param) {
     if (param)
-        fail(ErrorKind::NotImplemented, "the derivative for '", param, "' of '", op_name, "' is not implemented");
+        fail(ErrorKind::NotImplemented, "the derivative for '", param, "' of '", op_name,
+             "' is not implemented");
     fail(ErrorKind::NotImplemented, "derivative for ", op_name, " is not implemented");
 }
 
@@ -238,8 +248,8 @@ int edge_of(const Rule* rule, int param, int list_length) {
 
 TensorRef gradient_from(PyObject* o, const Op* op) {
     if (o == Py_None) return TensorRef();
-    check_as(ErrorKind::Type, is_tensor(o), "the derivative rule of ", op->cname, " returned ", Py_TYPE(o)->tp_name,
-             " where it should return a Tensor or None");
+    check_as(ErrorKind::Type, is_tensor(o), "the derivative rule of ", op->cname, " returned ",
+             Py_TYPE(o)->tp_name, " where it should return a Tensor or None");
     return TensorRef::borrow(o);
 }
 
@@ -285,10 +295,10 @@ PyObject* needs_tuple(Node* n, const RuleEntry& entry, const int* first_edge, in
 
 void take_list(PyObject* given, const Rule* rule, int list_length, Node* n, int first_edge, TensorRef* out) {
     if (given == Py_None) return;
-    check_as(ErrorKind::Type, PyTuple_Check(given) || PyList_Check(given), "the derivative rule of ", rule->op->cname,
-             " must return a sequence for a list of tensors");
-    check(PySequence_Fast_GET_SIZE(given) == list_length, "the derivative rule of ", rule->op->cname, " returned ",
-          PySequence_Fast_GET_SIZE(given), " gradients for ", list_length, " tensors");
+    check_as(ErrorKind::Type, PyTuple_Check(given) || PyList_Check(given), "the derivative rule of ",
+             rule->op->cname, " must return a sequence for a list of tensors");
+    check(PySequence_Fast_GET_SIZE(given) == list_length, "the derivative rule of ", rule->op->cname,
+          " returned ", PySequence_Fast_GET_SIZE(given), " gradients for ", list_length, " tensors");
     for (int k = 0; k < list_length; ++k)
         if (n->edges[first_edge + k].node)
             out[first_edge + k] = gradient_from(PySequence_Fast_GET_ITEM(given, k), rule->op);
@@ -339,27 +349,28 @@ void apply_rule(Node* n, TensorRef* in, TensorRef* out) {
                 arguments.push(needs_tuple(n, entry, first_edge, list_length));
             }
         }
-        ObjectRef result = ObjectRef::steal(checked_object(PyObject_Vectorcall(
-            entry.function, arguments.values + 1, size_t(arguments.count - 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr)));
+        ObjectRef result = ObjectRef::steal(checked_object(
+            PyObject_Vectorcall(entry.function, arguments.values + 1,
+                                size_t(arguments.count - 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr)));
         if (!entry.tuple_result) {
             if (entry.targets[0] == rule->list_param)
                 take_list(result.get(), rule, list_length, n, first_edge[0], out);
-            else
-                out[first_edge[0]] = gradient_from(result.get(), rule->op);
+            else out[first_edge[0]] = gradient_from(result.get(), rule->op);
             continue;
         }
         if (result.get() == Py_None) continue;
-        check_as(ErrorKind::Type, PyTuple_Check(result.get()) || PyList_Check(result.get()), "the derivative rule of ",
-                 rule->op->cname, " must return a tuple of ", entry.targets.size(), " gradients");
-        check(size_t(PySequence_Fast_GET_SIZE(result.get())) == entry.targets.size(), "the derivative rule of ",
-              rule->op->cname, " returned ", PySequence_Fast_GET_SIZE(result.get()), " gradients where ",
-              entry.targets.size(), " are expected");
+        check_as(ErrorKind::Type, PyTuple_Check(result.get()) || PyList_Check(result.get()),
+                 "the derivative rule of ", rule->op->cname, " must return a tuple of ", entry.targets.size(),
+                 " gradients");
+        check(size_t(PySequence_Fast_GET_SIZE(result.get())) == entry.targets.size(),
+              "the derivative rule of ", rule->op->cname, " returned ",
+              PySequence_Fast_GET_SIZE(result.get()), " gradients where ", entry.targets.size(),
+              " are expected");
         for (size_t t = 0; t < entry.targets.size(); ++t) {
             PyObject* item = PySequence_Fast_GET_ITEM(result.get(), Py_ssize_t(t));
             if (entry.targets[t] == rule->list_param)
                 take_list(item, rule, list_length, n, first_edge[t], out);
-            else if (n->edges[first_edge[t]].node)
-                out[first_edge[t]] = gradient_from(item, rule->op);
+            else if (n->edges[first_edge[t]].node) out[first_edge[t]] = gradient_from(item, rule->op);
         }
     }
     int edge = 0;
@@ -393,7 +404,8 @@ Edge edge_for(PyObject* o, bool differentiable) {
     return gradient_edge(*reinterpret_cast<Tensor*>(o));
 }
 
-void connect(Node* n, const std::vector<int>& edge_params, int list_param, uint64_t differentiable, PyObject* const* args) {
+void connect(Node* n, const std::vector<int>& edge_params, int list_param, uint64_t differentiable,
+             PyObject* const* args) {
     int edge = 0;
     for (int param : edge_params) {
         const bool wanted = differentiable >> param & 1;
@@ -407,13 +419,15 @@ void connect(Node* n, const std::vector<int>& edge_params, int list_param, uint6
     }
 }
 
-void save_all(Node* n, const Rule* rule, const Call& call, PyObject** args, Outputs outputs, uint64_t active) {
+void save_all(Node* n, const Rule* rule, const Call& call, PyObject** args, Outputs outputs,
+              uint64_t active) {
     Tensor* written = call.op->inplace ? &call.tensor(0) : nullptr;
     const int count = int(rule->saved.size());
     for (int s = 0; s < count; ++s) {
         const Source& source = rule->saved[s];
         if (!(source.users & active)) continue;
-        PyObject* value = source.kind <= Source::Param || source.kind >= Source::Shape ? args[source.index] : nullptr;
+        PyObject* value =
+            source.kind <= Source::Param || source.kind >= Source::Shape ? args[source.index] : nullptr;
         switch (source.kind) {
             case Source::Param:
                 if (!value) break;
@@ -426,8 +440,7 @@ void save_all(Node* n, const Rule* rule, const Call& call, PyObject** args, Outp
             case Source::Output:
                 if (source.index < outputs.count && is_tensor(outputs.items[source.index]))
                     save_output(n, s, *reinterpret_cast<Tensor*>(outputs.items[source.index]), source.index);
-                else if (source.index < outputs.count)
-                    save_value(n, s, outputs.items[source.index]);
+                else if (source.index < outputs.count) save_value(n, s, outputs.items[source.index]);
                 break;
             case Source::AllOutputs:
                 for (int i = 0; i < outputs.count; ++i)
@@ -442,7 +455,8 @@ void save_all(Node* n, const Rule* rule, const Call& call, PyObject** args, Outp
                     n->saved[s].value = shapes;
                     for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(shapes); ++k) {
                         PyObject* item = PySequence_Fast_GET_ITEM(value, k);
-                        PyObject* shape = is_tensor(item) ? size_object(reinterpret_cast<Tensor*>(item)->sizes) : Py_None;
+                        PyObject* shape =
+                            is_tensor(item) ? size_object(reinterpret_cast<Tensor*>(item)->sizes) : Py_None;
                         if (shape == Py_None) Py_INCREF(shape);
                         PyTuple_SET_ITEM(shapes, k, checked_object(shape));
                     }
@@ -451,8 +465,9 @@ void save_all(Node* n, const Rule* rule, const Call& call, PyObject** args, Outp
             case Source::Geometry:
                 if (value && is_tensor(value)) {
                     const Tensor& t = *reinterpret_cast<Tensor*>(value);
-                    n->saved[s].value = checked_object(Py_BuildValue("(NNL)", size_object(t.sizes), size_object(t.strides),
-                                                                     static_cast<long long>(t.offset)));
+                    n->saved[s].value =
+                        checked_object(Py_BuildValue("(NNL)", size_object(t.sizes), size_object(t.strides),
+                                                     static_cast<long long>(t.offset)));
                 }
                 break;
             case Source::DType:
@@ -485,7 +500,8 @@ void record_node(const Call& call, PyObject** args, PyObject* result) {
     if (rule) {
         const uint64_t active = active_entries(rule, call.args);
         int num_edges = int(rule->edge_params.size());
-        if (rule->list_param >= 0) num_edges += int(PySequence_Fast_GET_SIZE(call.args[rule->list_param])) - 1;
+        if (rule->list_param >= 0)
+            num_edges += int(PySequence_Fast_GET_SIZE(call.args[rule->list_param])) - 1;
         const int num_saved = int(rule->saved.size()) + (rule->saves_all_outputs ? outputs.count : 0);
         n = new_node(&kRuleNode, num_edges, num_saved, outputs.count);
         held = Ref<Node>::steal(n);

@@ -43,7 +43,8 @@ static OpHandle view_as_complex("view_as_complex");
 // `of` seen through the window that `view` has on its base, by differentiable operators. `of` has base's geometry.
 static TensorRef view_window(Tensor& of, const Tensor& base, const Tensor& view) {
     const auto window = [](Tensor& t, const Dims& sizes, const Dims& strides, int64_t offset) {
-        ObjectRef py_sizes = ObjectRef::steal(size_object(sizes)), py_strides = ObjectRef::steal(size_object(strides));
+        ObjectRef py_sizes = ObjectRef::steal(size_object(sizes)),
+                  py_strides = ObjectRef::steal(size_object(strides));
         ObjectRef py_offset = ObjectRef::steal(checked_object(PyLong_FromLongLong(offset)));
         return invoke_tensor(as_strided, {t.object(), py_sizes.get(), py_strides.get(), py_offset.get()});
     };
@@ -62,7 +63,8 @@ static TensorRef view_window(Tensor& of, const Tensor& base, const Tensor& view)
         TensorRef pairs = window(of, sizes, strides, 2 * view.offset - shift / itemsize(base.dtype));
         return invoke_tensor(view_as_complex, {pairs.object()});
     }
-    fail(ErrorKind::Runtime, "a view of dtype ", name_of(view.dtype), " of a base of dtype ", name_of(base.dtype),
+    fail(ErrorKind::Runtime, "a view of dtype ", name_of(view.dtype), " of a base of dtype ",
+         name_of(base.dtype),
          " has no derivative after an in-place write to one of them. Work on a clone() instead");
 }
 
@@ -86,26 +88,36 @@ std::string producer_name(Tensor& t) {
     if (t.grad_fn)
         message = join("Output ", t.output_nr, " of ", producer_name(t), " is a view",
                        by_mode ? join(" of a view which was created in ", mode, " mode") : "", what, ". ");
-    else
-        message = join("A view was created in ", mode, " mode", what, " with grad mode enabled. ");
+    else message = join("A view was created in ", mode, " mode", what, " with grad mode enabled. ");
     switch (t.view_kind) {
         case ViewKind::MultiOutput:
-            message += "This view is the output of a function that returns multiple views. Such functions do not allow the "
-                       "output views to be modified inplace. You should replace the inplace operation by an out-of-place one.";
+            message +=
+                "This view is the output of a function that returns multiple views. Such functions do not "
+                "allow the "
+                "output views to be modified inplace. You should replace the inplace operation by an "
+                "out-of-place one.";
             break;
         case ViewKind::CustomFunction:
-            message += "This view was created inside a custom Function (or because an input was returned as-is) and the "
-                       "autograd logic to handle view+inplace would override the custom backward associated with the custom "
-                       "Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning "
-                       "the output of the custom Function.";
+            message +=
+                "This view was created inside a custom Function (or because an input was returned as-is) and "
+                "the "
+                "autograd logic to handle view+inplace would override the custom backward associated with "
+                "the custom "
+                "Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by "
+                "cloning "
+                "the output of the custom Function.";
             break;
         case ViewKind::Inference:
-            message += "Inference-mode views cannot be written where gradients are recorded. Clone the view first.";
+            message +=
+                "Inference-mode views cannot be written where gradients are recorded. Clone the view first.";
             break;
         default:
-            message += "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by "
-                       "moving both the view and the inplace either both inside the no_grad block (if you don't want the "
-                       "inplace to be tracked) or both outside (if you want the inplace to be tracked).";
+            message +=
+                "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
+                "your code by "
+                "moving both the view and the inplace either both inside the no_grad block (if you don't "
+                "want the "
+                "inplace to be tracked) or both outside (if you want the inplace to be tracked).";
     }
     fail(ErrorKind::Runtime, message);
 }
@@ -135,8 +147,10 @@ void mark_multi_output_view(Tensor& t) {
 
 void check_inplace(Tensor& t, bool recorded) {
     if (__builtin_expect(t.inference, 0))
-        check(inference_mode(), "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
-              "clone to get a normal tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for "
+        check(inference_mode(),
+              "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
+              "clone to get a normal tensor before doing inplace update.See "
+              "https://github.com/pytorch/rfcs/pull/17 for "
               "more details.");
     if (!modes.grad) return;
     if (recorded && t.base && t.view_kind != ViewKind::Plain) fail_view_write(t, false);
@@ -187,7 +201,8 @@ void apply_copy_slices(Node* n, TensorRef* in, TensorRef* out) {
     TensorRef window, grad_window;
     const auto native_window = [&] {
         const int64_t shift = g.base->offset * itemsize(g.base->dtype) / itemsize(g.view->dtype);
-        return make_view_dtype(*result, g.view->sizes, g.view->strides, g.view->offset - shift, g.view->dtype);
+        return make_view_dtype(*result, g.view->sizes, g.view->strides, g.view->offset - shift,
+                               g.view->dtype);
     };
     if (grad_mode()) {
         result = invoke_tensor(copy_, {result.object(), in[0].object()});
@@ -252,7 +267,9 @@ void rebase_history(Tensor& t, Node* node, int output_nr) {
 }
 
 void detach_inplace(Tensor& t) {
-    check(!t.base, "Can't detach views in-place. Use detach() instead. (Gradients that are views into a larger buffer, as "
+    check(!t.base,
+          "Can't detach views in-place. Use detach() instead. (Gradients that are views into a larger "
+          "buffer, as "
           "distributed training makes them, can't be detached in-place either.)");
     drop_retained_gradient(t);
     Node* old = t.grad_fn;
@@ -265,7 +282,8 @@ void detach_inplace(Tensor& t) {
 // ---- leaves --------------------------------------------------------------------------------------------------------------
 
 void set_requires_grad(Tensor& t, bool value) {
-    check(value || t.is_leaf(), "you can only change requires_grad flags of leaf variables. If you want to use a computed "
+    check(value || t.is_leaf(),
+          "you can only change requires_grad flags of leaf variables. If you want to use a computed "
           "variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach().");
     check(!value || is_differentiable(t.dtype), "only Tensors of floating point dtype can require gradients");
     check(!value || !t.inference || inference_mode(),
@@ -278,17 +296,20 @@ void assign_grad(Tensor& t, PyObject* value) {
         if (t.meta) Py_CLEAR(t.meta->grad);
         return;
     }
-    check_as(ErrorKind::Type, is_tensor(value), "assigned grad expected to be a Tensor or None but got grad of type ",
-             Py_TYPE(value)->tp_name);
+    check_as(ErrorKind::Type, is_tensor(value),
+             "assigned grad expected to be a Tensor or None but got grad of type ", Py_TYPE(value)->tp_name);
     Tensor& grad = *reinterpret_cast<Tensor*>(value);
     check(&grad != &t, "can't assign Variable as its own grad");
     check(grad.dtype == t.dtype, "attempting to assign a gradient with dtype '", name_of(grad.dtype),
-          "' to a tensor with grad_dtype '", info(t.dtype).class_name, "'. The gradient must match the tensor's grad_dtype "
+          "' to a tensor with grad_dtype '", info(t.dtype).class_name,
+          "'. The gradient must match the tensor's grad_dtype "
           "(defaults to the tensor's dtype): convert it first");
-    check(grad.device == t.device, "attempting to assign a gradient located on device with a type that differs from the "
+    check(grad.device == t.device,
+          "attempting to assign a gradient located on device with a type that differs from the "
           "tensor's. Move it first");
-    check(grad.sizes == t.sizes, "attempting to assign a gradient of size '", str(grad.sizes), "' to a tensor of size '",
-          str(t.sizes), "'. Please ensure that the gradient and the tensor are the same size");
+    check(grad.sizes == t.sizes, "attempting to assign a gradient of size '", str(grad.sizes),
+          "' to a tensor of size '", str(t.sizes),
+          "'. Please ensure that the gradient and the tensor are the same size");
     AutogradMeta& meta = t.ensure_meta();
     PyObject* old = meta.grad;
     Py_INCREF(value);

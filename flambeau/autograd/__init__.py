@@ -24,7 +24,9 @@ __all__ = [
     "set_multithreading_enabled",
 ]
 
-_SUBMODULES = frozenset("anomaly_mode forward_ad function functional grad_mode gradcheck graph profiler variable".split())
+_SUBMODULES = frozenset(
+    "anomaly_mode forward_ad function functional grad_mode gradcheck graph profiler variable".split()
+)
 _LAZY = {
     "Function": "function",
     "Variable": "variable",
@@ -65,7 +67,9 @@ def _gradients_for(tensors, gradients, name):
     return gradients
 
 
-def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, grad_variables=None, inputs=None):
+def backward(
+    tensors, grad_tensors=None, retain_graph=None, create_graph=False, grad_variables=None, inputs=None
+):
     """Add the gradient of the sum of `tensors` to the `.grad` of every leaf it depends on.
 
     tensors: tensors (or `graph.GradientEdge`s) to differentiate. grad_tensors: the "vector" of each vector-Jacobian
@@ -82,7 +86,9 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     if grad_variables is not None:
         import warnings
 
-        warnings.warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2)
+        warnings.warn(
+            "`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2
+        )
         if grad_tensors is not None:
             raise RuntimeError(
                 "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`. "
@@ -126,7 +132,9 @@ def grad(
     """
     if materialize_grads:
         if allow_unused is False:
-            raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+            raise ValueError(
+                "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+            )
         allow_unused = True
     outputs = _tuple_of(outputs)
     inputs = _tuple_of(inputs)
@@ -172,7 +180,9 @@ def _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_un
 
     counts = {len(g) for g in grad_outputs if g is not None}
     if len(counts) != 1:
-        raise RuntimeError("is_grads_batched=True needs grad_outputs with one common size of their first dimension")
+        raise RuntimeError(
+            "is_grads_batched=True needs grad_outputs with one common size of their first dimension"
+        )
     count = counts.pop()
     rows = [
         _C._run_backward(

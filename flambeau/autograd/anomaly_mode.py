@@ -37,7 +37,8 @@ class detect_anomaly:
         self.check_nan = check_nan
         self.prev = (_C.is_anomaly_enabled(), _C.is_anomaly_check_nan_enabled())
         warnings.warn(
-            "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for debugging.",
+            "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled "
+            "for debugging.",
             stacklevel=2,
         )
 

@@ -2,7 +2,15 @@
 
 from .. import _C
 
-__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "FunctionMeta", "InplaceFunction", "NestedIOFunction", "once_differentiable"]
+__all__ = [
+    "BackwardCFunction",
+    "Function",
+    "FunctionCtx",
+    "FunctionMeta",
+    "InplaceFunction",
+    "NestedIOFunction",
+    "once_differentiable",
+]
 
 
 class FunctionCtx:
@@ -46,7 +54,8 @@ class BackwardCFunction(_C.Node, FunctionCtx):
         cls = self._forward_cls
         if cls.backward is not Function.backward and cls.vjp is not Function.vjp:
             raise RuntimeError(
-                "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only implement one of them."
+                "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only "
+                "implement one of them."
             )
         return (cls.vjp if cls.vjp is not Function.vjp else cls.backward)(self, *grads)
 
@@ -61,7 +70,9 @@ class FunctionMeta(type):
 
     def __init__(cls, name, bases, attributes):
         node_type = type(
-            name + "Backward", (BackwardCFunction,), {"_forward_cls": cls, "__module__": "torch.autograd.function"}
+            name + "Backward",
+            (BackwardCFunction,),
+            {"_forward_cls": cls, "__module__": "torch.autograd.function"},
         )
         cls._backward_cls = node_type
         super().__init__(name, bases, attributes)
@@ -121,12 +132,16 @@ class Function(metaclass=FunctionMeta):
     @staticmethod
     def jvp(ctx, *grad_inputs):
         """Forward-mode differentiation, which is not available."""
-        raise NotImplementedError("You must implement the jvp function for custom autograd.Function to use it with forward mode AD.")
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
+        )
 
     @staticmethod
     def vmap(info, in_dims, *args):
         """Batching rule. To be overridden."""
-        raise NotImplementedError("You must implement the vmap staticmethod for this custom autograd.Function to be used with vmap.")
+        raise NotImplementedError(
+            "You must implement the vmap staticmethod for this custom autograd.Function to be used with vmap."
+        )
 
     @classmethod
     def _run_forward(cls, ctx, inputs):

@@ -29,7 +29,10 @@ def _as_tuple(value, what, function):
 
 def _inputs(inputs, create_graph):
     """Copies to differentiate with respect to: part of the caller's graph only where that is to be differentiated."""
-    return tuple(i.view_as(i) if create_graph and i.requires_grad else i.detach().clone().requires_grad_() for i in inputs)
+    return tuple(
+        i.view_as(i) if create_graph and i.requires_grad else i.detach().clone().requires_grad_()
+        for i in inputs
+    )
 
 
 def _call(func, inputs, function):
@@ -38,7 +41,9 @@ def _call(func, inputs, function):
 
 def _scalar(outputs, is_tuple, function):
     if is_tuple or outputs[0].numel() != 1:
-        raise RuntimeError(f"The function given to {function} should return a single Tensor with a single element")
+        raise RuntimeError(
+            f"The function given to {function} should return a single Tensor with a single element"
+        )
     return outputs[0]
 
 
@@ -70,26 +75,35 @@ def _vector(v, like, name, function):
 
     if v is None:
         if len(like) != 1 or like[0].numel() != 1:
-            raise RuntimeError(f"The vector {name} can only be None if the corresponding tensor of {function} has one element.")
+            raise RuntimeError(
+                f"The vector {name} can only be None if the corresponding tensor of {function} has one element."
+            )
         return (flambeau.ones_like(like[0]),)
     _, vectors = _as_tuple(v, name, function)
     if len(vectors) != len(like):
-        raise RuntimeError(f"{name} is a tuple of invalid length: should be {len(like)} but got {len(vectors)}.")
+        raise RuntimeError(
+            f"{name} is a tuple of invalid length: should be {len(like)} but got {len(vectors)}."
+        )
     for i, (a, b) in enumerate(zip(vectors, like, strict=True)):
         if a.shape != b.shape:
-            raise RuntimeError(f"Entry {i} of {name} has invalid size: should be {b.shape} but got {a.shape}.")
+            raise RuntimeError(
+                f"Entry {i} of {name} has invalid size: should be {b.shape} but got {a.shape}."
+            )
     return vectors
-
 
 
 def _products(outputs, inputs, vectors, create_graph, strict, retain_graph=None):
     """The gradients of sum(vector * output), zeros for what does not depend."""
     used = [(o, v) for o, v in zip(outputs, vectors, strict=True) if o.requires_grad]
     if len(used) < len(outputs) and strict:
-        raise RuntimeError("An output of the user-provided function does not require gradients. This is not allowed in strict mode.")
+        raise RuntimeError(
+            "An output of the user-provided function does not require gradients. This is not allowed in strict mode."
+        )
     if used:
         outs, vecs = zip(*used, strict=True)
-        grads = _grad(outs, inputs, vecs, allow_unused=True, create_graph=create_graph, retain_graph=retain_graph)
+        grads = _grad(
+            outs, inputs, vecs, allow_unused=True, create_graph=create_graph, retain_graph=retain_graph
+        )
     else:
         grads = (None,) * len(inputs)
     return _fill(grads, inputs, strict, "The output of the user-provided function")
@@ -170,26 +184,32 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
                 for column, g in zip(columns, grads, strict=True):
                     column.append(g)
             row = tuple(
-                flambeau.stack(c).reshape(output.shape + x.shape) if c else output.new_zeros(output.shape + x.shape)
+                flambeau.stack(c).reshape(output.shape + x.shape)
+                if c
+                else output.new_zeros(output.shape + x.shape)
                 for c, x in zip(columns, inputs, strict=True)
             )
             rows.append(_result(_finish(row, create_graph), inputs_tuple))
     return _result(rows, outputs_tuple)
 
 
-def hessian(func, inputs, create_graph=False, strict=False, vectorize=False, outer_jacobian_strategy="reverse-mode"):
+def hessian(
+    func, inputs, create_graph=False, strict=False, vectorize=False, outer_jacobian_strategy="reverse-mode"
+):
     """Return the Hessian of a function with one result: shape (I..., I...), or a tuple of tuples for several inputs.
 
     >>> flambeau.autograd.functional.hessian(lambda x: (x**3).sum(), flambeau.tensor([1.0, 2.0]))
     tensor([[ 6.,  0.],
             [ 0., 12.]])
     """
+    import flambeau
+
     inputs_tuple, inputs = _as_tuple(inputs, "inputs", "hessian")
 
     def gradient(*points):
         is_tuple, outputs = _call(func, points, "hessian")
         output = _scalar(outputs, is_tuple, "hessian").reshape(())
-        return _products((output,), points, (output.new_ones(()),), True, strict)
+        return _products((output,), points, (flambeau.ones_like(output),), True, strict)
 
     blocks = jacobian(gradient, inputs, create_graph=create_graph, strict=strict)
     return blocks if inputs_tuple else blocks[0][0]
@@ -197,25 +217,29 @@ def hessian(func, inputs, create_graph=False, strict=False, vectorize=False, out
 
 def vhp(func, inputs, v=None, create_graph=False, strict=False):
     """Return `(func(*inputs), v^T H)` for a function with one result."""
+    import flambeau
+
     with enable_grad():
         inputs_tuple, inputs = _as_tuple(inputs, "inputs", "vhp")
         inputs = _inputs(inputs, create_graph)
         vectors = _vector(v, inputs, "v", "inputs")
         is_tuple, outputs = _call(func, inputs, "vhp")
         output = _scalar(outputs, is_tuple, "vhp")
-        gradient = _products((output,), inputs, (output.new_ones(output.shape),), True, strict)
+        gradient = _products((output,), inputs, (flambeau.ones_like(output),), True, strict)
         products = _products(gradient, inputs, vectors, create_graph, strict)
     return _finish((output,), create_graph)[0], _result(_finish(products, create_graph), inputs_tuple)
 
 
 def hvp(func, inputs, v=None, create_graph=False, strict=False):
     """Return `(func(*inputs), H v)` for a function with one result; `vhp` is cheaper and gives the same."""
+    import flambeau
+
     with enable_grad():
         inputs_tuple, inputs = _as_tuple(inputs, "inputs", "hvp")
         inputs = _inputs(inputs, create_graph)
         vectors = _vector(v, inputs, "v", "inputs")
         is_tuple, outputs = _call(func, inputs, "hvp")
         output = _scalar(outputs, is_tuple, "hvp")
-        gradient = _products((output,), inputs, (output.new_ones(output.shape),), True, strict)
+        gradient = _products((output,), inputs, (flambeau.ones_like(output),), True, strict)
         products = _jvp(gradient, inputs, vectors, create_graph, strict)
     return _finish((output,), create_graph)[0], _result(_finish(products, create_graph), inputs_tuple)

@@ -4,8 +4,9 @@ import gc
 import threading
 import weakref
 
-import flambeau
 import pytest
+
+import flambeau
 
 
 def leaf(*values):
@@ -120,17 +121,35 @@ def test_gradient_edges_stand_for_tensors():
     ("call", "message"),
     [
         (lambda x: (x * x).backward(), "grad can be implicitly created only for scalar outputs"),
-        (lambda x: (x * x).backward(flambeau.ones(3, dtype=flambeau.float64)), "Mismatch in shape: grad_output"),
+        (
+            lambda x: (x * x).backward(flambeau.ones(3, dtype=flambeau.float64)),
+            "Mismatch in shape: grad_output",
+        ),
         (lambda x: x.detach().sum().backward(), "does not require grad and does not have a grad_fn"),
-        (lambda x: flambeau.autograd.grad(x.sum(), flambeau.ones(2)), "One of the differentiated Tensors does not"),
+        (
+            lambda x: flambeau.autograd.grad(x.sum(), flambeau.ones(2)),
+            "One of the differentiated Tensors does not",
+        ),
         (lambda x: x.add_(1), "a leaf Variable that requires grad is being used in an in-place operation."),
         (lambda x: x[0].add_(1), "a view of a leaf Variable that requires grad is being used"),
         (lambda x: (x * 1)[0].detach_(), "Can't detach views in-place. Use detach\\(\\) instead"),
-        (lambda x: (x * 1).requires_grad_(False), "you can only change requires_grad flags of leaf variables"),
+        (
+            lambda x: (x * 1).requires_grad_(False),
+            "you can only change requires_grad flags of leaf variables",
+        ),
         (lambda x: x.detach().retain_grad(), "can't retain_grad on Tensor that has requires_grad=False"),
-        (lambda x: x.detach().register_hook(print), "cannot register a hook on a tensor that doesn't require gradient"),
-        (lambda x: (x * 1).register_post_accumulate_grad_hook(print), "cannot be registered on non-leaf tensors"),
-        (lambda x: flambeau.autograd.Variable._execution_engine.queue_callback(print), "during backward pass"),
+        (
+            lambda x: x.detach().register_hook(print),
+            "cannot register a hook on a tensor that doesn't require gradient",
+        ),
+        (
+            lambda x: (x * 1).register_post_accumulate_grad_hook(print),
+            "cannot be registered on non-leaf tensors",
+        ),
+        (
+            lambda x: flambeau.autograd.Variable._execution_engine.queue_callback(print),
+            "during backward pass",
+        ),
     ],
 )
 def test_errors(call, message):
@@ -146,10 +165,18 @@ def test_version_error_names_both_lines():
     with pytest.raises(RuntimeError) as caught:
         b.sum().backward()
     text = str(caught.value)
-    assert "one of the variables needed for gradient computation has been modified by an inplace operation" in text
-    assert "[torch.DoubleTensor [2]], which is output 0 of Add, is at version 1; expected version 0 instead" in text
+    assert (
+        "one of the variables needed for gradient computation has been modified by an inplace operation"
+        in text
+    )
+    assert (
+        "[torch.DoubleTensor [2]], which is output 0 of Add, is at version 1; expected version 0 instead"
+        in text
+    )
     lines = open(__file__).read().splitlines()
-    saving, writing = (next(i for i, line in enumerate(lines, 1) if mark in line) for mark in ("# saves", "# writes"))
+    saving, writing = (
+        next(i for i, line in enumerate(lines, 1) if mark in line) for mark in ("# saves", "# writes")
+    )
     assert f'saved by  MulBackward0 at File "{__file__}", line {saving}, in test_version_error' in text
     assert f'written by add_ at File "{__file__}", line {writing}, in test_version_error' in text
 
@@ -199,7 +226,7 @@ def test_diamond_runs_each_node_once():
     assert calls == [1025.0] and x.grad.tolist() == [2050.0]
 
 
-# ---- hooks ------------------------------------------------------------------------------------------------------------
+# ---- hooks -------------------------------------------------------------------------------------------------
 
 
 def test_tensor_hooks_in_order_and_removal():
@@ -231,7 +258,10 @@ def test_leaf_hooks_and_post_accumulate_hooks():
 def test_hook_errors():
     x = leaf(1.0, 2.0)
     y = x * 1
-    with y.register_hook(lambda g: 3), pytest.raises(TypeError, match="expected Variable, but hook returned 'int'"):
+    with (
+        y.register_hook(lambda g: 3),
+        pytest.raises(TypeError, match="expected Variable, but hook returned 'int'"),
+    ):
         y.sum().backward()
     y = x * 1
     y.register_hook(lambda g: g.sum())
@@ -274,7 +304,10 @@ def test_multi_grad_hook():
     handle = flambeau.autograd.graph.register_multi_grad_hook((x, y), log.append)
     (x * y).sum().backward()
     x.sum().backward()
-    assert [[None if g is None else g.tolist() for g in grads] for grads in log] == [[[2.0], [1.0]], [[1.0], None]]
+    assert [[None if g is None else g.tolist() for g in grads] for grads in log] == [
+        [[2.0], [1.0]],
+        [[1.0], None],
+    ]
     handle.remove()
 
 
@@ -368,7 +401,7 @@ def test_threads():
     assert results == [201.0] * 4
 
 
-# ---- modes --------------------------------------------------------------------------------------------------------------
+# ---- modes -------------------------------------------------------------------------------------------------
 
 
 def test_modes():
@@ -411,11 +444,15 @@ def test_inference_mode():
     with flambeau.inference_mode():
         made = w * 2
         assert made.is_inference() and not made.requires_grad and flambeau.is_inference_mode_enabled()
-    with pytest.raises(RuntimeError, match="Inplace update to inference tensor outside InferenceMode is not allowed"):
+    with pytest.raises(
+        RuntimeError, match="Inplace update to inference tensor outside InferenceMode is not allowed"
+    ):
         made.add_(1)
     with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
         w * made
-    with pytest.raises(RuntimeError, match="Setting requires_grad=True on inference tensor outside InferenceMode"):
+    with pytest.raises(
+        RuntimeError, match="Setting requires_grad=True on inference tensor outside InferenceMode"
+    ):
         made.requires_grad_()
     assert (w * made.clone()).requires_grad
 
@@ -434,11 +471,13 @@ def test_anomaly_mode_finds_nan():
                 return grad * float("nan")
 
         with pytest.warns(UserWarning, match="Error detected in BadBackward"):
-            with pytest.raises(RuntimeError, match="Function 'BadBackward' returned nan values in its 0th output."):
+            with pytest.raises(
+                RuntimeError, match="Function 'BadBackward' returned nan values in its 0th output."
+            ):
                 Bad.apply(x).sum().backward()
 
 
-# ---- saved tensor hooks ---------------------------------------------------------------------------------------------------
+# ---- saved tensor hooks ------------------------------------------------------------------------------------
 
 
 def test_saved_tensor_hooks():
@@ -475,7 +514,7 @@ def test_pack_hooks_must_not_write():
             x * x
 
 
-# ---- the graph in Python ----------------------------------------------------------------------------------------------------
+# ---- the graph in Python -----------------------------------------------------------------------------------
 
 
 def test_nodes():

@@ -1,7 +1,8 @@
 """Custom Functions."""
 
-import flambeau
 import pytest
+
+import flambeau
 from flambeau.autograd import Function
 from flambeau.autograd.function import once_differentiable
 
@@ -225,13 +226,33 @@ def saves_a_number(ctx, x, n):
 @pytest.mark.parametrize(
     ("function", "error", "message"),
     [
-        (make(lambda ctx, g: g), RuntimeError, r"function FBackward returned an incorrect number of gradients \(expected 2, got 1\)"),
-        (make(lambda ctx, g: (g, g)), RuntimeError, "a gradient different than None at position 2, but the corresponding"),
+        (
+            make(lambda ctx, g: g),
+            RuntimeError,
+            r"function FBackward returned an incorrect number of gradients \(expected 2, got 1\)",
+        ),
+        (
+            make(lambda ctx, g: (g, g)),
+            RuntimeError,
+            "a gradient different than None at position 2, but the corresponding",
+        ),
         (make(lambda ctx, g: (3, None)), RuntimeError, r"expected Variable or None \(got int\)"),
-        (make(lambda ctx, g: (g[0], None)), RuntimeError, "Function FBackward returned an invalid gradient at index 0"),
+        (
+            make(lambda ctx, g: (g[0], None)),
+            RuntimeError,
+            "Function FBackward returned an invalid gradient at index 0",
+        ),
         (make(), NotImplementedError, "You must implement either the backward or vjp method"),
-        (make(forward=dirty_not_returned), RuntimeError, "Some elements marked as dirty during the forward method were not"),
-        (make(forward=saves_a_number), TypeError, "save_for_backward can only save variables, but argument 1 is of type int"),
+        (
+            make(forward=dirty_not_returned),
+            RuntimeError,
+            "Some elements marked as dirty during the forward method were not",
+        ),
+        (
+            make(forward=saves_a_number),
+            TypeError,
+            "save_for_backward can only save variables, but argument 1 is of type int",
+        ),
     ],
 )
 def test_errors(function, error, message):

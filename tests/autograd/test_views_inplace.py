@@ -3,13 +3,20 @@ gradients, flags and errors."""
 
 import random
 
-import flambeau
 import pytest
+
+import flambeau
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle")
 
 VIEWS = ["select", "narrow", "t", "diagonal", "unbind", "alias", "unsqueeze", "expand"]
-ERRORS = ["no_grad mode", "multiple views", "modified by an inplace", "a leaf Variable", "single memory location"]
+ERRORS = [
+    "no_grad mode",
+    "multiple views",
+    "modified by an inplace",
+    "a leaf Variable",
+    "single memory location",
+]
 WRITES = ["mul_number", "mul_w", "add_w", "copy", "zero", "sub_self", "fill", "mul_detached"]
 
 
