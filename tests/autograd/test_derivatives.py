@@ -1,7 +1,8 @@
 """autograd.functional against closed forms, and gradcheck's verdicts on right and wrong derivatives."""
 
-import flambeau
 import pytest
+
+import flambeau
 from flambeau.autograd import Function, functional, gradcheck, gradgradcheck
 
 
