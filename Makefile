@@ -102,16 +102,18 @@ format: $(VENV)/.stamp-dev ## format all sources in place
 stubs: develop ## write the native module's type stubs anew
 	PYTHONPATH="$(PACKAGE_PATH)" $(PY) tools/stubs.py
 
-# The interpreter itself is not instrumented, so the sanitizer's runtime is loaded before it. Leaks are not
-# looked for: the interpreter never frees its own static objects.
+# The interpreter itself is not instrumented, so the sanitizers' runtime is loaded before it. Leaks are not looked for:
+# the interpreter never frees its own static objects. `pytest`, not `python -m pytest`: the latter would put this folder,
+# with the ordinary build, before the instrumented one.
 SANITIZE_TESTS ?= tests -m "not slow"
 .PHONY: sanitize
 sanitize: $(VENV)/.stamp ## run the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(call build_native,$(SANITIZE_BUILD),-DFLAMBEAU_SANITIZE=ON)
+	@find flambeau -mindepth 1 -maxdepth 1 ! -name '_C*.so' -exec ln -sfnr -t $(SANITIZE_BUILD)/flambeau {} +
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libstdc++.so)" \
 	PYTHONPATH="$(CURDIR)/$(SANITIZE_BUILD)$(if $(PYTHONPATH),:$(PYTHONPATH))" PYTHONDONTWRITEBYTECODE=1 \
-	$(PY) -m pytest -p no:cacheprovider $(SANITIZE_TESTS) $(PYTEST_ARGS)
+	$(VENV)/bin/pytest -p no:cacheprovider $(SANITIZE_TESTS) $(PYTEST_ARGS)
 
 .PHONY: clean
 clean: ## remove what was built, keep the environments (`make distclean` removes these too)
