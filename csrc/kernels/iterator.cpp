@@ -7,6 +7,7 @@
 
 #include "core/interpreter.h"
 #include "core/parallel.h"
+#include "kernels/strided.h"
 
 namespace flb {
 
@@ -14,6 +15,8 @@ void* (*release_interpreter)() = nullptr;
 void (*reacquire_interpreter)(void*) = nullptr;
 
 FLB_DEFINE_KERNEL(find_cast);
+FLB_DEFINE_KERNEL(gather_elements);
+FLB_DEFINE_KERNEL(scatter_elements);
 
 // ---- the table of loops ---------------------------------------------------------------------------------------------------
 
@@ -177,23 +180,6 @@ namespace {
 
 constexpr int64_t kBlock = 512;
 
-template <class T>
-void gather_typed(char* out, const char* in, int64_t stride, int64_t n) {
-    T* o = reinterpret_cast<T*>(out);
-    for (int64_t i = 0; i < n; ++i) o[i] = *reinterpret_cast<const T*>(in + i * stride);
-}
-template <class T>
-void scatter_typed(char* out, int64_t stride, const char* in, int64_t n) {
-    const T* a = reinterpret_cast<const T*>(in);
-    for (int64_t i = 0; i < n; ++i) *reinterpret_cast<T*>(out + i * stride) = a[i];
-}
-void gather(DType t, char* out, const char* in, int64_t stride, int64_t n) {
-    visit_width(t, [&](auto tag) { gather_typed<typename decltype(tag)::type>(out, in, stride, n); });
-}
-void scatter(DType t, char* out, int64_t stride, const char* in, int64_t n) {
-    visit_width(t, [&](auto tag) { scatter_typed<typename decltype(tag)::type>(out, stride, in, n); });
-}
-
 }  // namespace
 
 void Iterator::run_inner(Loop loop, const void* params, char** data, const int64_t* strides, int64_t n) const {
@@ -229,7 +215,7 @@ void Iterator::run_inner(Loop loop, const void* params, char** data, const int64
             if (strides[k] == itemsize(o.dtype)) {
                 casts[k](buffers[k], source, count);
             } else {
-                gather(o.dtype, staging, source, strides[k], count);
+                gather_elements(itemsize(o.dtype), staging, source, strides[k], count);
                 casts[k](buffers[k], staging, count);
             }
         }
@@ -242,7 +228,7 @@ void Iterator::run_inner(Loop loop, const void* params, char** data, const int64
                 casts[k](target, buffers[k], count);
             } else {
                 casts[k](staging, buffers[k], count);
-                scatter(o.dtype, target, strides[k], staging, count);
+                scatter_elements(itemsize(o.dtype), target, strides[k], staging, count);
             }
         }
     }

@@ -6,6 +6,8 @@
 namespace flb {
 
 constexpr int kMaxOperands = 8;
+// The slot of a loop's parameters where it reports a failure (see failure_flag in isa/loops.h).
+constexpr int kFailureSlot = 7;
 
 // data[i] and strides[i] (bytes; 0 repeats one element) per operand; params: the operator's scalars, each in a
 // 16-byte slot, converted to the loop's input dtype. The loop must accept any strides, and exact aliasing of an output with an
@@ -42,5 +44,7 @@ const LoopSet* find_loops(const char* name);
 // Contiguous conversion between dtypes.
 using CastLoop = void (*)(void* out, const void* in, int64_t n);
 FLB_KERNEL(find_cast, CastLoop(DType to, DType from));
+// where(condition, a, b) on elements of `width` bytes; the condition is one byte.
+FLB_KERNEL(find_where, Loop(int width));
 
 }  // namespace flb

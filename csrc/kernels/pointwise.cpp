@@ -11,24 +11,26 @@ namespace {
 const void* resolve_pointwise(const char* op_name, const char* kind) {
     const LoopSet* loops = find_loops(op_name);
     check(loops, "record of ", op_name, ": no loop of that name is compiled");
-    constexpr const char* names[] = {"same", "float", "bool", "real"};
-    for (int i = 0; i < 4; ++i)
+    constexpr const char* names[] = {"same", "float", "bool", "real", "float_real", "complex"};
+    for (int i = 0; i < 6; ++i)
         if (std::strcmp(kind, names[i]) == 0) return new PointwiseOp{strdup(op_name), loops, ResultKind(i)};
     fail(ErrorKind::Runtime, "record of ", op_name, ": unknown kind '", kind, "'");
 }
 
+DType float_dtype(DType t) { return info(t).kind < DTypeKind::Float ? default_dtype() : t; }
+bool wants_float(ResultKind kind) { return kind == ResultKind::Float || kind == ResultKind::FloatReal; }
+
+// Of operands that have been promoted, to a floating dtype if the operator wants one.
 DType result_dtype(ResultKind kind, DType common) {
     switch (kind) {
-        case ResultKind::Same: return common;
-        case ResultKind::Float: return info(common).kind < DTypeKind::Float ? default_dtype() : common;
+        case ResultKind::Same:
+        case ResultKind::Float: return common;
         case ResultKind::Bool: return DType::Bool;
-        case ResultKind::Real: return info(common).real;
+        case ResultKind::Real:
+        case ResultKind::FloatReal: return info(common).real;
+        case ResultKind::Complex: return info(common).complex;
     }
     return common;
-}
-
-[[noreturn, gnu::cold]] void no_kernel(const char* name, DType t) {
-    fail(ErrorKind::NotImplemented, "\"", name, "_cpu\" not implemented for '", info(t).class_name, "'");
 }
 
 // The usual case, without the general machinery: tensors of one dtype, all dense with one shape, fresh result.
@@ -46,15 +48,26 @@ void store_params(const Scalar* params, int n, DType compute, char* slots) {
     for (int i = 0; i < n; ++i) params[i].store(compute, slots + 16 * i);
 }
 
+int32_t& failure(char* slots) { return *reinterpret_cast<int32_t*>(slots + 16 * kFailureSlot); }
+
 }  // namespace
+
+[[gnu::cold]] void raise_no_kernel(const char* name, DType t) {
+    fail(ErrorKind::NotImplemented, "\"", name, "_cpu\" not implemented for '", info(t).class_name, "'");
+}
 
 PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperand* operands, int count,
                         const Scalar* params, int num_params) {
-    alignas(16) char slots[16 * 8];
+    alignas(16) char slots[16 * (kFailureSlot + 1)];
+    failure(slots) = 0;
+    const auto finish = [&](TensorRef& result) {
+        call.check(!failure(slots), "ZeroDivisionError");
+        return result.release();
+    };
     Tensor* out = call.out();
     if (!out && all_alike(operands, count)) {
         const Tensor& first = *operands[0].tensor;
-        const DType common = op.kind == ResultKind::Float ? result_dtype(op.kind, first.dtype) : first.dtype;
+        const DType common = wants_float(op.kind) ? float_dtype(first.dtype) : first.dtype;
         const LoopSet::Slot& slot = (*op.loops)[common];
         const DType dtype = result_dtype(op.kind, common);
         if (slot.loop && common == first.dtype && slot.out == dtype) {
@@ -70,13 +83,13 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
                     strides[i + 1] = itemsize(common);
                 }
                 if (first.numel) slot.loop(data, strides, first.numel, slots);
-                return result.release();
+                return finish(result);
             }
             Iterator it(first.sizes);
             it.output(*result, dtype);
             for (int i = 0; i < count; ++i) it.input(*operands[i].tensor, common);
             it.run(slot.loop, slots);
-            return result.release();
+            return finish(result);
         }
     }
 
@@ -101,10 +114,10 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
     for (int i = 0; i < num_tensors; ++i)
         call.check(tensors[i]->device == device || tensors[i]->ndim() == 0,
                    "Expected all tensors to be on the same device, but found at least two devices, cpu and meta!");
-    if (op.kind == ResultKind::Float) common = result_dtype(op.kind, common);
+    if (wants_float(op.kind)) common = float_dtype(common);
     const DType dtype = result_dtype(op.kind, common);
     DType compute;
-    if (!op.loops->choose(common, &compute)) no_kernel(op.name, common);
+    if (!op.loops->choose(common, &compute)) raise_no_kernel(op.name, common);
     const LoopSet::Slot& slot = (*op.loops)[compute];
 
     TensorRef result;
@@ -123,7 +136,7 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
         else it.scalar(operands[i].number, compute);
     }
     it.run(slot.loop, slots);
-    return result.release();
+    return finish(result);
 }
 
 PyObject* pointwise_impl(Call& call) {
@@ -161,58 +174,16 @@ TensorRef pointwise(const PointwiseOp& op, std::initializer_list<Tensor*> operan
 
 FLB_FAMILY(pointwise, pointwise_impl, resolve_pointwise);
 
-// ---- add: alpha is 1 almost always, and then no multiplication happens ------------------------------------------------------
-
-static const PointwiseOp& loops_of(const char* name, ResultKind kind) {
-    return *new PointwiseOp{name, find_loops(name), kind};
+const PointwiseOp& pointwise_op(const char* name, ResultKind kind) {
+    const LoopSet* loops = find_loops(name);
+    check(loops, "no loop named ", name, " is compiled");
+    return *new PointwiseOp{name, loops, kind};
 }
-
-static PyObject* add_or_sub(Call& call, const PointwiseOp& plain, const PointwiseOp& scaled) {
-    PointwiseOperand operands[2];
-    for (int i = 0; i < 2; ++i) {
-        if (call.is_tensor(i)) operands[i] = {&call.tensor(i), {}};
-        else operands[i] = {nullptr, call.scalar(i)};
-    }
-    PyObject* alpha_object = call.args[2];
-    if (PyLong_CheckExact(alpha_object) && PyLong_AsLong(alpha_object) == 1) return run_pointwise(call, plain, operands, 2);
-    PyErr_Clear();
-    const Scalar alpha = call.scalar(2);
-    Promotion promotion;
-    for (const PointwiseOperand& o : operands) o.tensor ? promotion.tensor(*o.tensor) : promotion.scalar(o.number);
-    const DTypeKind kind = info(promotion.result()).kind;
-    call.check(alpha.category() != DTypeKind::Bool || kind == DTypeKind::Bool, "Boolean alpha only supported for Boolean results.");
-    call.check(alpha.category() != DTypeKind::Float || kind >= DTypeKind::Float,
-               "For integral input tensors, argument alpha must not be a floating point number.");
-    call.check(alpha.category() != DTypeKind::Complex || kind == DTypeKind::Complex,
-               "For non-complex input tensors, argument alpha must not be a complex number.");
-    return run_pointwise(call, scaled, operands, 2, &alpha, 1);
-}
-
-static PyObject* add(Call& call) {
-    static const PointwiseOp& plain = loops_of("add", ResultKind::Same);
-    static const PointwiseOp& scaled = loops_of("add_scaled", ResultKind::Same);
-    return add_or_sub(call, plain, scaled);
-}
-
-static PyObject* sub(Call& call) {
-    static const PointwiseOp& plain = loops_of("sub", ResultKind::Same);
-    static const PointwiseOp& scaled = loops_of("sub_scaled", ResultKind::Same);
-    const auto is_bool = [&](int i) { return call.is_tensor(i) ? call.tensor(i).dtype == DType::Bool : PyBool_Check(call.args[i]); };
-    if (is_bool(0) || is_bool(1)) {
-        call.check(!(is_bool(0) && is_bool(1)), "Subtraction, the `-` operator, with two bool tensors is not supported. "
-                   "Use the `^` or `logical_xor()` operator instead.");
-        call.check(false, "Subtraction, the `-` operator, with a bool tensor is not supported. "
-                   "If you are trying to invert a mask, use the `~` or `logical_not()` operator instead.");
-    }
-    return add_or_sub(call, plain, scaled);
-}
-
-FLB_OPS({"add", add}, {"sub", sub});
 
 void add_into(Tensor& out, Tensor& in) {
-    static const PointwiseOp& plain = loops_of("add", ResultKind::Same);
+    static const PointwiseOp& plain = pointwise_op("add", ResultKind::Same);
     DType compute;
-    if (!plain.loops->choose(out.dtype, &compute)) no_kernel("add", out.dtype);
+    if (!plain.loops->choose(out.dtype, &compute)) raise_no_kernel("add", out.dtype);
     if (out.is_meta()) return;
     Iterator it(out.sizes);
     it.output(out, compute);

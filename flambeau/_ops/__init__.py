@@ -2,7 +2,10 @@
 
 from . import registry
 
-_FAMILIES = ("arithmetic", "creation", "views", "indexing", "joining", "shape", "reduce")
+_FAMILIES = (
+    "arithmetic", "comparison", "logical", "rounding", "activation", "exponential", "trigonometric", "special",
+    "complex", "creation", "views", "indexing", "joining", "shape", "reduce",
+)
 
 
 def load():

@@ -41,6 +41,19 @@ class Record:
             setattr(self, name, value)
 
 
+#: In-place forms that are functions too, not only methods.
+INPLACE_FUNCTIONS = frozenset(
+    """
+    abs_ acos_ acosh_ addmv_ alpha_dropout_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ as_strided_
+    asin_ asinh_ atan_ atanh_ ceil_ celu_ clamp_ clamp_max_ clamp_min_ clip_ conj_physical_ cos_ cosh_
+    deg2rad_ detach_ dropout_ embedding_renorm_ erf_ erfc_ exp2_ exp_ expm1_ feature_alpha_dropout_
+    feature_dropout_ fill_ fix_ floor_ frac_ gcd_ i0_ index_put_ lcm_ ldexp_ log10_ log1p_ log2_ log_ logit_
+    nan_to_num_ neg_ negative_ rad2deg_ reciprocal_ relu_ resize_as_ resize_as_sparse_ round_ rrelu_ rsqrt_
+    selu_ sigmoid_ sin_ sinc_ sinh_ sqrt_ square_ tan_ tanh_ threshold_ trunc_ xlogy_ zero_
+    """.split()
+)
+
+
 def op(
     signature,
     doc="",
@@ -82,11 +95,11 @@ def op(
         for n in (shown if method is True else method, *aliases):
             _publish(methods, n, made)
     if inplace:
-        _make_inplace(own, shown, signature, doc, vjp, family, kind, impl or own, aliases, why_not)
+        _make_inplace(own, shown, signature, vjp, family, kind, impl or own, aliases, why_not, method)
     return made
 
 
-def _make_inplace(own, shown, signature, doc, vjp, family, kind, impl, aliases, why_not):
+def _make_inplace(own, shown, signature, vjp, family, kind, impl, aliases, why_not, method):
     head = signature.split("->")[0].rstrip()
     head = head.replace(", *, Tensor? out=None", "").replace(", Tensor? out=None", "")
     base, dot, overload = own.partition(".")
@@ -98,7 +111,10 @@ def _make_inplace(own, shown, signature, doc, vjp, family, kind, impl, aliases, 
     )
     inplace_records[native] = made
     for n in (shown, *aliases):
-        _publish(methods, n + "_", made)
+        if method:
+            _publish(methods, n + "_", made)
+        if n + "_" in INPLACE_FUNCTIONS:
+            _publish(functions, n + "_", made)
 
 
 def _camel(name):

@@ -1,18 +1,9 @@
 // The arithmetic of numbers: add, sub, mul, div and their relatives.
+#include "kernels/isa/integers.h"
 #include "kernels/isa/loops.h"
 
 namespace flb {
 namespace FLB_ISA {
-
-// Signed overflow wraps, as in PyTorch; computing on unsigned integers keeps that defined.
-template <class T>
-struct Wrapping { using type = T; };
-template <> struct Wrapping<int8_t> { using type = uint8_t; };
-template <> struct Wrapping<int16_t> { using type = uint16_t; };
-template <> struct Wrapping<int32_t> { using type = uint32_t; };
-template <> struct Wrapping<int64_t> { using type = uint64_t; };
-template <class T>
-using wrapping = typename Wrapping<T>::type;
 
 struct Add {
     template <class T>
@@ -47,45 +38,75 @@ struct Neg {
     }
 };
 
-// a + alpha * b: the one pointwise family with a parameter from the call.
-template <class F, class T>
-void scaled_loop(char* const* data, const int64_t* strides, int64_t n, const void* params) {
-    const T alpha = param<T>(params, 0);
-    if (strides[0] == sizeof(T) && strides[1] == sizeof(T) && strides[2] == sizeof(T)) {
-        T* out = reinterpret_cast<T*>(data[0]);
-        const T *a = reinterpret_cast<const T*>(data[1]), *b = reinterpret_cast<const T*>(data[2]);
-#pragma GCC ivdep
-        for (int64_t i = 0; i < n; ++i) out[i] = F::f(a[i], Mul::f(alpha, b[i]));
-        return;
+struct Abs {
+    template <class T>
+    static FLB_INLINE T f(T a) {
+        return a < T(0) ? Neg::f(a) : a;
     }
-    char *out = data[0], *a = data[1], *b = data[2];
-    for (int64_t i = 0; i < n; ++i, out += strides[0], a += strides[1], b += strides[2])
-        *reinterpret_cast<T*>(out) = F::f(*reinterpret_cast<const T*>(a), Mul::f(alpha, *reinterpret_cast<const T*>(b)));
-}
-template <class F, class T>
-constexpr LoopEntry scaled(const char* name) {
-    return {name, dtype_of<T>::value, dtype_of<T>::value, scaled_loop<F, T>};
-}
+    static FLB_INLINE float f(float a) { return vabs(a); }
+    static FLB_INLINE double f(double a) { return vabs(a); }
+    static FLB_INLINE bool f(bool a) { return a; }
+};
+struct Sign {
+    template <class T>
+    static FLB_INLINE T f(T a) {
+        return T((a > T(0)) - (a < T(0)));
+    }
+    static FLB_INLINE float f(float a) { return a != a ? a : float((a > 0) - (a < 0)); }
+    static FLB_INLINE double f(double a) { return a != a ? a : double((a > 0) - (a < 0)); }
+    static FLB_INLINE bool f(bool a) { return a; }
+};
+struct Square {
+    template <class T>
+    static FLB_INLINE T f(T a) {
+        return Mul::f(a, a);
+    }
+};
+struct Cube {
+    template <class T>
+    static FLB_INLINE T f(T a) {
+        return Mul::f(Mul::f(a, a), a);
+    }
+};
+struct Reciprocal {
+    template <class T>
+    static FLB_INLINE T f(T a) {
+        return T(1) / a;
+    }
+};
 
-using C64 = Complex<float>;
-using C128 = Complex<double>;
+// a + alpha * b
+template <class F>
+struct Scaled {
+    template <class T>
+    struct With {
+        T alpha;
+        explicit FLB_INLINE With(const void* params) : alpha(param<T>(params, 0)) {}
+        FLB_INLINE T operator()(T a, T b) const { return F::f(a, Mul::f(alpha, b)); }
+    };
+};
+template <class T>
+using AddScaled = Scaled<Add>::With<T>;
+template <class T>
+using SubScaled = Scaled<Sub>::With<T>;
 
-FLB_LOOPS(binary<Add, bool>("add"), binary<Add, uint8_t>("add"), binary<Add, int32_t>("add"), binary<Add, int64_t>("add"),
-          binary<Add, uint64_t>("add"), binary<Add, float>("add"), binary<Add, double>("add"), binary<Add, C64>("add"),
-          binary<Add, C128>("add"));
-FLB_LOOPS(binary<Sub, uint8_t>("sub"), binary<Sub, int32_t>("sub"), binary<Sub, int64_t>("sub"), binary<Sub, uint64_t>("sub"),
-          binary<Sub, float>("sub"), binary<Sub, double>("sub"), binary<Sub, C64>("sub"), binary<Sub, C128>("sub"));
-FLB_LOOPS(binary<Mul, bool>("mul"), binary<Mul, uint8_t>("mul"), binary<Mul, int32_t>("mul"), binary<Mul, int64_t>("mul"),
-          binary<Mul, uint64_t>("mul"), binary<Mul, float>("mul"), binary<Mul, double>("mul"), binary<Mul, C64>("mul"),
-          binary<Mul, C128>("mul"));
-FLB_LOOPS(binary<Div, float>("div"), binary<Div, double>("div"), binary<Div, C64>("div"), binary<Div, C128>("div"));
-FLB_LOOPS(unary<Neg, int32_t>("neg"), unary<Neg, int64_t>("neg"), unary<Neg, uint64_t>("neg"), unary<Neg, float>("neg"),
-          unary<Neg, double>("neg"), unary<Neg, C64>("neg"), unary<Neg, C128>("neg"));
-FLB_LOOPS(scaled<Add, bool>("add_scaled"), scaled<Add, int64_t>("add_scaled"), scaled<Add, uint64_t>("add_scaled"),
-          scaled<Add, float>("add_scaled"), scaled<Add, double>("add_scaled"), scaled<Add, C64>("add_scaled"),
-          scaled<Add, C128>("add_scaled"));
-FLB_LOOPS(scaled<Sub, int64_t>("sub_scaled"), scaled<Sub, uint64_t>("sub_scaled"), scaled<Sub, float>("sub_scaled"),
-          scaled<Sub, double>("sub_scaled"), scaled<Sub, C64>("sub_scaled"), scaled<Sub, C128>("sub_scaled"));
+FLB_LOOPS(FLB_BYTES(light_binary, Add, "add"), FLB_FLOATS(light_binary, Add, "add"), FLB_COMPLEXES(light_binary, Add, "add"),
+          light_binary<Add, bool>("add"));
+FLB_LOOPS(FLB_BYTES(light_binary, Sub, "sub"), FLB_FLOATS(light_binary, Sub, "sub"), FLB_COMPLEXES(light_binary, Sub, "sub"));
+FLB_LOOPS(FLB_BYTES(light_binary, Mul, "mul"), FLB_FLOATS(light_binary, Mul, "mul"), FLB_COMPLEXES(light_binary, Mul, "mul"),
+          light_binary<Mul, bool>("mul"));
+FLB_LOOPS(FLB_FLOATS(light_binary, Div, "div"), FLB_COMPLEXES(binary, Div, "div"));
+FLB_LOOPS(FLB_BYTES(unary, Neg, "neg"), FLB_FLOATS(unary, Neg, "neg"), FLB_COMPLEXES(unary, Neg, "neg"));
+FLB_LOOPS(FLB_BYTES(unary, Abs, "abs"), FLB_FLOATS(unary, Abs, "abs"), unary<Abs, bool>("abs"));
+FLB_LOOPS(FLB_BYTES(unary, Sign, "sign"), FLB_FLOATS(unary, Sign, "sign"), unary<Sign, bool>("sign"));
+FLB_LOOPS(FLB_BYTES(unary, Sign, "sgn"), FLB_FLOATS(unary, Sign, "sgn"), unary<Sign, bool>("sgn"));
+FLB_LOOPS(FLB_BYTES(unary, Square, "square"), FLB_FLOATS(unary, Square, "square"), FLB_COMPLEXES(unary, Square, "square"));
+FLB_LOOPS(FLB_BYTES(unary, Cube, "cube"), FLB_FLOATS(unary, Cube, "cube"), FLB_COMPLEXES(unary, Cube, "cube"));
+FLB_LOOPS(FLB_FLOATS(unary, Reciprocal, "reciprocal"));
+FLB_LOOPS(FLB_INTS(binary_p, AddScaled, "add_scaled"), FLB_FLOATS(binary_p, AddScaled, "add_scaled"),
+          FLB_COMPLEXES(binary_p, AddScaled, "add_scaled"), binary_p<AddScaled, bool>("add_scaled"));
+FLB_LOOPS(FLB_INTS(binary_p, SubScaled, "sub_scaled"), FLB_FLOATS(binary_p, SubScaled, "sub_scaled"),
+          FLB_COMPLEXES(binary_p, SubScaled, "sub_scaled"));
 
 }  // namespace FLB_ISA
 }  // namespace flb

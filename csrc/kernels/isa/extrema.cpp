@@ -1,0 +1,54 @@
+// The larger and the smaller of two elements, and limits.
+#include "kernels/isa/loops.h"
+
+namespace flb {
+namespace FLB_ISA {
+
+// NaN wins in maximum and minimum, loses in fmax and fmin.
+struct Maximum {
+    template <class T>
+    static FLB_INLINE T f(T a, T b) {
+        return (a > b) | (a != a) ? a : b;
+    }
+};
+struct Minimum {
+    template <class T>
+    static FLB_INLINE T f(T a, T b) {
+        return (a < b) | (a != a) ? a : b;
+    }
+};
+struct Fmax {
+    template <class T>
+    static FLB_INLINE T f(T a, T b) {
+        return (a > b) | (b != b) ? a : b;
+    }
+};
+struct Fmin {
+    template <class T>
+    static FLB_INLINE T f(T a, T b) {
+        return (a < b) | (b != b) ? a : b;
+    }
+};
+struct Clamp {
+    template <class T>
+    static FLB_INLINE T f(T x, T low, T high) {
+        return Minimum::f(Maximum::f(x, low), high);
+    }
+};
+struct Heaviside {
+    template <class T>
+    static FLB_INLINE T f(T x, T at_zero) {
+        return x == T(0) ? at_zero : T(x > T(0));
+    }
+    static FLB_INLINE float f(float x, float at_zero) { return x == 0 ? at_zero : x > 0 ? 1.0f : x < 0 ? 0.0f : x; }
+    static FLB_INLINE double f(double x, double at_zero) { return x == 0 ? at_zero : x > 0 ? 1.0 : x < 0 ? 0.0 : x; }
+};
+FLB_LOOPS(FLB_BYTES(light_binary, Maximum, "maximum"), FLB_FLOATS(light_binary, Maximum, "maximum"), light_binary<Maximum, bool>("maximum"));
+FLB_LOOPS(FLB_BYTES(light_binary, Minimum, "minimum"), FLB_FLOATS(light_binary, Minimum, "minimum"), light_binary<Minimum, bool>("minimum"));
+FLB_LOOPS(FLB_INTS(binary, Fmax, "fmax"), FLB_FLOATS(binary, Fmax, "fmax"), binary<Fmax, bool>("fmax"));
+FLB_LOOPS(FLB_INTS(binary, Fmin, "fmin"), FLB_FLOATS(binary, Fmin, "fmin"), binary<Fmin, bool>("fmin"));
+FLB_LOOPS(FLB_INTS(binary, Heaviside, "heaviside"), FLB_FLOATS(binary, Heaviside, "heaviside"), binary<Heaviside, bool>("heaviside"));
+FLB_LOOPS(FLB_BYTES(ternary, Clamp, "clamp"), FLB_FLOATS(ternary, Clamp, "clamp"));
+
+}  // namespace FLB_ISA
+}  // namespace flb
