@@ -25,6 +25,10 @@ chalf = complex32  # noqa: F405
 cfloat = complex64  # noqa: F405
 cdouble = complex128  # noqa: F405
 
+from math import e, inf, nan, pi  # noqa: E402, F401
+
+newaxis = None
+
 _operators = _load_operators()
 globals().update(_operators)
 
@@ -56,6 +60,13 @@ _LAZY = {
         "amp.autocast_mode",
     ),
     **dict.fromkeys("install_as_torch uninstall_as_torch".split(), "_compat.as_torch"),
+    **dict.fromkeys(
+        "use_deterministic_algorithms are_deterministic_algorithms_enabled is_deterministic_algorithms_warn_only_enabled "
+        "set_deterministic_debug_mode get_deterministic_debug_mode set_float32_matmul_precision "
+        "get_float32_matmul_precision set_num_interop_threads get_num_interop_threads set_flush_denormal set_warn_always "
+        "is_warn_always_enabled compile typename DisableTorchFunction DisableTorchFunctionSubclass".split(),
+        "_settings",
+    ),
 }
 
 

@@ -209,6 +209,42 @@ PyObject* alias(Call& call) {
 
 PyObject* detach(Call& call) { return shallow_copy(call.tensor(0)).release(); }
 
+// ---- the tensor itself becomes another window --------------------------------------------------------------------------------------
+
+PyObject* become(Tensor& t, const Window& w) {
+    set_window(t, w.sizes, w.strides, w.offset);
+    return Py_NewRef(t.object());
+}
+
+PyObject* as_strided_inplace(Call& call) {
+    Tensor& t = call.tensor(0);
+    Window w(t);
+    w.sizes = call.ints(1);
+    w.strides = call.ints(2);
+    if (!call.none(3)) w.offset = call.integer(3);
+    return become(t, w);
+}
+
+PyObject* transpose_inplace(Call& call) {
+    Tensor& t = call.tensor(0);
+    const int a = wrap_dim(call.integer(1), t.ndim()), b = wrap_dim(call.integer(2), t.ndim());
+    Window w(t);
+    if (t.ndim()) {
+        std::swap(w.sizes[a], w.sizes[b]);
+        std::swap(w.strides[a], w.strides[b]);
+    }
+    return become(t, w);
+}
+
+PyObject* unsqueeze_inplace(Call& call) {
+    Tensor& t = call.tensor(0);
+    const int dim = wrap_dim(call.integer(1), t.ndim() + 1);
+    Window w(t);
+    w.strides.insert(dim, dim < t.ndim() ? t.sizes[dim] * t.strides[dim] : 1);
+    w.sizes.insert(dim, 1);
+    return become(t, w);
+}
+
 // ---- several views at once -------------------------------------------------------------------------------------------------
 
 PyObject* as_tuple(std::vector<TensorRef>& parts) {
@@ -261,6 +297,7 @@ PyObject* split_with_sizes(Call& call) {
 FLB_OPS({"as_strided", as_strided}, {"view", view}, {"reshape", reshape}, {"permute", permute}, {"transpose", transpose}, {"t", t_}, {"expand", expand},
         {"select", select}, {"slice", slice}, {"narrow", narrow}, {"unsqueeze", unsqueeze}, {"squeeze", squeeze},
         {"unfold", unfold}, {"diagonal", diagonal}, {"alias", alias}, {"detach", detach}, {"unbind", unbind},
-        {"split_with_sizes", split_with_sizes});
+        {"split_with_sizes", split_with_sizes}, {"as_strided_", as_strided_inplace}, {"transpose_", transpose_inplace},
+        {"unsqueeze_", unsqueeze_inplace});
 
 }  // namespace flb

@@ -614,22 +614,3 @@ def combinations(input, r=2, with_replacement=False):
     rows = list(pick(range(input.shape[0]), r))
     index = flambeau.tensor(rows, dtype=flambeau.int64).reshape(len(rows), r)
     return input[index]
-
-
-# ---- in place: the tensor itself becomes another window ----------------------------------------------------------------------
-
-
-def _in_place_view(name):
-    """`NAME_`: like the view, but the tensor itself changes. Programs use it on tensors without history."""
-
-    def apply(self, *args, **kwargs):
-        view = getattr(self, name)(*args, **kwargs)
-        return self.as_strided_(view.shape, view.stride(), view.storage_offset())
-
-    apply.__name__ = apply.__qualname__ = name + "_"
-    apply.__doc__ = f"In-place form of `{name}`: the tensor itself takes the new sizes and strides."
-    composite(apply, method=True, public=False)
-
-
-for _name in ("squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims"):
-    _in_place_view(_name)

@@ -1,6 +1,6 @@
 """Other windows on the same elements: nothing here copies."""
 
-from .registry import op
+from .registry import composite, op
 
 
 def _view(signature, doc, **fields):
@@ -239,7 +239,7 @@ _view(
     "The same window as a new tensor.",
     vjp={"input": lambda grad: grad},
     public=False,
-    method=False,
+    method="_alias",
 )
 op(
     "detach(Tensor input) -> Tensor",
@@ -289,3 +289,80 @@ def _split_vjp(grads, shape, sizes, dim):
         ],
         dim,
     )
+
+
+# ---- in place: the tensor itself becomes another window ---------------------------------------------------------------
+
+op(
+    "as_strided_(Tensor input, int[] size, int[] stride, int? storage_offset=None) -> Tensor",
+    "In-place form of `as_strided`.",
+    why_not="not written",
+)
+op(
+    "transpose_(Tensor input, int dim0, int dim1) -> Tensor",
+    "In-place form of `transpose`.",
+    public=False,
+    aliases=("swapaxes_", "swapdims_"),
+    vjp={"input": lambda grad, dim0, dim1: grad.transpose(dim0, dim1)},
+)
+op(
+    "unsqueeze_(Tensor input, int dim) -> Tensor",
+    "In-place form of `unsqueeze`.",
+    public=False,
+    vjp={"input": lambda grad, dim: grad.squeeze(dim)},
+)
+
+
+@composite(method=True, public=False)
+def t_(self):
+    """In-place form of `t`."""
+    if self.dim() > 2:
+        raise RuntimeError(f"t_() expects a tensor with <= 2 dimensions, but self is {self.dim()}D")
+    return self.transpose_(0, 1) if self.dim() == 2 else self
+
+
+@composite(method=True, public=False)
+def squeeze_(self, dim=None):
+    """In-place form of `squeeze`."""
+    view = self.detach().squeeze(dim)
+    return self.as_strided_(view.shape, view.stride(), view.storage_offset())
+
+
+# ---- copies of views -----------------------------------------------------------------------------------------------------
+
+
+def _copy_of(name):
+    """`NAME_copy`: what the view shows, in memory of its own."""
+
+    def copied(*args, out=None, **kwargs):
+        from .registry import collect, functions, methods
+
+        view_of = collect({name: functions.get(name) or methods.get(name) or methods["_" + name]})[name]
+        view = view_of(*args, **kwargs)
+        if isinstance(view, (tuple, list)):
+            made = tuple(_own(v) for v in view)
+            if out is None:
+                return made
+            for o, v in zip(out, made, strict=True):
+                o.resize_(v.shape).copy_(v)
+            return None
+        if out is None:
+            return _own(view)
+        return (out if out.shape == view.shape else out.resize_(view.shape)).copy_(view)
+
+    copied.__name__ = copied.__qualname__ = name + "_copy"
+    copied.__doc__ = f"`{name}` as a copy: the result shares no memory with the input."
+    composite(copied)
+
+
+def _own(view):
+    import flambeau
+
+    return view.clone(memory_format=flambeau.contiguous_format)
+
+
+for _name in (
+    "alias as_strided detach diagonal expand narrow permute select slice split split_with_sizes squeeze t transpose "
+    "unbind unfold unsqueeze view"
+).split():
+    _copy_of(_name)
