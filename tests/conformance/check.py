@@ -268,7 +268,9 @@ class Operator:
         except AttributeError as error:
             if error.obj is peer or getattr(error.obj, "__name__", "").startswith(peer.__name__ + "."):
                 raise Missing(f"{error.obj.__name__}.{error.name} does not exist") from None
-            if isinstance(error.obj, peer.Tensor) and error.name.strip("_") == self.op.name.strip("_"):
+            if (isinstance(error.obj, peer.Tensor) or error.obj is peer.Tensor) and error.name.strip(
+                "_"
+            ) == self.op.name.strip("_"):
                 raise Missing(f"{peer.__name__}.Tensor.{error.name} does not exist") from None
             raise Different(f"sample {index} ({what}): AttributeError: {shorten(error)}") from None
         except Exception as error:

@@ -36,6 +36,22 @@ def named(value: object) -> object:
     return lookup(str(value).removeprefix("torch."))
 
 
+def _from_bytes(raw: bytes, dtype: object, count: int) -> object:
+    """A peer's tensor of one dimension that owns its memory (so that it can be resized), with these bytes."""
+    if peer is torch:
+        return torch.frombuffer(bytearray(raw), dtype=dtype).clone()
+    tensor = peer.empty_strided((count,), (1,), dtype=dtype)
+    memoryview(tensor.untyped_storage())[:] = raw
+    return tensor
+
+
+def _to_bytes(tensor: object) -> bytearray:
+    """The bytes of a fresh, contiguous tensor."""
+    if peer is torch:
+        return bytearray(tensor.as_strided((tensor.numel(),), (1,)).view(torch.uint8).numpy().tobytes())
+    return bytearray(memoryview(tensor.untyped_storage())[: tensor.numel() * tensor.element_size()])
+
+
 def to_peer_tensor(tensor: torch.Tensor, memo: dict) -> object:
     """A tensor of the peer with the same bytes, sizes, strides, offset and `requires_grad`, in memory of its own.
 
@@ -58,9 +74,11 @@ def to_peer_tensor(tensor: torch.Tensor, memo: dict) -> object:
         if key not in memo:
             count = storage.nbytes() // source.element_size()
             memory = torch.empty(0, dtype=source.dtype).set_(storage, 0, (count,), (1,))
-            raw = bytearray(memory.view(torch.uint8).numpy().tobytes())
-            # The clone owns its memory, so that it can be resized; `source` keeps the address taken.
-            memo[key] = (peer.frombuffer(raw, dtype=dtype).clone(), source)
+            raw = memory.view(torch.uint8).numpy().tobytes()
+            memo[key] = (
+                _from_bytes(raw, dtype, count),
+                source,
+            )  # `source` too, so that its address stays taken
         result = memo[key][0].as_strided(tuple(source.shape), source.stride(), source.storage_offset())
     return result.requires_grad_() if tensor.requires_grad else result
 
@@ -75,9 +93,10 @@ def to_torch_tensor(tensor: object) -> torch.Tensor:
         return torch.empty(shape, dtype=dtype)
     if str(tensor.layout) != "torch.strided":
         tensor = tensor.to_dense()
-    flat = tensor.detach().resolve_conj().resolve_neg().contiguous().clone().reshape(-1)
-    flat = flat.as_strided((flat.numel(),), (1,))  # one element can be contiguous with any stride
-    raw = bytearray(flat.view(peer.uint8).numpy().tobytes())
+    tensor = tensor.detach()
+    for lazy in ("resolve_conj", "resolve_neg"):
+        tensor = getattr(tensor, lazy)() if hasattr(tensor, lazy) else tensor
+    raw = _to_bytes(tensor.contiguous().clone())
     return torch.frombuffer(raw, dtype=dtype).reshape(shape)
 
 
