@@ -8,7 +8,7 @@ import math
 import flambeau
 
 from ._pointwise import unary, zero
-from .registry import inplace_records, op, records
+from .registry import composite, inplace_records, op, records
 
 # ---- derivatives: of the gradient and of what was kept -----------------------------------------------------------------
 
@@ -216,11 +216,101 @@ _activation(
     kind=None,
 )
 
-leaky_relu, elu, hardtanh = (records[n].op for n in ("leaky_relu", "elu", "hardtanh"))
-softplus, silu, mish, logsigmoid = (records[n].op for n in ("softplus", "silu", "mish", "logsigmoid"))
-hardsigmoid, hardswish, gelu, softshrink = (records[n].op for n in ("hardsigmoid", "hardswish", "gelu", "softshrink"))
+
+def _prelu_weight(grad, input):
+    return flambeau.where(input > 0, 0, grad * input)
 
 
-def variant(name, inplace):
+# The slope already has a shape that broadcasts along dimension 1.
+op(
+    "_prelu(Tensor input, Tensor weight) -> Tensor",
+    "input where positive, weight * input elsewhere.",
+    family="pointwise",
+    kind="same",
+    impl="prelu",
+    public=False,
+    method=False,
+    vjp={"input": lambda grad, input, weight: flambeau.where(input > 0, grad, grad * weight), "weight": _prelu_weight},
+)
+
+softplus = records["softplus"].op
+
+
+def variant(name, inplace=False):
     """An activation's operator, or its in-place form."""
     return inplace_records[name + "_"] if inplace else records[name].op
+
+
+@composite(method=True)
+def prelu(input, weight):
+    """input where positive, weight * input elsewhere; weight holds one slope, or one per channel (dimension 1).
+
+    >>> flambeau.prelu(flambeau.tensor([-2.0, 3.0]), flambeau.tensor([0.5]))
+    OUT
+    """
+    if weight.dim() > 1:
+        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}")
+    if input.dtype != weight.dtype:
+        raise RuntimeError(
+            f"prelu: Type promoting not supported. Got {input.dtype} and {weight.dtype}"
+        )
+    if weight.numel() != 1:
+        if input.dim() == 0:
+            raise RuntimeError("Not allow zero-dim input tensor.")
+        channels = input.size(1) if input.dim() > 1 else 1
+        if channels != weight.numel():
+            raise RuntimeError(
+                "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
+                f"{weight.numel()} and channel size = {channels}."
+            )
+    if input.dim() > 1 and weight.dim() > 0:
+        weight = weight.reshape(-1, *(1,) * (input.dim() - 2))
+    elif weight.dim() > 0:
+        weight = weight.reshape(() if input.dim() == 0 else (1,))
+    return records["_prelu"].op(input, weight)
+
+
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def _selu(input, inplace=False):
+    return variant("elu", inplace)(input, _SELU_ALPHA, _SELU_SCALE)
+
+
+def _celu(input, alpha=1.0, inplace=False):
+    if alpha == 0:
+        raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
+    return variant("elu", inplace)(input, alpha, 1, 1 / alpha)
+
+
+@composite
+def selu(input):
+    """The self-normalising scaled ELU (Klambauer et al., 2017).
+
+    >>> flambeau.selu(flambeau.tensor([-1.0, 1.0]))
+    OUT
+    """
+    return _selu(input)
+
+
+@composite
+def selu_(input):
+    """In-place form of `selu`."""
+    return _selu(input, True)
+
+
+@composite
+def celu(input, alpha=1.0):
+    """max(0, input) + min(0, alpha * (exp(input / alpha) - 1)).
+
+    >>> flambeau.celu(flambeau.tensor([-1.0, 1.0]))
+    OUT
+    """
+    return _celu(input, alpha)
+
+
+@composite
+def celu_(input, alpha=1.0):
+    """In-place form of `celu`."""
+    return _celu(input, alpha, True)

@@ -217,29 +217,3 @@ def embedding(weight, indices, padding_idx, scale_grad_by_freq, sparse):
         if padding_idx >= 0:
             rows = flambeau.where((flat == padding_idx).unsqueeze(1), rows.detach(), rows)
     return rows.reshape(*indices.shape, weight.size(1))
-
-
-# --- activations -------------------------------------------------------------------------------------------------------
-
-
-def hardtanh(input, min_val, max_val):
-    """`input` limited to [min_val, max_val]."""
-    return input.clamp(min_val, max_val)
-
-
-def leaky_relu(input, negative_slope):
-    """`input` where positive, ``negative_slope * input`` elsewhere."""
-    return flambeau.where(input > 0, input, input * negative_slope)
-
-
-def silu(input):
-    """``input * sigmoid(input)``."""
-    return input * input.sigmoid()
-
-
-def gelu(input, approximate="none"):
-    """``input * Phi(input)``, or its tanh form."""
-    if approximate == "tanh":
-        inner = math.sqrt(2 / math.pi) * (input + 0.044715 * input * input * input)
-        return 0.5 * input * (1 + inner.tanh())
-    return 0.5 * input * (1 + (input * math.sqrt(0.5)).erf())

@@ -4,7 +4,7 @@ import warnings
 
 import flambeau
 
-from .._ops import nn as _nn
+from .._ops.activation import variant
 from ._functional_common import write_back
 
 
@@ -14,7 +14,7 @@ def _pick(function, input, inplace):
 
 def threshold(input, threshold, value, inplace=False):
     """``input`` where it exceeds `threshold`, `value` elsewhere."""
-    return _pick(lambda x: flambeau.where(x <= threshold, flambeau.full_like(x, value), x), input, inplace)
+    return variant("threshold", inplace)(input, threshold, value)
 
 
 def relu(input, inplace=False):
@@ -35,58 +35,32 @@ def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
     """``input`` limited to [min_val, max_val]."""
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
-    return _pick(lambda x: _nn.hardtanh(x, min_val, max_val), input, inplace)
+    return variant("hardtanh", inplace)(input, min_val, max_val)
 
 
 def elu(input, alpha=1.0, inplace=False):
     """``input`` where positive, ``alpha * (exp(input) - 1)`` elsewhere."""
-    # The exponential of the positive part is never used: it must not overflow into the gradient.
-    return _pick(lambda x: flambeau.where(x > 0, x, alpha * flambeau.expm1(x.clamp(max=0))), input, inplace)
-
-
-_SELU_ALPHA = 1.6732632423543772848170429916717
-_SELU_SCALE = 1.0507009873554804934193349852946
+    return variant("elu", inplace)(input, alpha)
 
 
 def selu(input, inplace=False):
     """The self-normalising scaled ELU (Klambauer et al., 2017)."""
-    return _pick(
-        lambda x: _SELU_SCALE * flambeau.where(x > 0, x, _SELU_ALPHA * flambeau.expm1(x.clamp(max=0))),
-        input,
-        inplace,
-    )
+    return flambeau.selu_(input) if inplace else flambeau.selu(input)
 
 
 def celu(input, alpha=1.0, inplace=False):
     """``max(0, input) + min(0, alpha * (exp(input / alpha) - 1))``."""
-    if alpha == 0:
-        raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    return _pick(
-        lambda x: flambeau.where(x > 0, x, alpha * flambeau.expm1(x.clamp(max=0) / alpha)), input, inplace
-    )
+    return flambeau.celu_(input, alpha) if inplace else flambeau.celu(input, alpha)
 
 
 def leaky_relu(input, negative_slope=0.01, inplace=False):
     """``input`` where positive, ``negative_slope * input`` elsewhere."""
-    return _pick(lambda x: _nn.leaky_relu(x, negative_slope), input, inplace)
+    return variant("leaky_relu", inplace)(input, negative_slope)
 
 
 def prelu(input, weight):
     """:func:`leaky_relu` with a learned slope: one, or one per channel (dimension 1)."""
-    if weight.numel() != 1:
-        if input.dim() == 0:
-            raise RuntimeError("Not allow zero-dim input tensor.")
-        channels = input.size(1) if input.dim() > 1 else 1
-        if channels != weight.numel():
-            raise RuntimeError(
-                "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
-                f"{weight.numel()} and channel size = {channels}."
-            )
-    if input.dim() > 1 and weight.dim() > 0:
-        weight = weight.reshape(-1, *(1,) * (input.dim() - 2))
-    elif weight.dim() > 0:
-        weight = weight.reshape(() if input.dim() == 0 else (1,))
-    return flambeau.where(input > 0, input, weight * input)
+    return flambeau.prelu(input, weight)
 
 
 def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
@@ -121,58 +95,49 @@ def glu(input, dim=-1):
 
 def gelu(input, approximate="none"):
     """``input * Phi(input)`` with the normal distribution's Phi; ``approximate='tanh'`` uses its tanh form."""
-    if approximate not in ("none", "tanh"):
-        raise RuntimeError("approximate argument must be either none or tanh.")
-    return _nn.gelu(input, approximate=approximate)
+    return variant("gelu")(input, approximate=approximate)
 
 
 def silu(input, inplace=False):
     """``input * sigmoid(input)``."""
-    return _pick(_nn.silu, input, inplace)
+    return variant("silu", inplace)(input)
 
 
 def mish(input, inplace=False):
     """``input * tanh(softplus(input))``."""
-    return _pick(lambda x: x * flambeau.tanh(softplus(x)), input, inplace)
+    return variant("mish", inplace)(input)
 
 
 def hardsigmoid(input, inplace=False):
     """``relu6(input + 3) / 6``."""
-    return _pick(lambda x: hardtanh(x + 3.0, 0.0, 6.0) / 6.0, input, inplace)
+    return variant("hardsigmoid", inplace)(input)
 
 
 def hardswish(input, inplace=False):
     """``input * relu6(input + 3) / 6``."""
-    return _pick(lambda x: x * hardtanh(x + 3.0, 0.0, 6.0) / 6.0, input, inplace)
+    return variant("hardswish", inplace)(input)
 
 
 def softplus(input, beta=1.0, threshold=20.0):
     """``log(1 + exp(beta * input)) / beta``; the identity where ``beta * input > threshold``."""
-    scaled = input * beta
-    return flambeau.where(
-        scaled > threshold, input, flambeau.log1p(flambeau.exp(scaled.clamp(max=threshold))) / beta
-    )
+    return variant("softplus")(input, beta, threshold)
 
 
 def logsigmoid(input):
     """``log(sigmoid(input))``, computed without overflow."""
-    return flambeau.clamp(input, max=0) - flambeau.log1p(flambeau.exp(-input.abs()))
+    return variant("logsigmoid")(input)
 
 
 def hardshrink(input, lambd=0.5):
     """0 where ``|input| <= lambd``, `input` elsewhere."""
-    return flambeau.where((input >= -lambd) & (input <= lambd), flambeau.zeros_like(input), input)
+    return flambeau.hardshrink(input, lambd)
 
 
 def softshrink(input, lambd=0.5):
     """`input` moved towards 0 by `lambd`, and 0 where ``|input| <= lambd``."""
     if lambd < 0:
         raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
-    return flambeau.where(
-        input > lambd,
-        input - lambd,
-        flambeau.where(input < -lambd, input + lambd, flambeau.zeros_like(input)),
-    )
+    return variant("softshrink")(input, lambd)
 
 
 def tanhshrink(input):

@@ -91,6 +91,14 @@ struct GeluTanhBackward {
         return a * vgelu_tanh_grad(b);
     }
 };
+struct Prelu {
+    template <class T>
+    static FLB_INLINE T f(T x, T weight) {
+        return x > T(0) ? x : x * weight;
+    }
+};
+
+FLB_LOOPS(FLB_FLOATS(binary, Prelu, "prelu"));
 FLB_LOOPS(FLB_FLOATS(unary, Relu, "relu"), FLB_BYTES(unary, Relu, "relu"));
 FLB_LOOPS(FLB_FLOATS(light_binary, ReluBackward, "relu_backward"), FLB_FLOATS(binary, SigmoidBackward, "sigmoid_backward"),
           FLB_FLOATS(binary, TanhBackward, "tanh_backward"));
