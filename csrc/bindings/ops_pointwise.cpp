@@ -58,6 +58,13 @@ static PyObject* sub(Call& call) {
     return add_or_sub(call, plain, scaled);
 }
 
+static PyObject* abs(Call& call) {
+    FLB_LOOP(loops, "abs", Real);
+    const PointwiseOperand x = operand(call, 0);
+    check(!call.op->inplace || !is_complex(x.tensor->dtype), "In-place abs is not supported for complex tensors.");
+    return run_pointwise(call, loops, &x, 1);
+}
+
 static PyObject* neg(Call& call) {
     FLB_LOOP(loops, "neg", Same);
     const PointwiseOperand x = operand(call, 0);
@@ -134,7 +141,7 @@ static PyObject* limit(Call& call, int low, int high) {
     if (has_high) operands[count++] = operand(call, high);
     const DType dtype = common_dtype(operands, count);
     check(!is_complex(dtype), "clamp is not supported for complex types");
-    if (dtype == DType::Bool) raise_no_kernel("clamp", dtype);
+    if (dtype == DType::Bool && !operands[1].tensor) raise_no_kernel("clamp", dtype);
     return run_pointwise(call, has_low && has_high ? both : has_low ? lower : upper, operands, count);
 }
 static PyObject* clamp(Call& call) { return limit(call, 1, 2); }
@@ -368,7 +375,7 @@ static PyObject* lerp(Call& call) {
     return run_pointwise(call, op, operands, 3);
 }
 
-FLB_OPS({"add", add}, {"sub", sub}, {"neg", neg}, {"div", div}, {"pow", pow}, {"round", round}, {"clamp", clamp},
+FLB_OPS({"add", add}, {"sub", sub}, {"abs", abs}, {"neg", neg}, {"div", div}, {"pow", pow}, {"round", round}, {"clamp", clamp},
         {"clamp_min", clamp_min}, {"clamp_max", clamp_max}, {"maximum", maximum}, {"minimum", minimum}, {"where", where},
         {"where_method", where_method}, {"where_positions", where_positions}, {"masked_fill", masked_fill},
         {"frexp", frexp}, {"view_as_real", view_as_real}, {"view_as_complex", view_as_complex}, {"complex", complex},

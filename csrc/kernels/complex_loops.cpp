@@ -25,6 +25,15 @@ struct ComplexPow {
         return complex_math::pow(a, b);
     }
 };
+struct ComplexSinc {
+    template <class T>
+    static FLB_INLINE Complex<T> f(Complex<T> z) {
+        constexpr double kPi = 3.14159265358979323846;
+        if (z.re == 0 && z.im == 0) return {1, 0};
+        const Complex<double> x(kPi * z.re, kPi * z.im);
+        return Complex<T>(complex_math::sin(x) / x);
+    }
+};
 struct ComplexAbs {
     template <class T>
     static FLB_INLINE T f(Complex<T> z) {
@@ -67,6 +76,7 @@ struct FromPolar {
     }
 };
 FLB_LOOPS(FLB_COMPLEXES(binary, ComplexPow, "pow"));
+FLB_LOOPS(FLB_COMPLEXES(unary, ComplexSinc, "sinc"));
 FLB_LOOPS(unary<ComplexAbs, C64, float>("abs"), unary<ComplexAbs, C128, double>("abs"));
 FLB_LOOPS(unary<Angle, C64, float>("angle"), unary<Angle, C128, double>("angle"), FLB_FLOATS(unary, Angle, "angle"));
 FLB_LOOPS(FLB_COMPLEXES(unary, Conjugate, "conj_physical"), FLB_FLOATS(unary, Identity, "conj_physical"),

@@ -131,9 +131,21 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
     store_params(params, num_params, compute, slots);
     Iterator it(shape);
     it.output(*result, slot.out);
+    // Integers that compute in a wider dtype wrap to their own first: -2 is 254 to uint8.
+    const bool wraps = compute != common && is_integral(common);
+    TensorRef wrapped[kMaxOperands];
     for (int i = 0; i < count; ++i) {
-        if (operands[i].tensor) it.input(*operands[i].tensor, compute);
-        else it.scalar(operands[i].number, compute);
+        const PointwiseOperand& o = operands[i];
+        if (o.tensor) {
+            if (wraps && o.tensor->dtype != common) wrapped[i] = cast(*o.tensor, common);
+            it.input(wrapped[i] ? *wrapped[i] : *o.tensor, compute);
+        } else if (wraps) {
+            char value[16];
+            o.number.store(common, value);
+            it.scalar(Scalar::load(common, value), compute);
+        } else {
+            it.scalar(o.number, compute);
+        }
     }
     it.run(slot.loop, slots);
     return finish(result);

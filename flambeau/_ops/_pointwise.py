@@ -11,6 +11,11 @@ def unary(name, doc, vjp=None, *, kind="float", inplace=True, **fields):
     )
 
 
+def predicate(name, doc):
+    """A record for `name(input)` with a bool result and no out=."""
+    return op(f"{name}(Tensor input) -> Tensor", doc, family="pointwise", kind="bool")
+
+
 def binary(name, doc, vjp=None, *, kind="same", inplace=True, operands="Tensor input, Tensor other", **fields):
     """A record for `name(input, other, *, out=None)`. The kind Operand in `operands` admits numbers."""
     return op(

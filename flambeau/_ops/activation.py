@@ -270,12 +270,12 @@ def prelu(input, weight):
     return records["_prelu"].op(input, weight)
 
 
-_SELU_ALPHA = 1.6732632423543772848170429916717
-_SELU_SCALE = 1.0507009873554804934193349852946
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
 
 
 def _selu(input, inplace=False):
-    return variant("elu", inplace)(input, _SELU_ALPHA, _SELU_SCALE)
+    return variant("elu", inplace)(input, SELU_ALPHA, SELU_SCALE)
 
 
 def _celu(input, alpha=1.0, inplace=False):

@@ -207,16 +207,16 @@ def rsub(input, other, *, alpha=1):
     return flambeau.sub(other, input, alpha=alpha)
 
 
-unary(
-    "neg",
-    """-input.
+op(
+    "neg(Tensor input, *, Tensor? out=None) -> Tensor",
+    """-input; bool tensors raise RuntimeError.
 
     >>> flambeau.neg(flambeau.ones(2))
     tensor([-1., -1.])
     """,
-    lambda grad: -grad,
-    kind="same",
+    inplace=True,
     aliases=("negative",),
+    vjp={"input": lambda grad: -grad},
 )
 
 
@@ -232,20 +232,20 @@ def positive(input):
     return input
 
 
-unary(
-    "abs",
+op(
+    "abs(Tensor input, *, Tensor? out=None) -> Tensor",
     """Absolute value; of complex numbers, their real length.
 
     >>> flambeau.abs(flambeau.tensor([-1.5, 2.0]))
     tensor([1.5000, 2.0000])
     """,
-    lambda grad, input: grad * input.sgn(),
-    kind="real",
+    inplace=True,
     aliases=("absolute",),
+    vjp={"input": lambda grad, input: grad * input.sgn()},
 )
 unary(
     "sign",
-    """-1, 0 or 1 by the sign; NaN stays NaN.
+    """-1, 0 or 1 by the sign; NaN counts as 0.
 
     >>> flambeau.sign(flambeau.tensor([-2.0, 0.0, 3.0]))
     tensor([-1.,  0.,  1.])
@@ -319,6 +319,13 @@ binary(
 )
 
 
+def _power_of_two(input, other):
+    """2 ** other, in input's dtype where `other` holds integers."""
+    power = flambeau.pow(2.0, other)
+    floating = input.dtype.is_floating_point and not (other.dtype.is_floating_point or other.dtype.is_complex)
+    return power.to(input.dtype) if floating else power
+
+
 @composite(method=True)
 def ldexp(input, other, *, out=None):
     """input * 2 ** other.
@@ -326,13 +333,13 @@ def ldexp(input, other, *, out=None):
     >>> flambeau.ldexp(flambeau.tensor([1.0]), flambeau.tensor([3]))
     tensor([8.])
     """
-    return flambeau.mul(input, flambeau.pow(2.0, other), out=out)
+    return flambeau.mul(input, _power_of_two(input, other), out=out)
 
 
 @composite(method=True, public=False)
 def ldexp_(input, other):
     """In-place form of `ldexp`."""
-    return input.mul_(flambeau.pow(2.0, other))
+    return input.mul_(_power_of_two(input, other))
 
 
 op(

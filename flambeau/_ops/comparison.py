@@ -2,7 +2,7 @@
 
 import flambeau
 
-from ._pointwise import binary, unary, zero
+from ._pointwise import binary, predicate, unary
 from .registry import composite, op
 
 _COMPARISONS = {
@@ -77,15 +77,13 @@ for _name, _what, _shown in (
     ("isinf", "is an infinity", "[False,  True, False]"),
     ("isfinite", "is neither NaN nor an infinity", "[ True, False, False]"),
 ):
-    unary(
+    predicate(
         _name,
         f"""Whether each element {_what}; of complex ones, through their parts.
 
     >>> flambeau.{_name}(flambeau.tensor([1.0, float("inf"), float("nan")]))
     tensor({_shown})
     """,
-        kind="bool",
-        inplace=False,
     )
 for _name, _what, _shown in (
     ("isposinf", "positive infinity", "[False,  True, False]"),
@@ -101,15 +99,13 @@ for _name, _what, _shown in (
         kind="bool",
         inplace=False,
     )
-unary(
+predicate(
     "isreal",
     """Whether each element has no imaginary part.
 
     >>> flambeau.isreal(flambeau.tensor([1 + 0j, 1j]))
     tensor([ True, False])
     """,
-    kind="bool",
-    inplace=False,
 )
 unary(
     "signbit",

@@ -137,7 +137,6 @@ binary(
         "input": lambda grad, input, result: grad * conj((input - result).exp()),
         "other": lambda grad, other, result: grad * conj((other - result).exp()),
     },
-    kind="float",
     inplace=False,
 )
 binary(
@@ -151,7 +150,6 @@ binary(
         "input": lambda grad, input, result: grad * conj((input - result).exp2()),
         "other": lambda grad, other, result: grad * conj((other - result).exp2()),
     },
-    kind="float",
     inplace=False,
 )
 

@@ -365,7 +365,6 @@ binary(
     tensor([0.9502, 0.2642])
     """,
     {"other": lambda grad, input, other: _gamma_density(grad, input, other)},
-    kind="float",
 )
 binary(
     "igammac",
@@ -375,5 +374,4 @@ binary(
     tensor([0.0498, 0.7358])
     """,
     {"other": lambda grad, input, other: -_gamma_density(grad, input, other)},
-    kind="float",
 )

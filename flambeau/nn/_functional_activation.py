@@ -100,6 +100,8 @@ def gelu(input, approximate="none"):
 
 def silu(input, inplace=False):
     """``input * sigmoid(input)``."""
+    if input.dtype.is_complex:
+        return _pick(lambda x: x * x.sigmoid(), input, inplace)
     return variant("silu", inplace)(input)
 
 

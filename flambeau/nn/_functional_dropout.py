@@ -5,7 +5,7 @@ import warnings
 
 import flambeau
 
-from ._functional_activation import _SELU_ALPHA, _SELU_SCALE
+from .._ops.activation import SELU_ALPHA, SELU_SCALE
 from ._functional_common import check_probability
 
 
@@ -35,7 +35,7 @@ def _alpha_drop(input, p, training, inplace, per_channel=False):
     if p == 1:
         return input.mul_(0) if inplace else input * 0
     # Dropped values become selu's lower limit; scale and shift restore mean 0 and variance 1.
-    limit = _SELU_ALPHA * _SELU_SCALE
+    limit = SELU_ALPHA * SELU_SCALE
     scale = 1.0 / math.sqrt((limit * limit * p + 1) * (1 - p))
     with flambeau.no_grad():
         mask = input.new_empty(_mask_shape(input, True)) if per_channel else flambeau.empty_like(input)

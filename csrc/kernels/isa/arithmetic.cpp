@@ -45,15 +45,12 @@ struct Abs {
     }
     static FLB_INLINE float f(float a) { return vabs(a); }
     static FLB_INLINE double f(double a) { return vabs(a); }
-    static FLB_INLINE bool f(bool a) { return a; }
 };
 struct Sign {
     template <class T>
     static FLB_INLINE T f(T a) {
         return T((a > T(0)) - (a < T(0)));
     }
-    static FLB_INLINE float f(float a) { return a != a ? a : float((a > 0) - (a < 0)); }
-    static FLB_INLINE double f(double a) { return a != a ? a : double((a > 0) - (a < 0)); }
     static FLB_INLINE bool f(bool a) { return a; }
 };
 struct Square {
@@ -97,7 +94,7 @@ FLB_LOOPS(FLB_BYTES(light_binary, Mul, "mul"), FLB_FLOATS(light_binary, Mul, "mu
           light_binary<Mul, bool>("mul"));
 FLB_LOOPS(FLB_FLOATS(light_binary, Div, "div"), FLB_COMPLEXES(binary, Div, "div"));
 FLB_LOOPS(FLB_BYTES(unary, Neg, "neg"), FLB_FLOATS(unary, Neg, "neg"), FLB_COMPLEXES(unary, Neg, "neg"));
-FLB_LOOPS(FLB_BYTES(unary, Abs, "abs"), FLB_FLOATS(unary, Abs, "abs"), unary<Abs, bool>("abs"));
+FLB_LOOPS(FLB_BYTES(unary, Abs, "abs"), FLB_FLOATS(unary, Abs, "abs"));
 FLB_LOOPS(FLB_BYTES(unary, Sign, "sign"), FLB_FLOATS(unary, Sign, "sign"), unary<Sign, bool>("sign"));
 FLB_LOOPS(FLB_BYTES(unary, Sign, "sgn"), FLB_FLOATS(unary, Sign, "sgn"), unary<Sign, bool>("sgn"));
 FLB_LOOPS(FLB_BYTES(unary, Square, "square"), FLB_FLOATS(unary, Square, "square"), FLB_COMPLEXES(unary, Square, "square"));

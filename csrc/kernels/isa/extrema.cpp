@@ -40,8 +40,6 @@ struct Heaviside {
     static FLB_INLINE T f(T x, T at_zero) {
         return x == T(0) ? at_zero : T(x > T(0));
     }
-    static FLB_INLINE float f(float x, float at_zero) { return x == 0 ? at_zero : x > 0 ? 1.0f : x < 0 ? 0.0f : x; }
-    static FLB_INLINE double f(double x, double at_zero) { return x == 0 ? at_zero : x > 0 ? 1.0 : x < 0 ? 0.0 : x; }
 };
 FLB_LOOPS(FLB_BYTES(light_binary, Maximum, "maximum"), FLB_FLOATS(light_binary, Maximum, "maximum"), light_binary<Maximum, bool>("maximum"));
 FLB_LOOPS(FLB_BYTES(light_binary, Minimum, "minimum"), FLB_FLOATS(light_binary, Minimum, "minimum"), light_binary<Minimum, bool>("minimum"));

@@ -27,6 +27,11 @@ struct IntegerPow {
     }
 };
 
+struct BoolPow {
+    static FLB_INLINE bool f(bool base, bool exponent) { return base | !exponent; }
+};
+
+FLB_LOOPS(binary<BoolPow, bool>("pow"));
 FLB_LOOPS(FLB_FLOATS(binary, Pow, "pow"), FLB_INTS(binary, IntegerPow, "pow"));
 
 }  // namespace FLB_ISA
