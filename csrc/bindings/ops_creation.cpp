@@ -1,33 +1,31 @@
 // Operators that make tensors, and those that write whole tensors.
-#include "bindings/op.h"
-#include "bindings/types.h"
+#include "bindings/factory.h"
 
 namespace flb {
 
-namespace {
+static DeviceType default_device_value = DeviceType::Cpu;
+DeviceType default_device() { return default_device_value; }
+void set_default_device(DeviceType device) { default_device_value = device; }
 
-// The common tail of factory signatures: "*, Tensor? out=None, dtype? dtype=None, layout? layout=None, device? device=None,
-// bool pin_memory=False, bool requires_grad=False" beginning at parameter `first` (out, or dtype where there is no out).
-struct Options {
-    Options(Call& call, int first, DType fallback) : dtype(call.dtype(first, fallback)) {
-        if (!call.none(first + 1)) {
-            const Layout layout = layout_from(call.args[first + 1]);
-            call.check(layout == Layout::Strided, "layout ", PyUnicode_AsUTF8(ObjectRef::steal(PyObject_Repr(call.args[first + 1])).get()),
-                       " is not supported: only torch.strided tensors exist here");
-        }
-        device = usable_device(call.device(first + 2));
-        requires_grad = call.boolean(first + 4);
-        if (requires_grad && !is_differentiable(dtype))
-            flb::fail(ErrorKind::Runtime, "Only Tensors of floating point and complex dtype can require gradients, got ", name_of(dtype));
+FactoryOptions::FactoryOptions(const Call& call, int first, DType fallback)
+    : dtype(call.dtype(first, fallback)), device(default_device_value), requires_grad(call.boolean(first + 4)) {
+    if (!call.none(first + 1) && layout_from(call.args[first + 1]) != Layout::Strided) {
+        ObjectRef layout = ObjectRef::steal(checked_object(PyObject_Repr(call.args[first + 1])));
+        call.fail(ErrorKind::Runtime, "layout ", PyUnicode_AsUTF8(layout.get()),
+                  " is not supported: only torch.strided tensors exist here");
     }
-    PyObject* finish(TensorRef t) const {
-        if (requires_grad) t->requires_grad_flag = true;
-        return t.release();
+    if (!call.none(first + 2)) device = usable_device(call.device(first + 2));
+    if (Tensor* out = call.out()) {
+        check(call.none(first) || dtype == out->dtype, "dtype ", info(dtype).class_name, " does not match dtype of out parameter (",
+              info(out->dtype).class_name, ")");
+        check(call.none(first + 2) || device == out->device, "device ", str(Device{device}),
+              " does not match device of out parameter (", str(Device{out->device}), ")");
+        dtype = out->dtype;
+        device = out->device;
     }
-    DType dtype;
-    DeviceType device;
-    bool requires_grad;
-};
+    check(!requires_grad || is_differentiable(dtype),
+          "Only Tensors of floating point and complex dtype can require gradients, got ", name_of(dtype));
+}
 
 DType dtype_of_scalar(const Scalar& s) {
     switch (s.category()) {
@@ -39,8 +37,18 @@ DType dtype_of_scalar(const Scalar& s) {
     return default_complex_dtype();
 }
 
+TensorRef empty_like_options(const Call& call, const FactoryOptions& o, int first, int format_index) {
+    Tensor& t = call.tensor(0);
+    const MemoryFormat format = call.memory_format(format_index, MemoryFormat::Preserve);
+    const DeviceType device = call.none(first + 2) ? t.device : o.device;
+    if (format == MemoryFormat::Preserve && device == t.device) return empty_like(t, o.dtype);
+    return empty_format(t.sizes, o.dtype, device, format);
+}
+
+namespace {
+
 PyObject* empty_(Call& call) {  // size, out, dtype, layout, device, pin_memory, requires_grad, memory_format
-    const Options o(call, 2, call.out() ? call.out()->dtype : default_dtype());
+    const FactoryOptions o(call, 2, default_dtype());
     const Dims size = call.ints(0);
     if (call.out()) {
         resize_output(*call.out(), size, call.name());
@@ -50,47 +58,40 @@ PyObject* empty_(Call& call) {  // size, out, dtype, layout, device, pin_memory,
 }
 
 PyObject* empty_strided_(Call& call) {  // size, stride, dtype ...
-    const Options o(call, 2, default_dtype());
+    const FactoryOptions o(call, 2, default_dtype());
     return o.finish(empty_strided(call.ints(0), call.ints(1), o.dtype, o.device));
 }
 
 PyObject* full(Call& call) {  // size, fill_value, out, dtype ...
     const Scalar value = call.scalar(1);
-    const Options o(call, 3, call.out() ? call.out()->dtype : dtype_of_scalar(value));
-    TensorRef t = output(call, call.ints(0), o.dtype, call.out() ? call.out()->device : o.device);
+    const FactoryOptions o(call, 3, dtype_of_scalar(value));
+    TensorRef t = output(call, call.ints(0), o.dtype, o.device);
     fill(*t, value);
     return o.finish(t);
 }
 
 template <int value>
 PyObject* constant(Call& call) {  // size, out, dtype ...
-    const Options o(call, 2, call.out() ? call.out()->dtype : default_dtype());
-    TensorRef t = output(call, call.ints(0), o.dtype, call.out() ? call.out()->device : o.device);
+    const FactoryOptions o(call, 2, default_dtype());
+    TensorRef t = output(call, call.ints(0), o.dtype, o.device);
     fill(*t, Scalar(int64_t(value)));
     return o.finish(t);
 }
 
-TensorRef like(Call& call, int first, const Options& o, int format_index) {
-    Tensor& t = call.tensor(0);
-    const MemoryFormat format = call.memory_format(format_index, MemoryFormat::Preserve);
-    const DeviceType device = call.none(first + 2) ? t.device : o.device;
-    if (format == MemoryFormat::Preserve && device == t.device) return empty_like(t, o.dtype);
-    return empty_format(t.sizes, o.dtype, device, format);
-}
 PyObject* empty_like_(Call& call) {  // input, dtype, layout, device, pin_memory, requires_grad, memory_format
-    const Options o(call, 1, call.tensor(0).dtype);
-    return o.finish(like(call, 1, o, 6));
+    const FactoryOptions o(call, 1, call.tensor(0).dtype);
+    return o.finish(empty_like_options(call, o, 1, 6));
 }
 template <int value>
 PyObject* constant_like(Call& call) {
-    const Options o(call, 1, call.tensor(0).dtype);
-    TensorRef t = like(call, 1, o, 6);
+    const FactoryOptions o(call, 1, call.tensor(0).dtype);
+    TensorRef t = empty_like_options(call, o, 1, 6);
     fill(*t, Scalar(int64_t(value)));
     return o.finish(t);
 }
 PyObject* full_like(Call& call) {  // input, fill_value, dtype ...
-    const Options o(call, 2, call.tensor(0).dtype);
-    TensorRef t = like(call, 2, o, 7);
+    const FactoryOptions o(call, 2, call.tensor(0).dtype);
+    TensorRef t = empty_like_options(call, o, 2, 7);
     fill(*t, call.scalar(1));
     return o.finish(t);
 }

@@ -79,7 +79,8 @@ def op(
     why_not: "not differentiable" or "not written" when there is no rule, for the error message.
     """
     own = signature[: signature.index("(")].strip()
-    writes = own.endswith("_") and not own.endswith("__")
+    base = own.partition(".")[0]
+    writes = base.endswith("_") and not base.endswith("__")
     made = _C.Op(
         signature, doc, vjp=vjp, inplace=writes, view=view, family=family, kind=kind, impl=impl, why_not=why_not
     )
