@@ -33,13 +33,33 @@ DType result_dtype(ResultKind kind, DType common) {
     return common;
 }
 
-// The usual case, without the general machinery: tensors of one dtype, all dense with one shape, fresh result.
-bool all_alike(const PointwiseOperand* operands, int count) {
-    const Tensor* first = operands[0].tensor;
-    if (!first || !first->contiguous || first->device != DeviceType::Cpu) return false;
-    for (int i = 1; i < count; ++i) {
+// The usual case, without the general machinery: dense tensors of one dtype and shape, and numbers that do not raise the
+// dtype. The first tensor among them, or null.
+const Tensor* all_alike(const PointwiseOperand* operands, int count) {
+    const Tensor* first = nullptr;
+    for (int i = 0; i < count; ++i) {
         const Tensor* t = operands[i].tensor;
-        if (!t || !t->contiguous || t->dtype != first->dtype || t->device != DeviceType::Cpu || t->sizes != first->sizes) return false;
+        if (!t) continue;
+        if (!first) {
+            if (!t->contiguous || t->device != DeviceType::Cpu || t->zero_dim_number) return nullptr;
+            first = t;
+        } else if (!t->contiguous || t->dtype != first->dtype || t->device != DeviceType::Cpu || t->sizes != first->sizes) {
+            return nullptr;
+        }
+    }
+    if (first)
+        for (int i = 0; i < count; ++i)
+            if (!operands[i].tensor && operands[i].number.category() > info(first->dtype).kind) return nullptr;
+    return first;
+}
+
+// Whether a loop may write `out` directly while it reads the operands: the same shape, dtype and layout, and no memory in
+// common with an operand unless it is that operand's own.
+bool writes_directly(const Tensor& out, const Tensor& first, DType dtype, const PointwiseOperand* operands, int count) {
+    if (!out.contiguous || out.dtype != dtype || out.device != DeviceType::Cpu || out.sizes != first.sizes) return false;
+    for (int i = 0; i < count; ++i) {
+        const Tensor* t = operands[i].tensor;
+        if (t && t != &out && t->storage == out.storage) return false;
     }
     return true;
 }
@@ -65,29 +85,40 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
         return result.release();
     };
     Tensor* out = call.out();
-    if (!out && all_alike(operands, count)) {
-        const Tensor& first = *operands[0].tensor;
+    if (const Tensor* alike = all_alike(operands, count)) {
+        const Tensor& first = *alike;
         const DType common = wants_float(op.kind) ? float_dtype(first.dtype) : first.dtype;
         const LoopSet::Slot& slot = (*op.loops)[common];
         const DType dtype = result_dtype(op.kind, common);
-        if (slot.loop && common == first.dtype && slot.out == dtype) {
+        if (slot.loop && common == first.dtype && slot.out == dtype &&
+            (!out || writes_directly(*out, first, dtype, operands, count))) {
             store_params(params, num_params, common, slots);
-            TensorRef result = empty(first.sizes, dtype);
+            TensorRef result = out ? TensorRef::borrow(out) : empty(first.sizes, dtype);
             if (first.numel <= 4096) {
+                alignas(16) char numbers[kMaxOperands][16];
                 char* data[kMaxOperands];
                 int64_t strides[kMaxOperands];
                 data[0] = kernel_pointer(*result);
                 strides[0] = itemsize(dtype);
                 for (int i = 0; i < count; ++i) {
-                    data[i + 1] = kernel_pointer(*operands[i].tensor);
-                    strides[i + 1] = itemsize(common);
+                    if (operands[i].tensor) {
+                        data[i + 1] = kernel_pointer(*operands[i].tensor);
+                        strides[i + 1] = itemsize(common);
+                    } else {
+                        data[i + 1] = numbers[i];
+                        operands[i].number.store(common, numbers[i]);
+                        strides[i + 1] = 0;
+                    }
                 }
                 if (first.numel) slot.loop(data, strides, first.numel, slots);
                 return finish(result);
             }
             Iterator it(first.sizes);
             it.output(*result, dtype);
-            for (int i = 0; i < count; ++i) it.input(*operands[i].tensor, common);
+            for (int i = 0; i < count; ++i) {
+                if (operands[i].tensor) it.input(*operands[i].tensor, common);
+                else it.scalar(operands[i].number, common);
+            }
             it.run(slot.loop, slots);
             return finish(result);
         }

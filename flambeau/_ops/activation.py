@@ -14,7 +14,8 @@ from .registry import composite, inplace_records, op, records
 
 
 def _derivative(signature, vjp, **fields):
-    return op(signature + " -> Tensor", public=False, method=False, vjp=vjp, **{"family": "pointwise", "kind": "same", **fields})
+    kind = {"family": "pointwise", "kind": "same", **fields}
+    return op(signature + " -> Tensor", public=False, method=False, vjp=vjp, **kind)
 
 
 relu_backward = _derivative(

@@ -32,7 +32,10 @@ struct Fmin {
 struct Clamp {
     template <class T>
     static FLB_INLINE T f(T x, T low, T high) {
-        return Minimum::f(Maximum::f(x, low), high);
+        const T y = x < low ? low : x;
+        const T z = y > high ? high : y;
+        const T w = low != low ? low : z;
+        return high != high ? high : w;
     }
 };
 struct Heaviside {
