@@ -266,10 +266,11 @@ void gemm(DType type, int64_t m, int64_t n, int64_t k, BlasScalar alpha, MatrixI
 }
 
 void gemm_batched(DType type, int64_t batch, int64_t m, int64_t n, int64_t k, BlasScalar alpha, MatrixIn a,
-                  int64_t a_step, MatrixIn b, int64_t b_step, BlasScalar beta, void* c, int64_t ldc, int64_t c_step) {
+                  const int64_t* a_offsets, MatrixIn b, const int64_t* b_offsets, BlasScalar beta, void* c, int64_t ldc,
+                  int64_t c_step) {
     auto one = [&](int64_t i) {
-        gemm(type, m, n, k, alpha, {at(a.data, i * a_step, type), a.ld, a.trans},
-             {at(b.data, i * b_step, type), b.ld, b.trans}, beta, at(c, i * c_step, type), ldc);
+        gemm(type, m, n, k, alpha, {at(a.data, a_offsets[i], type), a.ld, a.trans},
+             {at(b.data, b_offsets[i], type), b.ld, b.trans}, beta, at(c, i * c_step, type), ldc);
     };
     const double each = work(m, n, k);
     if (batch < 2 * num_threads() && each > 8 * kParallelProduct) {
