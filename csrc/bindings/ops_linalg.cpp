@@ -329,18 +329,21 @@ PyObject* matmul(Call& call) {
     return deliver(call, out);
 }
 
-// input @ weight.T + bias
+// input @ weight.T + bias. A one-dimensional weight gives one feature, whose dimension disappears.
 PyObject* linear(Call& call) {
     Tensor &input = call.tensor(0), &weight = call.tensor(1);
     Tensor* bias = call.tensor_or_null(2);
-    call.check(weight.ndim() == 2, "expected weight to be a matrix, got ", weight.ndim(), "-D");
+    call.check(weight.ndim() == 1 || weight.ndim() == 2, "expected weight to be a matrix or a vector, got ", weight.ndim(),
+               "-D");
     call.check(input.ndim() >= 1, "both arguments to linear need to be at least 1D, but the input is 0D");
-    const int64_t in = weight.sizes[1], features = weight.sizes[0];
+    const bool vector = weight.ndim() == 1;
+    const int last = input.ndim() - 1;
+    const int64_t in = weight.sizes[vector ? 0 : 1], features = vector ? 1 : weight.sizes[0];
     int64_t rows = 1;
-    for (int d = 0; d + 1 < input.ndim(); ++d) rows *= input.sizes[d];
-    if (input.sizes[input.ndim() - 1] != in)
-        call.fail(ErrorKind::Runtime, "mat1 and mat2 shapes cannot be multiplied (", rows, "x",
-                  input.sizes[input.ndim() - 1], " and ", in, "x", features, ")");
+    for (int d = 0; d < last; ++d) rows *= input.sizes[d];
+    if (input.sizes[last] != in)
+        call.fail(ErrorKind::Runtime, "mat1 and mat2 shapes cannot be multiplied (", rows, "x", input.sizes[last], " and ",
+                  in, "x", features, ")");
     check_same_dtype(call, input, weight);
     TensorRef out = empty({rows, features}, input.dtype, input.device);
     if (bias) {
@@ -351,12 +354,13 @@ PyObject* linear(Call& call) {
         if (!out->is_meta()) copy_into(*out, *wide);
     }
     if (out->numel && !out->is_meta()) {
-        TensorRef matrix = input.ndim() == 2 ? TensorRef::borrow(&input) : reshaped(input, {rows, in});
-        TensorRef turned = make_view(weight, {in, features}, {weight.strides[1], weight.strides[0]}, weight.offset);
+        TensorRef matrix = last == 1 ? TensorRef::borrow(&input) : reshaped(input, {rows, in});
+        const int64_t step = weight.strides[vector ? 0 : 1], row_step = vector ? in : weight.strides[0];
+        TensorRef turned = make_view(weight, {in, features}, {step, row_step}, weight.offset);
         product(*matrix, *turned, 1, bias ? 1 : 0, *out);
     }
-    Dims sizes(input.sizes);
-    sizes[sizes.size() - 1] = features;
+    Dims sizes(input.sizes.data(), last);
+    if (!vector) sizes.push_back(features);
     return with_sizes(out, sizes).release();
 }
 

@@ -110,19 +110,26 @@ op(
 )
 
 
-def _linear_weight(grad, input):
-    return grad.reshape(-1, grad.size(-1)).t().mm(conj(input.reshape(-1, input.size(-1))))
+def _linear_input(grad, weight):
+    return grad.matmul(conj(weight)) if weight.dim() == 2 else grad.unsqueeze(-1) * conj(weight)
+
+
+def _linear_weight(grad, input, weight_shape):
+    rows = conj(input.reshape(-1, input.size(-1)))
+    if len(weight_shape) == 1:
+        return grad.reshape(1, -1).mm(rows).squeeze(0)
+    return grad.reshape(-1, grad.size(-1)).t().mm(rows)
 
 
 linear = op(
     "linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
-    """input @ weight.T + bias for an input of shape (\\*, in), a weight (out, in) and a bias (out).""",
+    """input @ weight.T + bias for an input (\\*, in), a weight (out, in) and a bias (out); or a weight (in).""",
     public=False,
     method=False,
     vjp={
-        "input": lambda grad, weight: grad.matmul(conj(weight)),
+        "input": _linear_input,
         "weight": _linear_weight,
-        "bias": lambda grad: grad,
+        "bias": lambda grad, weight_shape: grad if len(weight_shape) == 2 else grad.unsqueeze(-1),
     },
 )
 

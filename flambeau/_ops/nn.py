@@ -8,13 +8,7 @@ import math
 
 import flambeau
 
-
-def linear(input, weight, bias=None):
-    """``input @ weight.T + bias``."""
-    if bias is not None and input.dim() == 2 and weight.dim() == 2:
-        return flambeau.addmm(bias, input, weight.t())
-    output = flambeau.matmul(input, weight.t() if weight.dim() == 2 else weight)
-    return output if bias is None else output + bias
+from .linalg import linear  # noqa: F401
 
 
 # --- convolution -----------------------------------------------------------------------------------------------------
