@@ -179,6 +179,8 @@ void Iterator::coalesce() {
 namespace {
 
 constexpr int64_t kBlock = 512;
+// Elements of a line that stay together when operands cross (see Iterator::crosses).
+constexpr int64_t kTile = 256;
 
 }  // namespace
 
@@ -269,15 +271,46 @@ void Iterator::run_range(Loop loop, const void* params, int64_t begin, int64_t e
     }
 }
 
-void Iterator::run(Loop loop, const void* params, int64_t grain) {
-    if (numel_ == 0) return;
-    coalesce();
+// True when an operand runs across the cache lines in the innermost dimension and along them in the next: the sum of a
+// matrix and a transposed one.
+bool Iterator::crosses() const {
+    if (shape_.size() < 2 || shape_[0] < 2 * kTile || shape_[1] < 8) return false;
+    for (int k = 0; k < count_; ++k) {
+        const Dims& strides = operands_[k].strides;
+        if (strides[0] > 64 && strides[1] != 0 && strides[1] <= 32) return true;
+    }
+    return false;
+}
+
+void Iterator::run_merged(Loop loop, const void* params, int64_t grain) {
     if (numel_ <= grain) {
         run_range(loop, params, 0, numel_);
         return;
     }
     Unlocked unlocked(true);
     parallel_for(0, numel_, grain, [&](int64_t begin, int64_t end) { run_range(loop, params, begin, end); });
+}
+
+void Iterator::run(Loop loop, const void* params, int64_t grain) {
+    if (numel_ == 0) return;
+    coalesce();
+    if (crosses()) {
+        // Strips of the innermost dimension become dimensions of their own, outside the second one, so that the lines
+        // fetched for one row of a strip still lie in the cache for the next.
+        const int64_t strips = shape_[0] / kTile, rest = shape_[0] - strips * kTile;
+        Iterator tail = *this;
+        tail.shape_[0] = rest;
+        tail.numel_ = numel_ / shape_[0] * rest;
+        for (int k = 0; k < count_; ++k) {
+            tail.operands_[k].data += strips * kTile * operands_[k].strides[0];
+            operands_[k].strides.insert(2, kTile * operands_[k].strides[0]);
+        }
+        numel_ -= tail.numel_;
+        shape_[0] = kTile;
+        shape_.insert(2, strips);
+        if (rest) tail.run_merged(loop, params, grain);
+    }
+    run_merged(loop, params, grain);
 }
 
 // ---- layout ---------------------------------------------------------------------------------------------------------------

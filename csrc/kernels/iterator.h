@@ -30,6 +30,8 @@ class Iterator {
     };
     void add(const Tensor& t, DType loop_dtype, bool written);
     void coalesce();
+    bool crosses() const;
+    void run_merged(Loop loop, const void* params, int64_t grain);
     void run_range(Loop loop, const void* params, int64_t begin, int64_t end) const;
     void run_inner(Loop loop, const void* params, char** data, const int64_t* strides, int64_t n) const;
 

@@ -247,7 +247,7 @@ def prelu(input, weight):
     """input where positive, weight * input elsewhere; weight holds one slope, or one per channel (dimension 1).
 
     >>> flambeau.prelu(flambeau.tensor([-2.0, 3.0]), flambeau.tensor([0.5]))
-    OUT
+    tensor([-1.,  3.])
     """
     if weight.dim() > 1:
         raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}")
@@ -290,7 +290,7 @@ def selu(input):
     """The self-normalising scaled ELU (Klambauer et al., 2017).
 
     >>> flambeau.selu(flambeau.tensor([-1.0, 1.0]))
-    OUT
+    tensor([-1.1113,  1.0507])
     """
     return _selu(input)
 
@@ -306,7 +306,7 @@ def celu(input, alpha=1.0):
     """max(0, input) + min(0, alpha * (exp(input / alpha) - 1)).
 
     >>> flambeau.celu(flambeau.tensor([-1.0, 1.0]))
-    OUT
+    tensor([-0.6321,  1.0000])
     """
     return _celu(input, alpha)
 

@@ -174,7 +174,7 @@ def float_power(input, exponent, *, out=None):
     """input raised to exponent in float64 (complex128 if either is complex), whatever the dtypes.
 
     >>> flambeau.float_power(flambeau.tensor([2, 3]), -1)
-    OUT
+    tensor([0.5000, 0.3333], dtype=torch.float64)
     """
     dtype = flambeau.complex128 if _is_complex(input) or _is_complex(exponent) else flambeau.float64
     if out is not None and out.dtype != dtype:

@@ -13,7 +13,7 @@ op(
     """input + weight * (end - input); weight is a number or a tensor.
 
     >>> flambeau.lerp(flambeau.tensor([0.0, 10.0]), flambeau.tensor([10.0, 20.0]), 0.5)
-    OUT
+    tensor([ 5., 15.])
     """,
     inplace=True,
     vjp={
@@ -27,7 +27,7 @@ op(
     """input + value * tensor1 * tensor2.
 
     >>> flambeau.addcmul(flambeau.tensor([1.0]), flambeau.tensor([2.0]), flambeau.tensor([3.0]), value=0.5)
-    OUT
+    tensor([4.])
     """,
     family="pointwise",
     kind="same",
@@ -43,7 +43,7 @@ op(
     """input + value * tensor1 / tensor2; one of the two must be floating.
 
     >>> flambeau.addcdiv(flambeau.tensor([1.0]), flambeau.tensor([2.0]), flambeau.tensor([4.0]), value=2)
-    OUT
+    tensor([2.])
     """,
     inplace=True,
     vjp={
