@@ -5,6 +5,7 @@ from . import registry
 _FAMILIES = (
     "arithmetic", "comparison", "logical", "rounding", "activation", "exponential", "trigonometric", "special",
     "complex", "ternary", "creation", "views", "indexing", "joining", "shape", "reduce", "linalg", "random",
+    "softmax", "norm", "pooling", "loss", "embedding", "optim",
 )
 
 

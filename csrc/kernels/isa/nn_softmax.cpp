@@ -1,0 +1,187 @@
+// softmax and log_softmax: three passes over a row that stays in cache, or over a strip of columns.
+#include "kernels/isa/nn_sums.h"
+#include "kernels/isa/vmath_exp.h"
+#include "kernels/isa/vmath_log.h"
+#include "kernels/nn_kernels.h"
+
+namespace flb {
+namespace FLB_ISA {
+
+constexpr int64_t kChunk = 1024;
+
+// sum of exp(in - top), the summands left in `out` where that is wanted.
+template <class T, bool keep>
+FLB_INLINE double exp_sum(T* __restrict out, const T* __restrict in, T top, int64_t n) {
+    T scratch[kChunk];
+    double total = 0;
+    for (int64_t begin = 0; begin < n; begin += kChunk) {
+        const int64_t count = n - begin < kChunk ? n - begin : kChunk;
+        T* __restrict e = keep ? out + begin : scratch;
+        const T* __restrict x = in + begin;
+        for (int64_t i = 0; i < count; ++i) e[i] = vexp(x[i] - top);
+        total += double(fold_values<AddOp>(static_cast<const T*>(e), count));
+    }
+    return total;
+}
+
+template <class T>
+void softmax_row(T* __restrict out, const T* __restrict in, int64_t n, bool log) {
+    const T top = fold_values<MaxOp>(in, n);
+    if (log) {
+        const T shift = T(vlog(exp_sum<T, false>(nullptr, in, top, n)));
+        for (int64_t i = 0; i < n; ++i) out[i] = (in[i] - top) - shift;
+    } else {
+        const T scale = T(1.0 / exp_sum<T, true>(out, in, top, n));
+        for (int64_t i = 0; i < n; ++i) out[i] *= scale;
+    }
+}
+
+// `width` columns of n rows, `stride` elements apart.
+template <class T>
+void softmax_strip(T* __restrict out, const T* __restrict in, int64_t n, int64_t stride, int64_t width, bool log) {
+    T top[kSoftmaxColumns], sum[kSoftmaxColumns], part[kSoftmaxColumns];
+    for (int64_t j = 0; j < width; ++j) top[j] = -Fp<T>::kInf, sum[j] = 0;
+    for (int64_t k = 0; k < n; ++k) {
+        const T* __restrict x = in + k * stride;
+        for (int64_t j = 0; j < width; ++j) top[j] = ((x[j] > top[j]) | (x[j] != x[j])) ? x[j] : top[j];
+    }
+    for (int64_t begin = 0; begin < n; begin += 64) {
+        const int64_t end = n - begin < 64 ? n : begin + 64;
+        for (int64_t j = 0; j < width; ++j) part[j] = 0;
+        for (int64_t k = begin; k < end; ++k) {
+            const T* __restrict x = in + k * stride;
+            T* __restrict y = out + k * stride;
+            for (int64_t j = 0; j < width; ++j) {
+                const T e = vexp(x[j] - top[j]);
+                part[j] += e;
+                y[j] = e;
+            }
+        }
+        for (int64_t j = 0; j < width; ++j) sum[j] += part[j];
+    }
+    if (log)
+        for (int64_t j = 0; j < width; ++j) sum[j] = vlog(sum[j]);
+    else
+        for (int64_t j = 0; j < width; ++j) sum[j] = T(1) / sum[j];
+    for (int64_t k = 0; k < n; ++k) {
+        const T* __restrict x = in + k * stride;
+        T* __restrict y = out + k * stride;
+        if (log)
+            for (int64_t j = 0; j < width; ++j) y[j] = (x[j] - top[j]) - sum[j];
+        else
+            for (int64_t j = 0; j < width; ++j) y[j] *= sum[j];
+    }
+}
+
+template <class T>
+void softmax_row_backward(T* __restrict grad_in, const T* __restrict grad, const T* __restrict out, int64_t n, bool log) {
+    if (log) {
+        const T sum = T(sum_mapped<T>(n, [](auto g) { return g; }, grad));
+        for (int64_t i = 0; i < n; ++i) grad_in[i] = grad[i] - vexp(out[i]) * sum;
+    } else {
+        const T sum = T(sum_mapped<T>(n, [](auto g, auto y) { return g * y; }, grad, out));
+        for (int64_t i = 0; i < n; ++i) grad_in[i] = (grad[i] - sum) * out[i];
+    }
+}
+
+template <class T>
+void softmax_strip_backward(T* __restrict grad_in, const T* __restrict grad, const T* __restrict out, int64_t n,
+                            int64_t stride, int64_t width, bool log) {
+    T sum[kSoftmaxColumns], part[kSoftmaxColumns];
+    for (int64_t j = 0; j < width; ++j) sum[j] = 0;
+    for (int64_t begin = 0; begin < n; begin += 64) {
+        const int64_t end = n - begin < 64 ? n : begin + 64;
+        for (int64_t j = 0; j < width; ++j) part[j] = 0;
+        for (int64_t k = begin; k < end; ++k) {
+            const T *__restrict g = grad + k * stride, *__restrict y = out + k * stride;
+            if (log)
+                for (int64_t j = 0; j < width; ++j) part[j] += g[j];
+            else
+                for (int64_t j = 0; j < width; ++j) part[j] += g[j] * y[j];
+        }
+        for (int64_t j = 0; j < width; ++j) sum[j] += part[j];
+    }
+    for (int64_t k = 0; k < n; ++k) {
+        const T *__restrict g = grad + k * stride, *__restrict y = out + k * stride;
+        T* __restrict d = grad_in + k * stride;
+        if (log)
+            for (int64_t j = 0; j < width; ++j) d[j] = g[j] - vexp(y[j]) * sum[j];
+        else
+            for (int64_t j = 0; j < width; ++j) d[j] = (g[j] - sum[j]) * y[j];
+    }
+}
+
+// Calls row(offset) or strip(offset, width) for units [begin, end).
+template <class Row, class Strip>
+FLB_INLINE void over_units(const SoftmaxShape& s, int64_t begin, int64_t end, Row row, Strip strip) {
+    const int64_t strips = (s.inner + kSoftmaxColumns - 1) / kSoftmaxColumns;
+    for (int64_t u = begin; u < end; ++u) {
+        if (s.inner == 1) {
+            row(u * s.n);
+        } else {
+            const int64_t first = u % strips * kSoftmaxColumns;
+            strip(u / strips * s.n * s.inner + first, s.inner - first < kSoftmaxColumns ? s.inner - first : kSoftmaxColumns);
+        }
+    }
+}
+
+template <class T>
+void forward(const SoftmaxShape& s, const T* in, T* out, int64_t begin, int64_t end) {
+    over_units(
+        s, begin, end, [&](int64_t at) { softmax_row(out + at, in + at, s.n, s.log); },
+        [&](int64_t at, int64_t width) { softmax_strip(out + at, in + at, s.n, s.inner, width, s.log); });
+}
+template <class T>
+void backward(const SoftmaxShape& s, const T* grad, const T* out, T* grad_in, int64_t begin, int64_t end) {
+    over_units(
+        s, begin, end, [&](int64_t at) { softmax_row_backward(grad_in + at, grad + at, out + at, s.n, s.log); },
+        [&](int64_t at, int64_t width) {
+            softmax_strip_backward(grad_in + at, grad + at, out + at, s.n, s.inner, width, s.log);
+        });
+}
+
+void softmax_forward_any(DType dtype, const SoftmaxShape& s, const void* in, void* out, int64_t begin, int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(dtype, forward(s, static_cast<const T*>(in), static_cast<T*>(out), begin, end));
+}
+void softmax_backward_any(DType dtype, const SoftmaxShape& s, const void* grad, const void* out, void* grad_in,
+                          int64_t begin, int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(dtype, backward(s, static_cast<const T*>(grad), static_cast<const T*>(out),
+                                        static_cast<T*>(grad_in), begin, end));
+}
+
+template <class T>
+void lse_rows(const T* in, T* lse, int64_t n, int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+        const T top = fold_values<MaxOp>(in + r * n, n);
+        lse[r] = T(double(top) + vlog(exp_sum<T, false>(nullptr, in + r * n, top, n)));
+    }
+}
+void lse_rows_any(DType dtype, const void* in, void* lse, int64_t n, int64_t begin, int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(dtype, lse_rows(static_cast<const T*>(in), static_cast<T*>(lse), n, begin, end));
+}
+
+template <class T>
+void scaled_rows(const T* in, const T* lse, const T* scale, T* out, int64_t n, int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+        const T* __restrict x = in + r * n;
+        T* __restrict y = out + r * n;
+        const T shift = lse[r], k = scale[r];
+        if (k == T(0))  // exp may be inf or nan, but what is not counted has no gradient
+            for (int64_t i = 0; i < n; ++i) y[i] = T(0);
+        else
+            for (int64_t i = 0; i < n; ++i) y[i] = vexp(x[i] - shift) * k;
+    }
+}
+void scaled_rows_any(DType dtype, const void* in, const void* lse, const void* scale, void* out, int64_t n, int64_t begin,
+                     int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(dtype, scaled_rows(static_cast<const T*>(in), static_cast<const T*>(lse),
+                                           static_cast<const T*>(scale), static_cast<T*>(out), n, begin, end));
+}
+
+FLB_REGISTER_KERNEL(scaled_softmax_rows, &scaled_rows_any);
+FLB_REGISTER_KERNEL(softmax_forward, &softmax_forward_any);
+FLB_REGISTER_KERNEL(softmax_backward, &softmax_backward_any);
+FLB_REGISTER_KERNEL(log_sum_exp_rows, &lse_rows_any);
+
+}  // namespace FLB_ISA
+}  // namespace flb

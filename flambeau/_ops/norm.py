@@ -1,0 +1,133 @@
+"""Normalisation: layer_norm and batch_norm, each one pass forward and one backward."""
+
+import flambeau
+
+from .registry import op
+from .second_order import vjp_through
+
+
+def _mask(needs):
+    return needs[0] | needs[1] << 1 | needs[2] << 2
+
+
+# ---- layer_norm ---------------------------------------------------------------------------------------------------------
+
+
+def _layer_norm_gradients(grad_output, input, weight, lead, eps):
+    """The gradients with respect to input, weight and bias, with differentiable operators."""
+    over = tuple(range(lead, input.dim()))
+    centred = input - input.mean(over, True)
+    rstd = flambeau.rsqrt((centred * centred).mean(over, True) + eps)
+    normal = centred * rstd
+    scaled = grad_output if weight is None else grad_output * weight
+    grad_input = rstd * (scaled - scaled.mean(over, True) - normal * (scaled * normal).mean(over, True))
+    if lead == 0:
+        return grad_input, grad_output * normal, grad_output
+    rows = tuple(range(lead))
+    return grad_input, (grad_output * normal).sum(rows), grad_output.sum(rows)
+
+
+def _layer_norm_second(grads, grad_output, input, weight, normalized_shape, eps, needs):
+    lead = input.dim() - len(normalized_shape)
+    return vjp_through(
+        lambda g, x, w: _layer_norm_gradients(g, x, w, lead, eps), (grad_output, input, weight), grads, needs
+    )
+
+
+native_layer_norm_backward = op(
+    "native_layer_norm_backward(Tensor grad_output, Tensor input, int[] normalized_shape, Tensor mean, Tensor rstd, "
+    "Tensor? weight, float eps, int output_mask) -> (Tensor grad_input, Tensor grad_weight, Tensor grad_bias)",
+    "Gradients of `native_layer_norm`; bits of `output_mask` say which are wanted, the others are None.",
+    public=False,
+    method=False,
+    vjp={"grad_output, input, weight": _layer_norm_second, "mean": None, "rstd": None},
+)
+
+
+def _layer_norm_vjp(grad, input, normalized_shape, mean, rstd, weight, eps, needs):
+    if grad is None:
+        return None, None, None
+    return tuple(
+        native_layer_norm_backward(grad, input, normalized_shape, mean, rstd, weight, eps, _mask(needs))
+    )
+
+
+native_layer_norm = op(
+    "native_layer_norm(Tensor input, int[] normalized_shape, Tensor? weight, Tensor? bias, float eps)"
+    " -> (Tensor output, Tensor mean, Tensor rstd)",
+    """`layer_norm` with the mean and the inverse deviation of each row, which have no gradient.
+
+    input: (*, *normalized_shape); weight, bias: normalized_shape, or None.
+    """,
+    method=False,
+    vjp={"input, weight, bias": _layer_norm_vjp},
+)
+
+
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
+    """Normalise over the last dimensions."""
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
+    return native_layer_norm(input, shape, weight, bias, eps)[0]
+
+
+# ---- batch_norm ---------------------------------------------------------------------------------------------------------
+
+
+def _batch_norm_gradients(grad_output, input, weight, mean, invstd, training, eps):
+    over = (0, *range(2, input.dim()))
+    channelwise = (1, -1, *(1,) * (input.dim() - 2))
+    if training:
+        centred = input - input.mean(over, True)
+        rstd = flambeau.rsqrt((centred * centred).mean(over, True) + eps)
+    else:
+        centred, rstd = input - mean.view(channelwise), invstd.view(channelwise)
+    normal = centred * rstd
+    scaled = grad_output if weight is None else grad_output * weight.view(channelwise)
+    grad_weight, grad_bias = (grad_output * normal).sum(over), grad_output.sum(over)
+    if training:
+        scaled = scaled - scaled.mean(over, True) - normal * (scaled * normal).mean(over, True)
+    return scaled * rstd, grad_weight, grad_bias
+
+
+def _batch_norm_second(grads, grad_output, input, weight, mean, invstd, training, eps, needs):
+    return vjp_through(
+        lambda g, x, w: _batch_norm_gradients(g, x, w, mean.detach(), invstd.detach(), training, eps),
+        (grad_output, input, weight),
+        grads,
+        needs,
+    )
+
+
+native_batch_norm_backward = op(
+    "native_batch_norm_backward(Tensor grad_output, Tensor input, Tensor? weight, Tensor mean, Tensor invstd, bool training, "
+    "float eps, int output_mask) -> (Tensor grad_input, Tensor grad_weight, Tensor grad_bias)",
+    "Gradients of `native_batch_norm`; bits of `output_mask` say which are wanted, the others are None.",
+    public=False,
+    method=False,
+    vjp={"grad_output, input, weight": _batch_norm_second, "mean": None, "invstd": None},
+)
+
+
+def _batch_norm_vjp(grad, input, weight, save_mean, save_invstd, training, eps, needs):
+    if grad is None:
+        return None, None, None
+    return tuple(
+        native_batch_norm_backward(grad, input, weight, save_mean, save_invstd, training, eps, _mask(needs))
+    )
+
+
+native_batch_norm = op(
+    "native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, bool training, "
+    "float momentum, float eps) -> (Tensor output, Tensor save_mean, Tensor save_invstd)",
+    """Batch normalisation of (N, C, *) per channel, with the mean and inverse deviation that were used.
+
+    In training these are the batch's, and `running_mean` and `running_var` move towards them by `momentum`, in place.
+    """,
+    method=False,
+    vjp={"input, weight, bias": _batch_norm_vjp, "running_mean": None, "running_var": None},
+)
+
+
+def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
+    """Normalise every channel; in training this also moves the running statistics."""
+    return native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
