@@ -97,7 +97,7 @@ def embedding(
     padding_idx = _padding_index(padding_idx, weight.size(0))
     if max_norm is not None:
         _renorm_rows(weight, input, max_norm, norm_type)
-    return _nn.embedding(weight, input, padding_idx, scale_grad_by_freq, sparse)
+    return flambeau.embedding(weight, input, padding_idx, scale_grad_by_freq, sparse)
 
 
 def embedding_bag(

@@ -8,6 +8,7 @@ import warnings
 
 import flambeau
 
+from .._ops import loss as _native
 from ._functional_activation import log_softmax, logsigmoid
 from ._functional_common import is_tensor, legacy_reduction, reduced
 from ._functional_distance import pairwise_distance
@@ -133,39 +134,15 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
 # --- classification ------------------------------------------------------------------------------------------------
 
 
+_REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
+
+
 def _nll(log_probs, target, weight, ignore_index, reduction):
-    """:func:`nll_loss` of (N, C) with targets (N,); also returns what 'mean' divides by."""
-    if target.dtype not in (flambeau.int64, flambeau.uint8):
-        kind = str(target.dtype).rpartition(".")[2].replace("32", "").capitalize()
-        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {kind}")
-    classes = log_probs.size(1)
-    if weight is not None and (weight.dim() != 1 or weight.numel() != classes):
-        raise RuntimeError(
-            f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor of "
-            f"shape: {list(weight.shape)}"
-        )
-    target = target.long()
-    ignored = target == ignore_index
-    any_ignored = not target.is_meta and bool(ignored.any())
-    if any_ignored:
-        target = target.masked_fill(ignored, 0)
-    if target.numel() and not target.is_meta:
-        low, high = (int(bound) for bound in flambeau.aminmax(target))
-        if low < 0 or high >= classes:
-            raise IndexError(f"Target {low if low < 0 else high} is out of bounds.")
-    loss = -log_probs.gather(1, target.unsqueeze(1)).squeeze(1)
-    if weight is None and not any_ignored:
-        return loss, loss.numel()
-    scale = flambeau.ones_like(loss) if weight is None else weight.index_select(0, target)
-    scale = scale.masked_fill(ignored, 0)
-    # masked_fill, not a product: an ignored -inf must not become nan
-    return (loss * scale).masked_fill(ignored, 0) if weight is not None else loss.masked_fill(
-        ignored, 0
-    ), scale.sum()
+    return _native.nll_loss_forward(log_probs, target, weight, _REDUCTIONS[reduction], ignore_index)
 
 
-def _flatten_classes(input, target):
-    """(N, C, d1, ...) and (N, d1, ...) as (N * d1 * ..., C) and (N * d1 * ...)."""
+def _check_classes(input, target):
+    """Shapes (C), (N, C) or (N, C, d1, ...) and the same without C."""
     if input.dim() == 0:
         raise ValueError("Expected input to have at least 1 dimension, but got a scalar")
     if input.dim() == 1:
@@ -173,18 +150,14 @@ def _flatten_classes(input, target):
             raise ValueError(
                 f"For 1D input, 1D target must have size 1, but got target size: {target.numel()}"
             )
-        return input.unsqueeze(0), target.reshape(1)
+        return
     if input.dim() == 2 and target.dim() != 1:
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     if target.dim() == 0 or input.size(0) != target.size(0):
         got = target.size(0) if target.dim() else 1
         raise ValueError(f"Expected input batch_size ({input.size(0)}) to match target batch_size ({got}).")
-    if input.dim() == 2:
-        return input, target
-    expected = [input.size(0), *input.shape[2:]]
-    if list(target.shape) != expected:
-        raise RuntimeError(f"Expected target size {expected}, got {list(target.shape)}")
-    return input.movedim(1, -1).reshape(-1, input.size(1)), target.reshape(-1)
+    if target.shape[1:] != input.shape[2:]:
+        raise RuntimeError(f"Expected target size {[input.size(0), *input.shape[2:]]}, got {list(target.shape)}")
 
 
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
@@ -195,12 +168,8 @@ def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, r
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     _check_reduction(reduction)
-    shape = target.shape
-    flat, flat_target = _flatten_classes(input, target)
-    loss, total = _nll(flat, flat_target, weight, ignore_index, reduction)
-    if reduction == "none":
-        return loss.reshape(shape)
-    return loss.sum() if reduction == "sum" else loss.sum() / total
+    _check_classes(input, target)
+    return _nll(input, target, weight, ignore_index, reduction)[0]
 
 
 def cross_entropy(
@@ -240,17 +209,20 @@ def cross_entropy(
             raise RuntimeError("ignore_index is not supported for floating point target")
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, class_dim)
 
-    shape = target.shape
-    flat, flat_target = _flatten_classes(input, target)
-    log_probs = log_softmax(flat, 1)
-    loss, total = _nll(log_probs, flat_target, weight, ignore_index, reduction)
-    if label_smoothing > 0.0:
-        spread = -(log_probs if weight is None else log_probs * weight).sum(1)
-        spread = spread.masked_fill(flat_target == ignore_index, 0)
-        loss = (1 - label_smoothing) * loss + label_smoothing / flat.size(1) * spread
-    if reduction == "none":
-        return loss.reshape(shape)
-    return loss.sum() if reduction == "sum" else loss.sum() / total
+    _check_classes(input, target)
+    if input.dim() == 2 and label_smoothing == 0.0:
+        return _native.cross_entropy_rows(input, target, weight, _REDUCTIONS[reduction], ignore_index)[0]
+    log_probs = log_softmax(input, class_dim)
+    loss, total = _nll(log_probs, target, weight, ignore_index, reduction)
+    if label_smoothing == 0.0:
+        return loss
+    spread = -(log_probs if weight is None else log_probs * weight.view(-1, *(1,) * (target.dim() - class_dim)))
+    spread = spread.sum(class_dim).masked_fill(target == ignore_index, 0)
+    if reduction == "mean":
+        spread = spread.sum() / total
+    elif reduction == "sum":
+        spread = spread.sum()
+    return (1 - label_smoothing) * loss + label_smoothing / input.size(class_dim) * spread
 
 
 def _soft_cross_entropy(input, target, weight, reduction, label_smoothing, class_dim):

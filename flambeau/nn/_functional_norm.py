@@ -4,7 +4,7 @@ import math
 
 import flambeau
 
-from .._ops import nn as _nn
+from .._ops import norm as _nn
 
 
 def _check_batch_statistics(shape):

@@ -1,0 +1,265 @@
+// Pooling. A row of outputs is made one element of the window ("tap") at a time, for all outputs of the row at once:
+// the loops run over outputs and vectorise whatever the window is.
+#include "kernels/isa/nn_sums.h"
+#include "kernels/isa/vmath_core.h"
+#include "kernels/pool_kernels.h"
+
+namespace flb {
+namespace FLB_ISA {
+
+// The taps [first, last) of one dimension's window o that lie inside the input.
+struct Taps {
+    int64_t first, last;
+    FLB_INLINE Taps(const PoolDim& d, int64_t o) {
+        const int64_t at = o * d.stride - d.pad;
+        first = at < 0 ? (-at + d.dilation - 1) / d.dilation : 0;
+        last = at >= d.in ? 0 : (d.in - 1 - at) / d.dilation + 1;
+        if (last > d.kernel) last = d.kernel;
+        if (first > last) first = last;
+    }
+};
+// The outputs [lo, hi) for which tap k lies inside the input, and where it is for output 0.
+struct Reach {
+    int64_t offset, lo, hi;
+    FLB_INLINE Reach(const PoolDim& d, int64_t k) {
+        offset = k * d.dilation - d.pad;
+        lo = offset < 0 ? (-offset + d.stride - 1) / d.stride : 0;
+        hi = offset >= d.in ? 0 : (d.in - 1 - offset) / d.stride + 1;
+        if (hi > d.out) hi = d.out;
+        if (lo > hi) lo = hi;
+    }
+};
+// Calls f with the stride as a constant where it is small, so that its loads vectorise.
+#define FLB_WITH_STRIDE(stride, body)               \
+    do {                                            \
+        if ((stride) == 1) {                        \
+            constexpr int64_t step = 1;             \
+            body;                                   \
+        } else if ((stride) == 2) {                 \
+            constexpr int64_t step = 2;             \
+            body;                                   \
+        } else {                                    \
+            const int64_t step = (stride);          \
+            body;                                   \
+        }                                           \
+    } while (0)
+
+template <class T>
+FLB_INLINE T lowest_of() {
+    return Limits<T>::lowest;
+}
+
+constexpr int64_t kRow = 512;  // outputs of a row that are worked on at a time
+
+// One row of outputs from `row`, the input's row under tap (i, j) of the outer dimensions, at position `base` of its plane.
+template <class T, bool indexed>
+FLB_INLINE void max_taps(const PoolDim& d, const T* __restrict row, int32_t base, int64_t from, int64_t count, T* __restrict best,
+                         int32_t* __restrict where) {
+    for (int64_t k = 0; k < d.kernel; ++k) {
+        const Reach r(d, k);
+        const int64_t lo = r.lo > from ? r.lo : from, hi = r.hi < from + count ? r.hi : from + count;
+        FLB_WITH_STRIDE(d.stride, {
+            const T* __restrict x = row + r.offset;
+            const int32_t at = base + int32_t(r.offset);
+            for (int64_t o = lo; o < hi; ++o) {
+                const T v = x[o * step];
+                const bool take = (v > best[o - from]) | (v != v);
+                best[o - from] = take ? v : best[o - from];
+                if constexpr (indexed) where[o - from] = take ? at + int32_t(o) * int32_t(step) : where[o - from];
+            }
+        });
+    }
+}
+
+template <class T, bool indexed>
+void max_planes(const PoolShape& s, const T* in, T* out, int64_t* index, int64_t begin, int64_t end) {
+    const PoolDim &a = s.d[0], &b = s.d[1], &c = s.d[2];
+    int32_t where[kRow];
+    for (int64_t p = begin; p < end; ++p) {
+        const T* plane = in + p * s.in_size();
+        for (int64_t i = 0; i < a.out; ++i) {
+            const Taps ta(a, i);
+            for (int64_t j = 0; j < b.out; ++j) {
+                const Taps tb(b, j);
+                const int64_t out_row = ((p * a.out + i) * b.out + j) * c.out;
+                for (int64_t from = 0; from < c.out; from += kRow) {
+                    const int64_t count = c.out - from < kRow ? c.out - from : kRow;
+                    T* __restrict best = out + out_row + from;
+                    for (int64_t o = 0; o < count; ++o) best[o] = lowest_of<T>();
+                    if constexpr (indexed) {  // where nothing exceeds the lowest value, the first element stands
+                        const int64_t first = ((i * a.stride - a.pad + ta.first * a.dilation) * b.in + j * b.stride - b.pad + tb.first * b.dilation) * c.in;
+                        for (int64_t o = 0; o < count; ++o) {
+                            const int64_t at = (from + o) * c.stride - c.pad;
+                            where[o] = int32_t(first + (at < 0 ? at + (-at + c.dilation - 1) / c.dilation * c.dilation : at));
+                        }
+                    }
+                    for (int64_t ka = ta.first; ka < ta.last; ++ka)
+                        for (int64_t kb = tb.first; kb < tb.last; ++kb) {
+                            const int64_t base = ((i * a.stride - a.pad + ka * a.dilation) * b.in + j * b.stride - b.pad + kb * b.dilation) * c.in;
+                            max_taps<T, indexed>(c, plane + base, int32_t(base), from, count, best, where);
+                        }
+                    if constexpr (indexed) {
+                        int64_t* __restrict to = index + out_row + from;
+                        for (int64_t o = 0; o < count; ++o) to[o] = where[o];
+                    }
+                }
+            }
+        }
+    }
+}
+
+template <class T>
+void max_any(const PoolShape& s, const void* in, void* out, int64_t* index, int64_t begin, int64_t end) {
+    if (index) max_planes<T, true>(s, static_cast<const T*>(in), static_cast<T*>(out), index, begin, end);
+    else max_planes<T, false>(s, static_cast<const T*>(in), static_cast<T*>(out), index, begin, end);
+}
+void max_pool_any(DType dtype, const PoolShape& s, const void* in, void* out, int64_t* index, int64_t begin, int64_t end) {
+    if (dtype == DType::Int64) max_any<int64_t>(s, in, out, index, begin, end);
+    else FLB_FLOAT_OR_DOUBLE(dtype, max_any<T>(s, in, out, index, begin, end));
+}
+
+template <class T>
+void adaptive_max(const AdaptiveShape& s, const T* in, T* out, int64_t* index, int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+        const T* plane = in + p * s.in_size();
+        int64_t o = p * s.out_size();
+        for (int64_t i = 0; i < s.out[0]; ++i)
+            for (int64_t j = 0; j < s.out[1]; ++j)
+                for (int64_t k = 0; k < s.out[2]; ++k, ++o) {
+                    T best = lowest_of<T>();
+                    int64_t where = (s.start[0][i] * s.in[1] + s.start[1][j]) * s.in[2] + s.start[2][k];
+                    for (int64_t x = s.start[0][i]; x < s.end[0][i]; ++x)
+                        for (int64_t y = s.start[1][j]; y < s.end[1][j]; ++y)
+                            for (int64_t z = s.start[2][k]; z < s.end[2][k]; ++z) {
+                                const int64_t at = (x * s.in[1] + y) * s.in[2] + z;
+                                if (plane[at] > best || plane[at] != plane[at]) best = plane[at], where = at;
+                            }
+                    out[o] = best;
+                    if (index) index[o] = where;
+                }
+    }
+}
+void adaptive_max_any(DType dtype, const AdaptiveShape& s, const void* in, void* out, int64_t* index, int64_t begin, int64_t end) {
+    if (dtype == DType::Int64)
+        adaptive_max(s, static_cast<const int64_t*>(in), static_cast<int64_t*>(out), index, begin, end);
+    else
+        FLB_FLOAT_OR_DOUBLE(dtype, adaptive_max(s, static_cast<const T*>(in), static_cast<T*>(out), index, begin, end));
+}
+
+// ---- means -------------------------------------------------------------------------------------------------------------
+
+// Elements of window o that count: those of the input, or of the input and its padding.
+FLB_INLINE int64_t extent(const PoolDim& d, int64_t o, bool with_pad) {
+    int64_t start = o * d.stride - d.pad, end = start + d.kernel;
+    const int64_t limit = d.in + (with_pad ? d.pad : 0);
+    if (end > limit) end = limit;
+    if (!with_pad && start < 0) start = 0;
+    return end > start ? end - start : 0;
+}
+// The divisors of a row's outputs, as factors.
+template <class T>
+FLB_INLINE void row_factors(const PoolShape& s, int64_t i, int64_t j, int64_t from, int64_t count, T* factor) {
+    const bool pad = s.count_include_pad;
+    const double outer = double(extent(s.d[0], i, pad) * extent(s.d[1], j, pad));
+    for (int64_t o = 0; o < count; ++o)
+        factor[o] = T(s.divisor != 0 ? s.divisor : outer * double(extent(s.d[2], from + o, pad)));
+}
+
+// Calls row(plane, i, j, from, count) and in it tap(position of the input's row) for every row of outputs.
+template <class T, bool backward>
+void mean_planes(const PoolShape& s, const T* __restrict in, T* __restrict out, int64_t begin, int64_t end) {
+    const PoolDim &a = s.d[0], &b = s.d[1], &c = s.d[2];
+    T sum[kRow], factor[kRow];
+    for (int64_t p = begin; p < end; ++p)
+        for (int64_t i = 0; i < a.out; ++i)
+            for (int64_t j = 0; j < b.out; ++j)
+                for (int64_t from = 0; from < c.out; from += kRow) {
+                    const Taps ta(a, i), tb(b, j);
+                    const int64_t count = c.out - from < kRow ? c.out - from : kRow;
+                    const int64_t out_row = ((p * a.out + i) * b.out + j) * c.out + from;
+                    row_factors(s, i, j, from, count, factor);
+                    if constexpr (backward)
+                        for (int64_t o = 0; o < count; ++o) sum[o] = in[out_row + o] / factor[o];
+                    else
+                        for (int64_t o = 0; o < count; ++o) sum[o] = 0;
+                    for (int64_t ka = ta.first; ka < ta.last; ++ka)
+                        for (int64_t kb = tb.first; kb < tb.last; ++kb) {
+                            const int64_t base = p * s.in_size() +
+                                ((i * a.stride - a.pad + ka * a.dilation) * b.in + j * b.stride - b.pad + kb * b.dilation) * c.in;
+                            for (int64_t k = 0; k < c.kernel; ++k) {
+                                const Reach r(c, k);
+                                const int64_t lo = r.lo > from ? r.lo : from, hi = r.hi < from + count ? r.hi : from + count;
+                                if constexpr (backward) {
+                                    T* __restrict to = out + base + r.offset;
+                                    FLB_WITH_STRIDE(c.stride, {
+                                        for (int64_t o = lo; o < hi; ++o) to[o * step] += sum[o - from];
+                                    });
+                                } else {
+                                    const T* __restrict x = in + base + r.offset;
+                                    FLB_WITH_STRIDE(c.stride, {
+                                        for (int64_t o = lo; o < hi; ++o) sum[o - from] += x[o * step];
+                                    });
+                                }
+                            }
+                        }
+                    if constexpr (!backward)
+                        for (int64_t o = 0; o < count; ++o) out[out_row + o] = sum[o] / factor[o];
+                }
+}
+void avg_any(DType dtype, const PoolShape& s, const void* in, void* out, int64_t begin, int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(dtype, (mean_planes<T, false>(s, static_cast<const T*>(in), static_cast<T*>(out), begin, end)));
+}
+void avg_backward_any(DType dtype, const PoolShape& s, const void* grad, void* grad_in, int64_t begin, int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(dtype, {
+        T* to = static_cast<T*>(grad_in);
+        for (int64_t i = begin * s.in_size(); i < end * s.in_size(); ++i) to[i] = 0;
+        mean_planes<T, true>(s, static_cast<const T*>(grad), to, begin, end);
+    });
+}
+
+template <class T, bool backward>
+void adaptive_mean(const AdaptiveShape& s, const T* in, T* out, int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+        int64_t o = p * s.out_size();
+        const int64_t plane = p * s.in_size();
+        for (int64_t i = 0; i < s.out[0]; ++i)
+            for (int64_t j = 0; j < s.out[1]; ++j)
+                for (int64_t k = 0; k < s.out[2]; ++k, ++o) {
+                    const int64_t first = s.start[2][k], width = s.end[2][k] - first;
+                    const double count = double((s.end[0][i] - s.start[0][i]) * (s.end[1][j] - s.start[1][j]) * width);
+                    double total = 0;
+                    const T share = backward ? T(double(in[o]) / count) : T(0);
+                    for (int64_t x = s.start[0][i]; x < s.end[0][i]; ++x)
+                        for (int64_t y = s.start[1][j]; y < s.end[1][j]; ++y) {
+                            const int64_t at = plane + (x * s.in[1] + y) * s.in[2] + first;
+                            if constexpr (backward)
+                                for (int64_t z = 0; z < width; ++z) out[at + z] += share;
+                            else if (width >= 16)
+                                total += sum_mapped<T>(width, [](auto v) { return v; }, in + at);
+                            else
+                                for (int64_t z = 0; z < width; ++z) total += double(in[at + z]);
+                        }
+                    if constexpr (!backward) out[o] = T(total / count);
+                }
+    }
+}
+void adaptive_avg_any(DType dtype, const AdaptiveShape& s, const void* in, void* out, int64_t begin, int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(dtype, (adaptive_mean<T, false>(s, static_cast<const T*>(in), static_cast<T*>(out), begin, end)));
+}
+void adaptive_avg_backward_any(DType dtype, const AdaptiveShape& s, const void* grad, void* grad_in, int64_t begin, int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(dtype, {
+        T* to = static_cast<T*>(grad_in);
+        for (int64_t i = begin * s.in_size(); i < end * s.in_size(); ++i) to[i] = 0;
+        adaptive_mean<T, true>(s, static_cast<const T*>(grad), to, begin, end);
+    });
+}
+
+FLB_REGISTER_KERNEL(max_pool, &max_pool_any);
+FLB_REGISTER_KERNEL(adaptive_max_pool, &adaptive_max_any);
+FLB_REGISTER_KERNEL(avg_pool, &avg_any);
+FLB_REGISTER_KERNEL(avg_pool_backward, &avg_backward_any);
+FLB_REGISTER_KERNEL(adaptive_avg_pool, &adaptive_avg_any);
+FLB_REGISTER_KERNEL(adaptive_avg_pool_backward, &adaptive_avg_backward_any);
+
+}  // namespace FLB_ISA
+}  // namespace flb
