@@ -25,7 +25,6 @@ namespace FLB_ISA {
 
 FLB_SPECIAL_AS(lgamma, "lgamma");
 FLB_SPECIAL_AS(digamma, "digamma");
-FLB_SPECIAL_AS(erfinv, "erfinv");
 FLB_SPECIAL_AS(erfcx, "special_erfcx");
 FLB_SPECIAL_AS(ndtri, "special_ndtri");
 FLB_SPECIAL_AS(log_ndtr, "special_log_ndtr");
