@@ -215,6 +215,12 @@ static PyObject* op_get_signature(PyObject* self, void*) {
 static PyObject* op_get_differentiable(PyObject* self, void*) {
     return PyBool_FromLong(reinterpret_cast<Op*>(self)->rule != nullptr);
 }
+static PyObject* op_get_result_type(PyObject* self, void*) {
+    PyTypeObject* type = reinterpret_cast<Op*>(self)->result_type;
+    PyObject* result = type ? reinterpret_cast<PyObject*>(type) : Py_None;
+    Py_INCREF(result);
+    return result;
+}
 // Pickled by name: `torch.relu` inside a saved module.
 static PyObject* op_reduce(PyObject* self, PyObject*) { return op_get_name(self, nullptr); }
 
@@ -225,6 +231,7 @@ static PyGetSetDef op_getset[] = {
     {"__text_signature__", nullptr, nullptr, nullptr, nullptr},
     {"signature", op_get_signature, nullptr, "The signature, as the record writes it.", nullptr},
     {"has_rule", op_get_differentiable, nullptr, "Whether the record gives a derivative rule.", nullptr},
+    {"result_type", op_get_result_type, nullptr, "The named tuple of several results, or None.", nullptr},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
@@ -372,7 +379,28 @@ static PyType_Spec method_spec = {"flambeau._C.Method", sizeof(Method), 0,
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
                                   method_slots};
 
+static PyObject* result_type(PyObject*, PyObject* args) {
+    const char* name;
+    PyObject* fields;
+    if (!PyArg_ParseTuple(args, "sO!", &name, &PyTuple_Type, &fields)) return nullptr;
+    return guarded([&] {
+        std::vector<PyObject*> names;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(fields); ++i) {
+            PyObject* field = PyTuple_GET_ITEM(fields, i);
+            check_as(ErrorKind::Type, PyUnicode_Check(field), "result_type takes a tuple of names");
+            Py_INCREF(field);  // the type keeps pointers to the text
+            names.push_back(field);
+        }
+        return reinterpret_cast<PyObject*>(make_result_type(name, names));
+    });
+}
+static PyMethodDef op_functions[] = {
+    {"_result_type", result_type, METH_VARARGS, "_result_type(name, fields): a named tuple of results for a composite."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
 void init_ops(PyObject* module) {
+    if (PyModule_AddFunctions(module, op_functions) < 0) throw Error(ErrorKind::Python, "");
     const auto add = [&](PyType_Spec* spec, const char* name) {
         PyObject* type = checked_object(PyType_FromSpec(spec));
         Py_INCREF(type);

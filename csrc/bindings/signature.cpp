@@ -116,6 +116,33 @@ Param parse_param(Op* op, std::string text) {
 
 }  // namespace
 
+// One field a line, as PyTorch prints them.
+static PyObject* result_repr(PyObject* self) {
+    PyObject* text = PyUnicode_FromFormat("%s(\n", Py_TYPE(self)->tp_name);
+    for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(self); i < n && text; ++i) {
+        PyObject* line = PyUnicode_FromFormat("%s=%R%s", Py_TYPE(self)->tp_members[i].name, PyTuple_GET_ITEM(self, i),
+                                              i + 1 < n ? ",\n" : ")");
+        PyUnicode_AppendAndDel(&text, line);
+    }
+    return text;
+}
+
+PyTypeObject* make_result_type(const std::string& name, const std::vector<PyObject*>& field_names) {
+    // The descriptor's strings must outlive the type.
+    auto* fields = new std::vector<PyStructSequence_Field>();
+    for (PyObject* field : field_names) fields->push_back({PyUnicode_AsUTF8(field), nullptr});
+    fields->push_back({nullptr, nullptr});
+    PyStructSequence_Desc desc;
+    desc.name = strdup(("torch.return_types." + name).c_str());
+    desc.doc = "";
+    desc.fields = fields->data();
+    desc.n_in_sequence = int(field_names.size());
+    PyTypeObject* type = PyStructSequence_NewType(&desc);
+    if (!type) throw Error(ErrorKind::Python, "");
+    type->tp_repr = result_repr;
+    return type;
+}
+
 void parse_signature(Op* op, const char* text) {
     const std::string s = text;
     const size_t open = s.find('(');
@@ -160,20 +187,8 @@ void parse_signature(Op* op, const char* text) {
         if (space == std::string::npos) continue;
         op->output_names->push_back(intern(part.substr(space + 1)));
     }
-    const int n = int(op->output_names->size());
-    if (!n) return;
-    // The descriptor's strings must outlive the type.
-    auto* fields = new std::vector<PyStructSequence_Field>();
-    for (PyObject* name : *op->output_names) fields->push_back({PyUnicode_AsUTF8(name), nullptr});
-    fields->push_back({nullptr, nullptr});
-    PyStructSequence_Desc desc;
-    std::string base = op->cname;
-    desc.name = strdup(("torch.return_types." + base).c_str());
-    desc.doc = "";
-    desc.fields = fields->data();
-    desc.n_in_sequence = n;
-    op->result_type = PyStructSequence_NewType(&desc);
-    if (!op->result_type) throw Error(ErrorKind::Python, "");
+    if (op->output_names->empty()) return;
+    op->result_type = make_result_type(op->cname, *op->output_names);
 }
 
 // ---- a call's arguments -----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ _FAMILIES = (
     "arithmetic", "comparison", "logical", "rounding", "activation", "exponential", "trigonometric", "special",
     "complex", "ternary", "creation", "views", "indexing", "joining", "shape", "reduce", "linalg", "random",
     "softmax", "norm", "pooling", "loss", "embedding", "optim",
+    "select", "statistics", "distance",
 )
 
 

@@ -1,0 +1,15 @@
+"""The named tuples that operators with several results return."""
+
+from . import _C
+from ._ops.registry import records
+
+histogram = _C._result_type("histogram", ("hist", "bin_edges"))
+histogramdd = _C._result_type("histogramdd", ("hist", "bin_edges"))
+
+globals().update(
+    {
+        record.op.__name__.partition(".")[0]: record.op.result_type
+        for name, record in records.items()
+        if record.op.result_type is not None and not name.startswith("_")
+    }
+)
