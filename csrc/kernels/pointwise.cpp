@@ -141,6 +141,7 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
             promotion.scalar(operands[i].number);
         }
     }
+    check_as(ErrorKind::Type, num_tensors > 0, call.name(), "(): argument 'input' (position 1) must be Tensor, not a number");
     DType common = promotion.result();
     for (int i = 0; i < num_tensors; ++i)
         call.check(tensors[i]->device == device || tensors[i]->ndim() == 0,

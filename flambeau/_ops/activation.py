@@ -165,7 +165,7 @@ _activation(
     public=True,
 )
 _activation(
-    "hardshrink(Tensor input, Scalar lambd=0.5)",
+    "hardshrink(Tensor input, Scalar lambd=0.5, *, Tensor? out=None)",
     """0 where |input| <= lambd, input elsewhere.
 
     >>> flambeau.hardshrink(flambeau.tensor([0.2, 1.0]))
@@ -176,12 +176,12 @@ _activation(
     method=True,
 )
 _activation(
-    "softshrink(Tensor input, Scalar lambd=0.5)",
+    "softshrink(Tensor input, Scalar lambd=0.5, *, Tensor? out=None)",
     "input moved towards 0 by lambd, and 0 where |input| <= lambd.",
     lambda grad, input, lambd: shrink_backward(grad, input, lambd),
 )
 _activation(
-    "softplus(Tensor input, Scalar beta=1, Scalar threshold=20)",
+    "softplus(Tensor input, Scalar beta=1, Scalar threshold=20, *, Tensor? out=None)",
     "log(1 + exp(beta * input)) / beta; the identity where beta * input > threshold.",
     lambda grad, input, beta, threshold: softplus_backward(grad, input, beta, threshold),
 )
@@ -195,7 +195,7 @@ def _mish(grad, input):
 
 _activation("mish(Tensor input)", "input * tanh(softplus(input)).", _mish)
 _activation(
-    "logsigmoid(Tensor input)",
+    "logsigmoid(Tensor input, *, Tensor? out=None)",
     "log(sigmoid(input)), without overflow.",
     lambda grad, input: grad * (-input).sigmoid(),
 )
@@ -210,7 +210,7 @@ _activation(
     lambda grad, input: flambeau.where(input < -3, 0, flambeau.where(input <= 3, grad * (input / 3 + 0.5), grad)),
 )
 _activation(
-    "gelu(Tensor input, *, str approximate='none')",
+    "gelu(Tensor input, *, str approximate='none', Tensor? out=None)",
     "input * Phi(input) with the normal distribution's Phi; approximate='tanh' uses its tanh form.",
     lambda grad, input, approximate: gelu_backward(grad, input, approximate=approximate),
     family=None,

@@ -48,8 +48,9 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """
     if input.dtype != other.dtype:
         raise RuntimeError(f"{input.dtype} did not match {other.dtype}")
-    if rtol < 0 or atol < 0:
-        raise RuntimeError(f"rtol and atol must be greater than or equal to zero, but got {rtol} and {atol}")
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        if tolerance < 0:
+            raise RuntimeError(f"{name} must be greater than or equal to zero, but got {tolerance}")
     close = input == other
     dtype = input.dtype
     if equal_nan and (dtype.is_floating_point or dtype.is_complex):

@@ -93,9 +93,9 @@ def glu(input, dim=-1):
     return a * b.sigmoid()
 
 
-def gelu(input, approximate="none"):
+def gelu(input, approximate="none", *, out=None):
     """``input * Phi(input)`` with the normal distribution's Phi; ``approximate='tanh'`` uses its tanh form."""
-    return variant("gelu")(input, approximate=approximate)
+    return variant("gelu")(input, approximate=approximate, out=out)
 
 
 def silu(input, inplace=False):
@@ -120,26 +120,26 @@ def hardswish(input, inplace=False):
     return variant("hardswish", inplace)(input)
 
 
-def softplus(input, beta=1.0, threshold=20.0):
+def softplus(input, beta=1.0, threshold=20.0, *, out=None):
     """``log(1 + exp(beta * input)) / beta``; the identity where ``beta * input > threshold``."""
-    return variant("softplus")(input, beta, threshold)
+    return variant("softplus")(input, beta, threshold, out=out)
 
 
-def logsigmoid(input):
+def logsigmoid(input, *, out=None):
     """``log(sigmoid(input))``, computed without overflow."""
-    return variant("logsigmoid")(input)
+    return variant("logsigmoid")(input, out=out)
 
 
-def hardshrink(input, lambd=0.5):
+def hardshrink(input, lambd=0.5, *, out=None):
     """0 where ``|input| <= lambd``, `input` elsewhere."""
-    return flambeau.hardshrink(input, lambd)
+    return flambeau.hardshrink(input, lambd, out=out)
 
 
-def softshrink(input, lambd=0.5):
+def softshrink(input, lambd=0.5, *, out=None):
     """`input` moved towards 0 by `lambd`, and 0 where ``|input| <= lambd``."""
     if lambd < 0:
         raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
-    return variant("softshrink")(input, lambd)
+    return variant("softshrink")(input, lambd, out=out)
 
 
 def tanhshrink(input):
