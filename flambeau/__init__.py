@@ -61,6 +61,14 @@ _LAZY = {
     ),
     **dict.fromkeys("install_as_torch uninstall_as_torch".split(), "_compat.as_torch"),
     **dict.fromkeys(
+        "adaptive_avg_pool1d avg_pool1d bilinear binary_cross_entropy_with_logits channel_shuffle conv1d conv2d conv3d "
+        "conv_transpose1d conv_transpose2d conv_transpose3d cosine_embedding_loss hinge_embedding_loss kl_div "
+        "margin_ranking_loss max_pool1d max_pool2d max_pool3d pixel_shuffle pixel_unshuffle poisson_nll_loss "
+        "triplet_margin_loss pairwise_distance batch_norm embedding group_norm instance_norm layer_norm rms_norm "
+        "adaptive_max_pool1d".split(),
+        "_functional_names",
+    ),
+    **dict.fromkeys(
         "use_deterministic_algorithms are_deterministic_algorithms_enabled is_deterministic_algorithms_warn_only_enabled "
         "set_deterministic_debug_mode get_deterministic_debug_mode set_float32_matmul_precision "
         "get_float32_matmul_precision set_num_interop_threads get_num_interop_threads set_flush_denormal set_warn_always "

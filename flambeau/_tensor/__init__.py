@@ -40,8 +40,10 @@ def _reduce_storage(storage):
 def install(Tensor):
     """Add the methods that are written in Python."""
     from ..autograd import _tensor_methods
+    from . import properties
 
     _tensor_methods.install(Tensor)
+    properties.install(Tensor)
     Tensor.__repr__ = _late("printing", "tensor_repr")
     Tensor.__format__ = _late("printing", "tensor_format")
     Tensor.__reduce_ex__ = _late("pickling", "reduce_ex")
