@@ -10,6 +10,7 @@ namespace FLB_ISA {
 // The taps [first, last) of one dimension's window o that lie inside the input.
 struct Taps {
     int64_t first, last;
+    Taps() = default;
     FLB_INLINE Taps(const PoolDim& d, int64_t o) {
         const int64_t at = o * d.stride - d.pad;
         first = at < 0 ? (-at + d.dilation - 1) / d.dilation : 0;
@@ -21,6 +22,7 @@ struct Taps {
 // The outputs [lo, hi) for which tap k lies inside the input, and where it is for output 0.
 struct Reach {
     int64_t offset, lo, hi;
+    Reach() = default;
     FLB_INLINE Reach(const PoolDim& d, int64_t k) {
         offset = k * d.dilation - d.pad;
         lo = offset < 0 ? (-offset + d.stride - 1) / d.stride : 0;
@@ -28,6 +30,19 @@ struct Reach {
         if (hi > d.out) hi = d.out;
         if (lo > hi) lo = hi;
     }
+};
+// Windows' taps and taps' reaches by table: they take divisions, which rows of a few outputs would feel.
+template <class Entry>
+struct Table {
+    Table(const PoolDim& d, int64_t n) : dim(d) {
+        for (int64_t i = 0; i < n && i < kEntries; ++i) entries[i] = Entry(d, i);
+    }
+    FLB_INLINE Entry operator[](int64_t i) const { return i < kEntries ? entries[i] : Entry(dim, i); }
+
+  private:
+    static constexpr int64_t kEntries = 128;
+    const PoolDim& dim;
+    Entry entries[kEntries] = {};
 };
 // Calls f with the stride as a constant where it is small, so that its loads vectorise.
 #define FLB_WITH_STRIDE(stride, body)               \
@@ -53,10 +68,10 @@ constexpr int64_t kRow = 512;  // outputs of a row that are worked on at a time
 
 // One row of outputs from `row`, the input's row under tap (i, j) of the outer dimensions, at position `base` of its plane.
 template <class T, bool indexed>
-FLB_INLINE void max_taps(const PoolDim& d, const T* __restrict row, int32_t base, int64_t from, int64_t count, T* __restrict best,
+FLB_INLINE void max_taps(const PoolDim& d, const Table<Reach>& reach, const T* __restrict row, int32_t base, int64_t from, int64_t count, T* __restrict best,
                          int32_t* __restrict where) {
     for (int64_t k = 0; k < d.kernel; ++k) {
-        const Reach r(d, k);
+        const Reach r = reach[k];
         const int64_t lo = r.lo > from ? r.lo : from, hi = r.hi < from + count ? r.hi : from + count;
         FLB_WITH_STRIDE(d.stride, {
             const T* __restrict x = row + r.offset;
@@ -71,17 +86,89 @@ FLB_INLINE void max_taps(const PoolDim& d, const T* __restrict row, int32_t base
     }
 }
 
+// Windows of KH x KW without gaps whose taps all lie inside: N outputs at once, their maxima in registers.
+template <class T, bool indexed, int KH, int KW, int S, int N>
+FLB_INLINE void max_block(const T* __restrict x, int64_t pitch, int32_t at, T* __restrict out, int64_t* __restrict index) {
+    for (int o = 0; o < N; ++o) {
+        T best = x[o * S];
+        int32_t where = at + o * S;
+        for (int i = 0; i < KH; ++i)
+            for (int j = 0; j < KW; ++j) {
+                if (i + j == 0) continue;
+                const T v = x[i * pitch + o * S + j];
+                const bool take = (v > best) | (v != v);
+                best = take ? v : best;
+                if constexpr (indexed) where = take ? at + int32_t(i * pitch) + o * S + j : where;
+            }
+        out[o] = best;
+        if constexpr (indexed) index[o] = where;
+    }
+}
+template <class T, bool indexed, int KH, int KW, int S>
+FLB_INLINE void max_run(const T* x, int64_t pitch, int32_t at, T* out, int64_t* index, int64_t n) {
+    const auto blocks = [&]<int N>(Type<int[N]>) __attribute__((always_inline)) {
+        for (int64_t o = 0; o < n; o += N) {
+            const int64_t from = o + N <= n ? o : n - N;  // the last block overlaps the one before
+            max_block<T, indexed, KH, KW, S, N>(x + from * S, pitch, at + int32_t(from) * S, out + from, indexed ? index + from : nullptr);
+        }
+    };
+    if (n >= 16) blocks(Type<int[16]>{});
+    else if (n >= 8) blocks(Type<int[8]>{});
+    else if (n >= 4) blocks(Type<int[4]>{});
+    else blocks(Type<int[1]>{});
+}
+// One output whose window loses some columns.
+template <class T, bool indexed>
+FLB_INLINE void edge(const T* x, int64_t pitch, int64_t at, int64_t rows, Taps columns, T* out, int64_t* index) {
+    T best = lowest_of<T>();
+    int64_t where = at + columns.first;
+    for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = columns.first; j < columns.last; ++j) {
+            const T v = x[i * pitch + j];
+            if (v > best || v != v) best = v, where = at + i * pitch + j;
+        }
+    *out = best;
+    if constexpr (indexed) *index = where;
+}
+// The usual windows have code of their own; null for others.
+template <class T>
+using MaxRun = void (*)(const T* x, int64_t pitch, int32_t at, T* out, int64_t* index, int64_t n);
+template <class T, bool indexed>
+MaxRun<T> find_max_run(const PoolDim& b, const PoolDim& c) {
+    if (b.dilation != 1 || c.dilation != 1 || c.kernel != (b.kernel == 1 ? c.kernel : b.kernel)) return nullptr;
+    const int64_t k = c.kernel, s = c.stride, rows = b.kernel;
+    if (rows == 2 && k == 2 && s == 2) return max_run<T, indexed, 2, 2, 2>;
+    if (rows == 3 && k == 3 && s == 2) return max_run<T, indexed, 3, 3, 2>;
+    if (rows == 3 && k == 3 && s == 1) return max_run<T, indexed, 3, 3, 1>;
+    if (rows == 2 && k == 2 && s == 1) return max_run<T, indexed, 2, 2, 1>;
+    if (rows == 1 && k == 2 && s == 2) return max_run<T, indexed, 1, 2, 2>;
+    return nullptr;
+}
+
 template <class T, bool indexed>
 void max_planes(const PoolShape& s, const T* in, T* out, int64_t* index, int64_t begin, int64_t end) {
     const PoolDim &a = s.d[0], &b = s.d[1], &c = s.d[2];
     int32_t where[kRow];
+    const Table<Taps> taps_a(a, a.out), taps_b(b, b.out), taps_c(c, c.out);
+    const Table<Reach> reach(c, c.kernel);
+    const MaxRun<T> run = a.kernel == 1 ? find_max_run<T, indexed>(b, c) : nullptr;
+    // Outputs [inner, outer) of a row have all their taps inside.
+    const int64_t inner = reach[0].lo, outer = reach[c.kernel - 1].hi;
     for (int64_t p = begin; p < end; ++p) {
         const T* plane = in + p * s.in_size();
         for (int64_t i = 0; i < a.out; ++i) {
-            const Taps ta(a, i);
+            const Taps ta = taps_a[i];
             for (int64_t j = 0; j < b.out; ++j) {
-                const Taps tb(b, j);
+                const Taps tb = taps_b[j];
                 const int64_t out_row = ((p * a.out + i) * b.out + j) * c.out;
+                if (run && tb.last - tb.first == b.kernel && ta.last > ta.first && inner < outer) {
+                    const int64_t row = ((i * a.stride - a.pad) * b.in + j * b.stride - b.pad) * c.in - c.pad;
+                    const int64_t at = row + inner * c.stride;
+                    run(plane + at, c.in, int32_t(at), out + out_row + inner, indexed ? index + out_row + inner : nullptr, outer - inner);
+                    for (int64_t o = inner ? 0 : outer; o < c.out; o = o + 1 == inner ? outer : o + 1)
+                        edge<T, indexed>(plane + row + o * c.stride, c.in, row + o * c.stride, b.kernel, taps_c[o], out + out_row + o, indexed ? index + out_row + o : nullptr);
+                    continue;
+                }
                 for (int64_t from = 0; from < c.out; from += kRow) {
                     const int64_t count = c.out - from < kRow ? c.out - from : kRow;
                     T* __restrict best = out + out_row + from;
@@ -96,7 +183,7 @@ void max_planes(const PoolShape& s, const T* in, T* out, int64_t* index, int64_t
                     for (int64_t ka = ta.first; ka < ta.last; ++ka)
                         for (int64_t kb = tb.first; kb < tb.last; ++kb) {
                             const int64_t base = ((i * a.stride - a.pad + ka * a.dilation) * b.in + j * b.stride - b.pad + kb * b.dilation) * c.in;
-                            max_taps<T, indexed>(c, plane + base, int32_t(base), from, count, best, where);
+                            max_taps<T, indexed>(c, reach, plane + base, int32_t(base), from, count, best, where);
                         }
                     if constexpr (indexed) {
                         int64_t* __restrict to = index + out_row + from;
@@ -165,16 +252,18 @@ FLB_INLINE void row_factors(const PoolShape& s, int64_t i, int64_t j, int64_t fr
         factor[o] = T(s.divisor != 0 ? s.divisor : outer * double(extent(s.d[2], from + o, pad)));
 }
 
-// Calls row(plane, i, j, from, count) and in it tap(position of the input's row) for every row of outputs.
+// Forward: in (planes of the input) to out. Backward: in (gradients of the means) spread over out (zeroed planes of the input).
 template <class T, bool backward>
 void mean_planes(const PoolShape& s, const T* __restrict in, T* __restrict out, int64_t begin, int64_t end) {
     const PoolDim &a = s.d[0], &b = s.d[1], &c = s.d[2];
     T sum[kRow], factor[kRow];
+    const Table<Taps> taps_a(a, a.out), taps_b(b, b.out);
+    const Table<Reach> reach(c, c.kernel);
     for (int64_t p = begin; p < end; ++p)
         for (int64_t i = 0; i < a.out; ++i)
             for (int64_t j = 0; j < b.out; ++j)
                 for (int64_t from = 0; from < c.out; from += kRow) {
-                    const Taps ta(a, i), tb(b, j);
+                    const Taps ta = taps_a[i], tb = taps_b[j];
                     const int64_t count = c.out - from < kRow ? c.out - from : kRow;
                     const int64_t out_row = ((p * a.out + i) * b.out + j) * c.out + from;
                     row_factors(s, i, j, from, count, factor);
@@ -187,7 +276,7 @@ void mean_planes(const PoolShape& s, const T* __restrict in, T* __restrict out, 
                             const int64_t base = p * s.in_size() +
                                 ((i * a.stride - a.pad + ka * a.dilation) * b.in + j * b.stride - b.pad + kb * b.dilation) * c.in;
                             for (int64_t k = 0; k < c.kernel; ++k) {
-                                const Reach r(c, k);
+                                const Reach r = reach[k];
                                 const int64_t lo = r.lo > from ? r.lo : from, hi = r.hi < from + count ? r.hi : from + count;
                                 if constexpr (backward) {
                                     T* __restrict to = out + base + r.offset;
@@ -229,15 +318,17 @@ void adaptive_mean(const AdaptiveShape& s, const T* in, T* out, int64_t begin, i
                     const double count = double((s.end[0][i] - s.start[0][i]) * (s.end[1][j] - s.start[1][j]) * width);
                     double total = 0;
                     const T share = backward ? T(double(in[o]) / count) : T(0);
+                    // Rows taken whole are one run.
+                    const int64_t y0 = s.start[1][j], y1 = s.end[1][j], together = width == s.in[2] ? y1 - y0 : 1, run = width * together;
                     for (int64_t x = s.start[0][i]; x < s.end[0][i]; ++x)
-                        for (int64_t y = s.start[1][j]; y < s.end[1][j]; ++y) {
+                        for (int64_t y = y0; y < y1; y += together) {
                             const int64_t at = plane + (x * s.in[1] + y) * s.in[2] + first;
                             if constexpr (backward)
-                                for (int64_t z = 0; z < width; ++z) out[at + z] += share;
-                            else if (width >= 16)
-                                total += sum_mapped<T>(width, [](auto v) { return v; }, in + at);
+                                for (int64_t z = 0; z < run; ++z) out[at + z] += share;
+                            else if (run >= 16)
+                                total += sum_mapped<T>(run, [](auto v) { return v; }, in + at);
                             else
-                                for (int64_t z = 0; z < width; ++z) total += double(in[at + z]);
+                                for (int64_t z = 0; z < run; ++z) total += double(in[at + z]);
                         }
                     if constexpr (!backward) out[o] = T(total / count);
                 }

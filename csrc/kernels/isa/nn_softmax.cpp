@@ -9,6 +9,14 @@ namespace FLB_ISA {
 
 constexpr int64_t kChunk = 1024;
 
+// e^x for x <= 0: what would be subnormal is 0.
+template <class T>
+FLB_INLINE T exp_below(T x) {
+    constexpr T low = sizeof(T) == 4 ? T(-87) : T(-708);
+    const T e = exp_in_range(x < low ? low : x);
+    return x < low ? T(0) : e;
+}
+
 // sum of exp(in - top), the summands left in `out` where that is wanted.
 template <class T, bool keep>
 FLB_INLINE double exp_sum(T* __restrict out, const T* __restrict in, T top, int64_t n) {
@@ -18,7 +26,7 @@ FLB_INLINE double exp_sum(T* __restrict out, const T* __restrict in, T top, int6
         const int64_t count = n - begin < kChunk ? n - begin : kChunk;
         T* __restrict e = keep ? out + begin : scratch;
         const T* __restrict x = in + begin;
-        for (int64_t i = 0; i < count; ++i) e[i] = vexp(x[i] - top);
+        for (int64_t i = 0; i < count; ++i) e[i] = exp_below(x[i] - top);
         total += double(fold_values<AddOp>(static_cast<const T*>(e), count));
     }
     return total;
@@ -52,7 +60,7 @@ void softmax_strip(T* __restrict out, const T* __restrict in, int64_t n, int64_t
             const T* __restrict x = in + k * stride;
             T* __restrict y = out + k * stride;
             for (int64_t j = 0; j < width; ++j) {
-                const T e = vexp(x[j] - top[j]);
+                const T e = exp_below(x[j] - top[j]);
                 part[j] += e;
                 y[j] = e;
             }
@@ -77,7 +85,7 @@ template <class T>
 void softmax_row_backward(T* __restrict grad_in, const T* __restrict grad, const T* __restrict out, int64_t n, bool log) {
     if (log) {
         const T sum = T(sum_mapped<T>(n, [](auto g) { return g; }, grad));
-        for (int64_t i = 0; i < n; ++i) grad_in[i] = grad[i] - vexp(out[i]) * sum;
+        for (int64_t i = 0; i < n; ++i) grad_in[i] = grad[i] - exp_below(out[i]) * sum;
     } else {
         const T sum = T(sum_mapped<T>(n, [](auto g, auto y) { return g * y; }, grad, out));
         for (int64_t i = 0; i < n; ++i) grad_in[i] = (grad[i] - sum) * out[i];
@@ -105,7 +113,7 @@ void softmax_strip_backward(T* __restrict grad_in, const T* __restrict grad, con
         const T *__restrict g = grad + k * stride, *__restrict y = out + k * stride;
         T* __restrict d = grad_in + k * stride;
         if (log)
-            for (int64_t j = 0; j < width; ++j) d[j] = g[j] - vexp(y[j]) * sum[j];
+            for (int64_t j = 0; j < width; ++j) d[j] = g[j] - exp_below(y[j]) * sum[j];
         else
             for (int64_t j = 0; j < width; ++j) d[j] = (g[j] - sum[j]) * y[j];
     }
@@ -169,7 +177,7 @@ void scaled_rows(const T* in, const T* lse, const T* scale, T* out, int64_t n, i
         if (k == T(0))  // exp may be inf or nan, but what is not counted has no gradient
             for (int64_t i = 0; i < n; ++i) y[i] = T(0);
         else
-            for (int64_t i = 0; i < n; ++i) y[i] = vexp(x[i] - shift) * k;
+            for (int64_t i = 0; i < n; ++i) y[i] = exp_below(x[i] - shift) * k;
     }
 }
 void scaled_rows_any(DType dtype, const void* in, const void* lse, const void* scale, void* out, int64_t n, int64_t begin,
