@@ -264,10 +264,65 @@ bool accepts(const Param& p, PyObject* o, bool& overridden) {
     return false;
 }
 
-// `out` may be one tensor or a sequence of them.
-bool accepts_out(PyObject* o, bool& overridden) {
-    return o == Py_None || tensor_like(o, overridden) ||
-           all_items(o, [&](PyObject* t) { return tensor_like(t, overridden); });
+bool builtin_number(PyObject* o) { return PyFloat_Check(o) || PyLong_Check(o) || PyComplex_Check(o); }
+
+PyObject* plain_int(PyObject* o) { return PyLong_CheckExact(o) || is_tensor(o) ? Py_NewRef(o) : PyNumber_Index(o); }
+PyObject* plain_float(PyObject* o) {
+    if (PyFloat_Check(o) || PyLong_CheckExact(o) || is_tensor(o)) return Py_NewRef(o);
+    const double value = PyFloat_AsDouble(o);
+    return value == -1.0 && PyErr_Occurred() ? nullptr : PyFloat_FromDouble(value);
+}
+
+// The tuple with every item made plain; the same tuple when they are already.
+PyObject* plain_items(PyObject* tuple, PyObject* (*plain)(PyObject*)) {
+    const Py_ssize_t n = PyTuple_GET_SIZE(tuple);
+    ObjectRef out = ObjectRef::steal(checked_object(PyTuple_New(n)));
+    bool same = true;
+    for (Py_ssize_t i = 0; i < n; ++i) {
+        PyObject* item = checked_object(plain(PyTuple_GET_ITEM(tuple, i)));
+        same &= item == PyTuple_GET_ITEM(tuple, i);
+        PyTuple_SET_ITEM(out.get(), i, item);
+    }
+    return same ? Py_NewRef(tuple) : out.release();
+}
+
+bool all_exact_ints(PyObject* tuple) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); ++i)
+        if (!PyLong_CheckExact(PyTuple_GET_ITEM(tuple, i))) return false;
+    return true;
+}
+
+// Note [Arguments hold still]: an accepted argument as something that reading cannot change.
+PyObject* plain_argument(const Param& p, PyObject* o, ParsedArgs& parsed) {
+    switch (p.kind) {
+        case Kind::Int: return PyLong_CheckExact(o) || o == Py_None ? o : parsed.hold(plain_int(o));
+        case Kind::IntList:
+            if (o == Py_None || (PyTuple_Check(o) && all_exact_ints(o))) return o;
+            return parsed.hold(PyTuple_Check(o) ? plain_items(o, plain_int) : plain_int(o));
+        case Kind::Float: return PyFloat_CheckExact(o) || o == Py_None ? o : parsed.hold(plain_float(o));
+        case Kind::FloatList:
+            if (o == Py_None) return o;
+            return parsed.hold(PyTuple_Check(o) ? plain_items(o, plain_float) : plain_float(o));
+        case Kind::Operand:
+        case Kind::Scalar:
+            if (builtin_number(o) || o == Py_None || !is_number(o)) return o;
+            return parsed.hold(scalar_object(number_from(o)));
+        case Kind::Bool:
+            if (PyBool_Check(o) || o == Py_None) return o;
+            switch (PyObject_IsTrue(o)) {
+                case 0: return Py_False;
+                case 1: return Py_True;
+                default: throw Error(ErrorKind::Python, "");
+            }
+        default: return o;
+    }
+}
+
+// Names in messages: text that UTF-8 cannot hold must not break the message itself.
+const char* utf8(PyObject* text) {
+    const char* s = PyUnicode_AsUTF8(text);
+    if (!s) PyErr_Clear();
+    return s ? s : "?";
 }
 
 const char* short_type(PyObject* o) {
@@ -312,7 +367,7 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
             Py_INCREF(args[i]);
             PyTuple_SET_ITEM(packed, i - va, args[i]);
         }
-        parsed.varargs = ObjectRef::steal(packed);
+        parsed.hold(packed);
         for (int i = 0; i < va; ++i) slots[i] = args[i];
         slots[va] = packed;
         positional = va + 1;
@@ -334,8 +389,8 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
                 if (PyUnicode_Compare(params[i].name, key) == 0 ||
                     (params[i].alias && PyUnicode_Compare(params[i].alias, key) == 0))
                     found = i;
-            if (found < 0) return mismatch(join(op->cname, "() got an unexpected keyword argument '", PyUnicode_AsUTF8(key), "'"));
-            if (slots[found]) return mismatch(join(op->cname, "() got multiple values for argument '", PyUnicode_AsUTF8(key), "'"));
+            if (found < 0) return mismatch(join(op->cname, "() got an unexpected keyword argument '", utf8(key), "'"));
+            if (slots[found]) return mismatch(join(op->cname, "() got multiple values for argument '", utf8(key), "'"));
             slots[found] = args[nargs + k];
         }
     }
@@ -343,35 +398,38 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
         const Param& p = params[i];
         PyObject* o = slots[i];
         if (!o) {
-            if (p.required) return mismatch(join(op->cname, "() missing 1 required positional arguments: \"", PyUnicode_AsUTF8(p.name), "\""));
+            if (p.required) return mismatch(join(op->cname, "() missing 1 required positional arguments: \"", utf8(p.name), "\""));
             slots[i] = p.default_value;
             continue;
         }
         // The commonest case first, inline.
         if (p.kind <= Kind::Operand && Py_TYPE(o) == TensorType) continue;
-        const bool ok = i == op->out_param ? accepts_out(o, parsed.overridden) : accepts(p, o, parsed.overridden);
+        if (PyList_Check(o) && p.kind != Kind::Object) o = slots[i] = parsed.hold(PyList_AsTuple(o));
+        // What is written in place must be a tensor, whatever its plain form takes.
+        const bool ok = i == 0 && op->inplace ? tensor_like(o, parsed.overridden) : accepts(p, o, parsed.overridden);
         if (__builtin_expect(!ok, 0)) {
             if (PyErr_Occurred()) throw Error(ErrorKind::Python, "");
             const std::string where = p.keyword_only ? "" : join(" (position ", i + 1, ")");
-            return mismatch(join(op->cname, "(): argument '", PyUnicode_AsUTF8(p.name), "'", where, " must be ",
+            return mismatch(join(op->cname, "(): argument '", utf8(p.name), "'", where, " must be ",
                                  type_text(p.kind), ", not ", short_type(o)));
         }
+        slots[i] = plain_argument(p, o, parsed);
     }
     return true;
 }
 
 void raise_no_overload(PyObject* name, PyObject* ops, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    std::string message = join(PyUnicode_AsUTF8(name), "() received an invalid combination of arguments - got (");
+    std::string message = join(utf8(name), "() received an invalid combination of arguments - got (");
     const Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     for (Py_ssize_t i = 0; i < nargs + nkw; ++i) {
         if (i) message += ", ";
-        if (i >= nargs) message += join(PyUnicode_AsUTF8(PyTuple_GET_ITEM(kwnames, i - nargs)), "=");
+        if (i >= nargs) message += join(utf8(PyTuple_GET_ITEM(kwnames, i - nargs)), "=");
         message += describe(args[i]);
     }
     message += "), but expected one of:";
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(ops); ++i) {
         Op* op = reinterpret_cast<Op*>(PyTuple_GET_ITEM(ops, i));
-        const std::string text = PyUnicode_AsUTF8(op->signature);
+        const std::string text = utf8(op->signature);
         ParsedArgs parsed;
         std::string why;
         parse_arguments(op, args, nargs, kwnames, parsed, &why);

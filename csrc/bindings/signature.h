@@ -8,10 +8,24 @@ namespace flb {
 
 constexpr int kMaxParams = 32;
 
+// Note [Arguments hold still]: reading an argument must not run the caller's code while an operator works, for that
+// code could change or free the operands. So parsing replaces what could: lists by tuples, objects with __index__ or
+// __float__ by plain numbers. `held` owns the replacements.
 struct ParsedArgs {
-    PyObject* slots[kMaxParams];  // one per parameter, borrowed
-    ObjectRef varargs;            // keeps f(2, 3)'s packed tuple alive
-    bool overridden = false;      // some argument's type has its own __torch_function__
+    ParsedArgs() = default;
+    ParsedArgs(const ParsedArgs&) = delete;
+    ParsedArgs& operator=(const ParsedArgs&) = delete;
+    ~ParsedArgs() {
+        for (int i = 0; i < held_count; ++i) Py_DECREF(held[i]);
+    }
+    PyObject* hold(PyObject* fresh) {
+        if (!fresh) throw Error(ErrorKind::Python, "");
+        return held[held_count++] = fresh;
+    }
+    PyObject* slots[kMaxParams];         // one per parameter, borrowed
+    PyObject* held[2 * kMaxParams + 1];
+    int held_count = 0;
+    bool overridden = false;             // some argument's type has its own __torch_function__
 };
 
 void parse_signature(Op* op, const char* text);

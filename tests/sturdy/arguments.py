@@ -133,7 +133,7 @@ class Maker:
             choices = [info.min, info.max, 0, 1, info.max - 1, info.min + 1]
             low = max(info.min, -4)
             data = [r.choice(choices) if special else r.randint(low, 5) for _ in range(count)]
-        return flambeau.tensor(data, dtype=dtype).reshape(shape)
+        return flambeau._C.tensor_from_data(data, dtype).reshape(shape)
 
     def tensor(self, shape=None, dtype=None):
         r = self.random
@@ -213,7 +213,7 @@ class Maker:
             if dtype == flambeau.int64:
                 bad += [2**63 - 1, -(2**63), 2**40]
             data[r.randrange(count)] = r.choice(bad)
-        return flambeau.tensor(data, dtype=dtype).reshape(shape)
+        return flambeau._C.tensor_from_data(data, dtype).reshape(shape)
 
     # --- everything else
 
@@ -296,7 +296,7 @@ class Maker:
         if kind == "Scalar":
             return self.scalar()
         if kind == "int":
-            return self.integer(name) if r.random() < 0.95 else r.choice([Number(self.integer(name)), flambeau.tensor(1)])
+            return self.integer(name) if r.random() < 0.95 else r.choice([Number(self.integer(name)), flambeau._C.tensor_from_data(1)])
         if kind == "int[]":
             return self.integers(name, p.length)
         if kind == "float":

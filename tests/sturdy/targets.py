@@ -61,7 +61,7 @@ def _value(maker):
 
 def _nested(r, depth=0):
     if depth > 4 or r.random() < 0.3:
-        return r.choice([1, 2.5, True, 1j, 2**70, "a", None, Number(3), flambeau.tensor(1), flambeau.ones(2), *FLOATS])
+        return r.choice([1, 2.5, True, 1j, 2**70, "a", None, Number(3), flambeau._C.tensor_from_data(1), flambeau.ones(2), *FLOATS])
     return [_nested(r, depth + 1) for _ in range(r.choice([0, 1, 2, 2]))]
 
 
@@ -74,7 +74,7 @@ def _extras():
     return {
         "Tensor.__getitem__": (lambda t, key: t[key], lambda m: (m.tensor(shape=m.shape), _key(m)), ()),
         "Tensor.__setitem__": (_set_item, lambda m: (m.tensor(shape=m.shape), _key(m), _value(m)), (0,)),
-        "tensor": (flambeau.tensor, lambda m: (_nested(m.random),), ()),
+        "tensor_from_data": (flambeau._C.tensor_from_data, lambda m: (_nested(m.random),), ()),
         "Tensor.tolist": (flambeau.Tensor.tolist, lambda m: (m.tensor(),), ()),
         "Tensor.item": (flambeau.Tensor.item, lambda m: (m.tensor(),), ()),
         "repr": (repr, lambda m: (m.tensor(),), ()),
