@@ -27,10 +27,6 @@ void raise_python(const Error& error) {
     PyErr_SetString(type, error.what());
 }
 
-void warn(const char* message) {
-    if (PyErr_WarnEx(PyExc_UserWarning, message, 1) < 0) throw Error(ErrorKind::Python, "");
-}
-
 // ---- reading arguments --------------------------------------------------------------------------------------------------
 
 static int64_t to_int64(PyObject* o) {
@@ -176,21 +172,32 @@ TensorRef output(Call& call, const Dims& sizes, DType dtype, DeviceType device) 
     return TensorRef::borrow(out);
 }
 
-static TensorRef deliver_to(Call& call, Tensor* out, TensorRef result) {
-    if (!out || out == result.get()) return result;
+// Nothing is written before every destination was found good.
+static void prepare_destination(Call& call, Tensor* out, const TensorRef& result) {
+    if (!out || out == result.get()) return;
     check_destination(call, *out, result->sizes, result->dtype, result->device);
+    if (!out->is_meta()) kernel_pointer(*out);
+}
+static TensorRef deliver_to(Tensor* out, TensorRef result) {
+    if (!out || out == result.get()) return result;
     if (!out->is_meta()) copy_into(*out, *result);
     return TensorRef::borrow(out);
 }
 
-PyObject* deliver(Call& call, TensorRef result) { return deliver_to(call, call.out(), std::move(result)).release(); }
+PyObject* deliver(Call& call, TensorRef result) {
+    prepare_destination(call, call.out(), result);
+    return deliver_to(call.out(), std::move(result)).release();
+}
 
 PyObject* deliver_all(Call& call, std::initializer_list<TensorRef> results) {
     const std::vector<Tensor*> outs = call.outs(int(results.size()));
     ObjectRef tuple = ObjectRef::steal(call.results(results));
+    for (size_t k = 0; k < results.size(); ++k) prepare_destination(call, outs[k], results.begin()[k]);
     for (size_t k = 0; k < results.size(); ++k) {
         if (!outs[k]) continue;
-        TensorRef delivered = deliver_to(call, outs[k], results.begin()[k]);
+        // One tensor given twice may have taken the other's shape.
+        check_destination(call, *outs[k], results.begin()[k]->sizes, results.begin()[k]->dtype, results.begin()[k]->device);
+        TensorRef delivered = deliver_to(outs[k], results.begin()[k]);
         PyObject** slot = &reinterpret_cast<PyTupleObject*>(tuple.get())->ob_item[k];
         PyObject* old = *slot;
         *slot = delivered.release();

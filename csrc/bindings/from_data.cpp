@@ -78,8 +78,10 @@ void survey(PyObject* o, Leaves& leaves, int depth) {
     }
     check_as(ErrorKind::Value, depth < kMaxDims, "too many dimensions '", Py_TYPE(o)->tp_name, "'");
     ObjectRef items = items_of(o);
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i)
-        survey(PySequence_Fast_ITEMS(items.get())[i], leaves, depth + 1);
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i) {
+        ObjectRef held = ObjectRef::borrow(PySequence_Fast_ITEMS(items.get())[i]);
+        survey(held.get(), leaves, depth + 1);
+    }
 }
 
 void store(const Dims& shape, int dim, PyObject* o, DType dtype, char*& at) {

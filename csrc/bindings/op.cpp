@@ -98,7 +98,40 @@ static PyObject* method_vectorcall(PyObject* self, PyObject* const* args, size_t
     return reinterpret_cast<Op*>(callable)->vectorcall(callable, args, nargsf, kwnames);
 }
 
-PyObject* invoke(Op* op, PyObject** args) {
+// Warnings run the caller's code (filters, showwarning), so they wait until the operator is through: see the note
+// [Arguments hold still]. A vector per thread, empty almost always.
+static thread_local int running __attribute__((tls_model("initial-exec"))) = 0;
+static std::vector<std::string>& pending_warnings() {
+    static thread_local std::vector<std::string> list;
+    return list;
+}
+static thread_local bool has_warnings __attribute__((tls_model("initial-exec"))) = false;
+
+void warn(const char* message) {
+    if (running == 0) {
+        if (PyErr_WarnEx(PyExc_UserWarning, message, 1) < 0) throw Error(ErrorKind::Python, "");
+        return;
+    }
+    pending_warnings().push_back(message);
+    has_warnings = true;
+}
+
+namespace {
+struct Running {
+    Running() { ++running; }
+    ~Running() { --running; }
+};
+
+[[gnu::noinline]] void issue_warnings() {
+    has_warnings = false;
+    std::vector<std::string> messages;
+    messages.swap(pending_warnings());
+    for (const std::string& m : messages) warn(m.c_str());
+}
+}  // namespace
+
+static ObjectRef run(Op* op, PyObject** args) {
+    const Running scope;
     Call call{op, args};
     bool record = false;
     Tensor* written = op->inplace ? reinterpret_cast<Tensor*>(args[0]) : nullptr;
@@ -106,39 +139,36 @@ PyObject* invoke(Op* op, PyObject** args) {
     if (op->out_param >= 0 && args[op->out_param] && args[op->out_param] != Py_None) {
         check(!record, op->cname, "(): functions with out=... arguments don't support automatic differentiation, "
               "but one of the arguments requires grad.");
-        PyObject* out = args[op->out_param];
-        PyObject* result = op->impl(call);
-        note_out_written(out, op);
+        ObjectRef result = ObjectRef::steal(op->impl(call));
+        note_out_written(args[op->out_param], op);
         return result;
     }
     if (written) {
         check_inplace(*written, record);
         ObjectRef original;
         PyObject* adjusted[kMaxParams];
-        if (record && rule_saves_input(op, call, 0)) {
-            // The rule wants the operand as it was: it is about to be overwritten.
-            std::memcpy(adjusted, args, sizeof(PyObject*) * op->params->size());
-            original = ObjectRef::steal(clone(*written).release());
-            adjusted[0] = original.get();
-        } else {
-            std::memcpy(adjusted, args, sizeof(PyObject*) * op->params->size());
-        }
-        PyObject* result = op->impl(call);
-        bump_version(*written, op->cname);
         if (record) {
-            ObjectRef held = ObjectRef::steal(result);
-            record_node(call, adjusted, result);
-            return held.release();
+            std::memcpy(adjusted, args, sizeof(PyObject*) * op->params->size());
+            if (rule_saves_input(op, call, 0)) {
+                // The rule wants the operand as it was: it is about to be overwritten.
+                original = ObjectRef::steal(clone(*written).release());
+                adjusted[0] = original.get();
+            }
         }
+        ObjectRef result = ObjectRef::steal(op->impl(call));
+        bump_version(*written, op->cname);
+        if (record) record_node(call, adjusted, result.get());
         return result;
     }
-    PyObject* result = op->impl(call);
-    if (record) {
-        ObjectRef held = ObjectRef::steal(result);
-        record_node(call, args, result);
-        return held.release();
-    }
+    ObjectRef result = ObjectRef::steal(op->impl(call));
+    if (record) record_node(call, args, result.get());
     return result;
+}
+
+PyObject* invoke(Op* op, PyObject** args) {
+    ObjectRef result = run(op, args);
+    if (__builtin_expect(has_warnings, 0) && running == 0) issue_warnings();
+    return result.release();
 }
 
 TensorRef invoke_tensor(OpHandle& handle, std::initializer_list<PyObject*> given) {

@@ -72,7 +72,7 @@ int check_gather(Call& call, Tensor& along, Tensor& index, Tensor* src) {
         call.check(!src || index.size(d) <= src->size(d), "Size does not match at dimension ", d, " expected index ", str(index.sizes),
                    " to be no larger than src ", src ? str(src->sizes) : "");
     }
-    check_indices(index, along.size(dim), dim, call.name(), false, ErrorKind::Runtime);
+    if (!index.is_meta()) check_indices(index, along.size(dim), dim, call.name(), false, ErrorKind::Runtime);
     return dim;
 }
 
@@ -141,9 +141,11 @@ void divide_by_counts(Tensor& target, Tensor& counts, bool include_self) {
             T* v = reinterpret_cast<T*>(base) + at;
             if (n > 1) {
                 if constexpr (std::is_same_v<T, bool>) {
+                } else if constexpr (std::is_same_v<T, uint64_t>) {
+                    *v /= uint64_t(n);
                 } else if constexpr (std::is_integral_v<T>) {
-                    const T q = T(*v / T(n));
-                    *v = T(*v < 0 && q * T(n) != *v ? q - 1 : q);
+                    const int64_t x = int64_t(*v), q = x / n;  // n does not fit in every T
+                    *v = T(x < 0 && q * n != x ? q - 1 : q);
                 } else if constexpr (std::is_floating_point_v<T>) {
                     *v = *v / T(n);
                 } else if constexpr (std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>) {
@@ -331,6 +333,7 @@ std::vector<int64_t> flat_offsets(Tensor& t, Tensor& index) {
     out.resize(size_t(index.numel));
     for (int64_t i = 0; i < index.numel; ++i) {
         int64_t at = ids[i] < 0 ? ids[i] + t.numel : ids[i], offset = 0;
+        check_as(ErrorKind::Index, uint64_t(at) < uint64_t(t.numel), "index ", ids[i], " is out of range for a tensor of ", t.numel, " elements");
         if (t.contiguous) {
             offset = at;
         } else {
@@ -395,7 +398,8 @@ PyObject* masked_select(Call& call) {
             const T* in = reinterpret_cast<const T*>(kernel_pointer(*full));
             T* o = reinterpret_cast<T*>(kernel_pointer(*out));
             const T* end = o + n;
-            for (int64_t i = 0; o < end; ++i)
+            // Two bounds: another thread may write the mask meanwhile.
+            for (int64_t i = 0; i < m->numel && o < end; ++i)
                 if (on[i]) *o++ = in[i];
         });
     }
@@ -419,7 +423,8 @@ PyObject* masked_scatter(Call& call) {  // input, mask, source: true places take
                 using T = typename decltype(tag)::type;
                 const T* in = reinterpret_cast<const T*>(kernel_pointer(*values));
                 T* o = reinterpret_cast<T*>(kernel_pointer(*result));
-                for (int64_t i = 0; i < m->numel; ++i)
+                const T* const end = in + n;
+                for (int64_t i = 0; i < m->numel && in < end; ++i)
                     if (on[i]) o[i] = *in++;
             });
         }

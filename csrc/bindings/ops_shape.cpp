@@ -87,7 +87,7 @@ PyObject* cat(Call& call) {  // tensors, dim, out
 PyObject* stack(Call& call) {  // tensors, dim, out
     const std::vector<Tensor*> tensors = call.tensors(0);
     call.check(!tensors.empty(), "stack expects a non-empty TensorList");
-    const Dims& first = tensors[0]->sizes;
+    const Dims first = tensors[0]->sizes;  // a copy: out= may be that tensor, and be resized
     const int dim = wrap_dim(call.integer(1), first.size() + 1);
     Promotion promotion;
     DeviceType device = DeviceType::Cpu;
@@ -162,7 +162,7 @@ PyObject* repeat_interleave_index(Call& call) {  // repeats, output_size
 // ---- turning ------------------------------------------------------------------------------------------------------------------------
 
 // Copies an n-dimensional block; input strides (bytes) may be negative, `in` being the first element in order.
-void copy_block(int width, char* out, const char* in, const Dims& sizes, const Dims& in_strides) {
+void copy_block(int width, char* out, const char* in, Dims sizes, Dims in_strides) {
     const int n = sizes.size();
     int64_t rows = 1;
     for (int d = 0; d + 1 < n; ++d) rows *= sizes[d];
@@ -268,6 +268,7 @@ PyObject* constant_pad_nd(Call& call) {  // input, pad (last dimension first), v
     for (int i = 0; i < pad.size() / 2; ++i) {
         const int d = t.ndim() - 1 - i;
         int64_t size;
+        call.check(pad[2 * i] > INT64_MIN && pad[2 * i + 1] > INT64_MIN, "the padding ", str(pad), " is out of range");
         call.check(!__builtin_add_overflow(t.sizes[d], pad[2 * i], &size) && !__builtin_add_overflow(size, pad[2 * i + 1], &size), "the padded size overflows");
         call.check(size >= 0, "The input size ", t.sizes[d], ", plus negative padding ", pad[2 * i], " and ", pad[2 * i + 1],
                    " resulted in a negative output size, which is invalid. Check dimension ", d, " of your input.");

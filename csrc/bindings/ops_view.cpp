@@ -93,7 +93,7 @@ PyObject* select(Call& call) {
         fail(ErrorKind::Index, "select(): index ", index, " out of range for tensor of size ", str(t.sizes), " at dimension ", dim);
     if (index < 0) index += size;
     Window w(t);
-    w.offset += index * t.strides[dim];
+    if (t.numel) w.offset += index * t.strides[dim];
     w.sizes.erase(dim);
     w.strides.erase(dim);
     return w.view(t);
@@ -110,11 +110,11 @@ PyObject* slice(Call& call) {
     int64_t end = call.none(3) ? size : clamp(call.integer(3));
     if (end < start) end = start;
     Window w(t);
-    w.offset += start * t.strides[dim];
-    w.sizes[dim] = (end - start + step - 1) / step;
+    w.offset = wrapping_add(w.offset, wrapping_mul(start, t.strides[dim]));
+    w.sizes[dim] = end > start ? 1 + (end - start - 1) / step : 0;
     // A step beyond the dimension leaves one element, whose stride does not matter.
     if (__builtin_mul_overflow(t.strides[dim], step, &w.strides[dim])) w.strides[dim] = t.strides[dim];
-    if (w.sizes[dim] == 0 && start == size) w.offset = t.offset;
+    if (t.numel == 0 || (w.sizes[dim] == 0 && start == size)) w.offset = t.offset;
     return w.view(t);
 }
 
@@ -130,7 +130,7 @@ PyObject* narrow(Call& call) {
     if (start < 0) start += size;
     call.check(start <= size - length, "start (", start, ") + length (", length, ") exceeds dimension size (", size, ").");
     Window w(t);
-    w.offset += length ? start * t.strides[dim] : 0;
+    w.offset += length && t.numel ? start * t.strides[dim] : 0;
     w.sizes[dim] = length;
     return w.view(t);
 }
@@ -139,7 +139,7 @@ PyObject* unsqueeze(Call& call) {
     Tensor& t = call.tensor(0);
     const int dim = wrap_dim(call.integer(1), t.ndim() + 1);
     Window w(t);
-    w.strides.insert(dim, dim < t.ndim() ? t.sizes[dim] * t.strides[dim] : 1);
+    w.strides.insert(dim, dim < t.ndim() ? wrapping_mul(t.sizes[dim], t.strides[dim]) : 1);
     w.sizes.insert(dim, 1);
     return w.view(t);
 }
@@ -174,7 +174,8 @@ PyObject* unfold(Call& call) {
     const int64_t stride = t.stride(dim);
     if (t.ndim()) {
         w.sizes[dim] = (length - size) / step + 1;
-        w.strides[dim] = step * stride;
+        // A step beyond the dimension leaves one window, whose stride does not matter.
+        if (__builtin_mul_overflow(step, stride, &w.strides[dim])) w.strides[dim] = stride;
     }
     w.sizes.push_back(size);
     w.strides.push_back(stride);
@@ -192,13 +193,13 @@ PyObject* diagonal(Call& call) {
     const int64_t length = offset >= 0 ? (offset >= cols ? 0 : std::min(rows, cols - offset))
                                        : (offset <= -rows ? 0 : std::min(rows + offset, cols));
     Window w(t);
-    if (length) w.offset += offset >= 0 ? offset * t.strides[b] : -offset * t.strides[a];
+    if (length && t.numel) w.offset += offset >= 0 ? offset * t.strides[b] : -offset * t.strides[a];
     w.sizes.erase(a > b ? a : b);
     w.sizes.erase(a > b ? b : a);
     w.strides.erase(a > b ? a : b);
     w.strides.erase(a > b ? b : a);
     w.sizes.push_back(length);
-    w.strides.push_back(t.strides[a] + t.strides[b]);
+    w.strides.push_back(wrapping_add(t.strides[a], t.strides[b]));
     return w.view(t);
 }
 
@@ -240,7 +241,7 @@ PyObject* unsqueeze_inplace(Call& call) {
     Tensor& t = call.tensor(0);
     const int dim = wrap_dim(call.integer(1), t.ndim() + 1);
     Window w(t);
-    w.strides.insert(dim, dim < t.ndim() ? t.sizes[dim] * t.strides[dim] : 1);
+    w.strides.insert(dim, dim < t.ndim() ? wrapping_mul(t.sizes[dim], t.strides[dim]) : 1);
     w.sizes.insert(dim, 1);
     return become(t, w);
 }

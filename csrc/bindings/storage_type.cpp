@@ -125,11 +125,10 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
         return -1;
     }
     if (PyBuffer_FillInfo(view, self, s.data, Py_ssize_t(s.nbytes), 0, flags) < 0) return -1;
-    view->internal = reinterpret_cast<void*>(intptr_t(s.resizable));
-    s.resizable = false;
+    ++s.exports;
     return 0;
 }
-void release_buffer(PyObject* self, Py_buffer* view) { of(self).resizable = view->internal != nullptr; }
+void release_buffer(PyObject* self, Py_buffer*) { --of(self).exports; }
 
 // _from_buffer(object): a storage on the memory of any object with the buffer protocol, which it keeps alive.
 PyObject* from_buffer(PyObject* type, PyObject* object) {

@@ -241,7 +241,12 @@ bool is_device_like(PyObject* o) {
 }
 Device device_from(PyObject* o) {
     if (Py_TYPE(o) == DeviceTypeObject) return device_of(o);
-    if (PyLong_Check(o)) return Device{DeviceType::Cuda, int8_t(PyLong_AsLong(o))};
+    if (PyLong_Check(o)) {
+        int overflow;
+        const long index = PyLong_AsLongAndOverflow(o, &overflow);
+        check(!overflow && index >= 0 && index < 128, "Device index must be between 0 and 127");
+        return Device{DeviceType::Cuda, int8_t(index)};
+    }
     const char* text = PyUnicode_AsUTF8(o);
     if (!text) throw Error(ErrorKind::Python, "");
     return parse_device(text);
@@ -364,7 +369,11 @@ Scalar number_from(PyObject* o) {
         return Scalar(Complex<double>(z.real, z.imag));
     }
     const char* type = Py_TYPE(o)->tp_name;
-    if (std::strncmp(type, "numpy.bool", 10) == 0) return Scalar(PyObject_IsTrue(o) == 1);
+    if (std::strncmp(type, "numpy.bool", 10) == 0) {
+        const int value = PyObject_IsTrue(o);
+        if (value < 0) throw Error(ErrorKind::Python, "");
+        return Scalar(value == 1);
+    }
     if (PyLong_Check(o) || PyIndex_Check(o)) {
         ObjectRef index = ObjectRef::steal(checked_object(PyNumber_Index(o)));
         int overflow = 0;

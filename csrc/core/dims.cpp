@@ -59,7 +59,7 @@ Dims channels_last_strides(const Dims& sizes) {
     int64_t stride = sizes[1] > 1 ? sizes[1] : 1;
     for (int i = n - 1; i >= 2; --i) {
         strides[i] = stride;
-        stride *= sizes[i] > 1 ? sizes[i] : 1;
+        stride = wrapping_mul(stride, sizes[i] > 1 ? sizes[i] : 1);
     }
     strides[0] = stride;
     return strides;

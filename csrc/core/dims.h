@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -12,6 +13,11 @@
 namespace flb {
 
 constexpr int kMaxDims = 64;
+
+// Strides of dimensions that no index ever steps along (of size one, or of a tensor without elements) may be anything
+// and are computed with all the same: their overflow is harmless, but must be defined.
+inline int64_t wrapping_mul(int64_t a, int64_t b) { return int64_t(uint64_t(a) * uint64_t(b)); }
+inline int64_t wrapping_add(int64_t a, int64_t b) { return int64_t(uint64_t(a) + uint64_t(b)); }
 
 class Dims {
   public:
@@ -62,6 +68,7 @@ class Dims {
         if (n > capacity_) {
             check(n <= 1 << 20, "too many dimensions: ", n);
             int64_t* grown = static_cast<int64_t*>(std::malloc(n * sizeof(int64_t)));
+            if (!grown) throw std::bad_alloc();
             if (size_) std::memcpy(grown, data(), size_ * sizeof(int64_t));
             release();
             heap_ = grown;

@@ -1,5 +1,8 @@
 // Lets long kernels run without the interpreter lock; the core itself knows nothing of Python.
 #pragma once
+#include <optional>
+
+#include "core/storage.h"
 
 namespace flb {
 
@@ -9,7 +12,11 @@ extern void (*reacquire_interpreter)(void*);
 
 class Unlocked {
   public:
-    explicit Unlocked(bool worthwhile) : token_(worthwhile && release_interpreter ? release_interpreter() : nullptr) {}
+    explicit Unlocked(bool worthwhile) {
+        if (!worthwhile || !release_interpreter) return;
+        in_use_.emplace();
+        token_ = release_interpreter();
+    }
     ~Unlocked() {
         if (token_) reacquire_interpreter(token_);
     }
@@ -17,7 +24,8 @@ class Unlocked {
     Unlocked& operator=(const Unlocked&) = delete;
 
   private:
-    void* token_;
+    std::optional<MemoryInUse> in_use_;
+    void* token_ = nullptr;
 };
 
 }  // namespace flb

@@ -1,6 +1,9 @@
 #include "core/storage.h"
 
 #include <cstring>
+#include <new>
+#include <utility>
+#include <vector>
 
 #include "core/allocator.h"
 #include "core/error.h"
@@ -38,8 +41,50 @@ Storage* adopt_storage(void* data, size_t nbytes, void (*release)(void*), void* 
     return storage;
 }
 
+int MemoryInUse::users = 0;
+bool MemoryInUse::waiting = false;
+
+namespace {
+struct Waiting {
+    std::vector<std::pair<void*, size_t>> blocks;
+    std::vector<Storage*> storages;
+};
+Waiting& waiting_memory() {
+    static auto* w = new Waiting();
+    return *w;
+}
+}  // namespace
+
+void MemoryInUse::free_waiting() noexcept {
+    waiting = false;
+    Waiting now;  // releasing foreign memory can run anything, this function too
+    std::swap(now, waiting_memory());
+    for (const auto& [data, nbytes] : now.blocks) deallocate(data, nbytes);
+    for (Storage* storage : now.storages) release(storage);
+}
+
+void release_when_unused(Storage* storage) {
+    if (MemoryInUse::users == 0) {
+        release(storage);
+        return;
+    }
+    waiting_memory().storages.push_back(storage);
+    MemoryInUse::waiting = true;
+}
+
+static void free_block(void* data, size_t nbytes) {
+    if (MemoryInUse::users == 0) {
+        deallocate(data, nbytes);
+        return;
+    }
+    waiting_memory().blocks.push_back({data, nbytes});
+    MemoryInUse::waiting = true;
+}
+
 void resize_storage(Storage* storage, size_t nbytes) {
     check(storage->resizable, "Trying to resize storage that is not resizable");
+    check(storage->exports == 0, "Trying to resize storage that is not resizable: ", storage->exports,
+          " buffer(s) or array(s) still show its memory");
     if (storage->device == DeviceType::Meta) {
         storage->nbytes = nbytes;
         return;
@@ -47,7 +92,7 @@ void resize_storage(Storage* storage, size_t nbytes) {
     void* data = allocate(nbytes);
     const size_t kept = nbytes < storage->nbytes ? nbytes : storage->nbytes;
     if (kept) std::memcpy(data, storage->data, kept);
-    deallocate(storage->data, storage->nbytes);
+    if (storage->data) free_block(storage->data, storage->nbytes);
     storage->data = data;
     storage->nbytes = nbytes;
 }

@@ -28,6 +28,7 @@ struct Storage {
     uint32_t references = 1;
     DeviceType device = DeviceType::Cpu;
     bool resizable = true;
+    int exports = 0;                               // living buffers on the memory: it must not move
     void* data = nullptr;
     size_t nbytes = 0;
     Version* version = nullptr;                    // made at the first in-place write or save
@@ -39,7 +40,29 @@ struct Storage {
 
 Storage* new_storage(size_t nbytes, DeviceType device);  // uninitialised bytes
 Storage* adopt_storage(void* data, size_t nbytes, void (*release)(void*), void* owner);
+// Gives up one reference; the storage of a tensor that others may be reading, see [Memory in use], waits.
+void release_when_unused(Storage* storage);
 void resize_storage(Storage* storage, size_t nbytes);    // keeps the common bytes; raises if not resizable
+
+// Note [Memory in use]: while a kernel runs without the interpreter lock, or a function hands out elements one by one,
+// other code may resize the storage it reads or replace a tensor's storage. The old memory then lives on until nobody is
+// inside such a section, so that an address once proved stays good. Every kernel works with its own copy of sizes and
+// strides for the same reason.
+class MemoryInUse {
+  public:
+    MemoryInUse() noexcept { ++users; }
+    ~MemoryInUse() {
+        if (--users == 0 && waiting) free_waiting();
+    }
+    MemoryInUse(const MemoryInUse&) = delete;
+    MemoryInUse& operator=(const MemoryInUse&) = delete;
+
+    static int users;     // changed only while holding the interpreter lock
+    static bool waiting;  // some memory waits to be freed
+
+  private:
+    static void free_waiting() noexcept;
+};
 void delete_storage(Storage* storage);
 
 inline void retain(Storage* storage) { ++storage->references; }

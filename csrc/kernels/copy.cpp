@@ -53,6 +53,8 @@ bool copy_transposed(Tensor& out, Tensor& in) {
     char* o = kernel_pointer(out);
     const char* a = kernel_pointer(in);
     const int64_t width = itemsize(in.dtype), batch = in.numel / (rows * cols);
+    const Dims sizes = in.sizes, strides = in.strides;
+    const DType dtype = in.dtype;
     Unlocked unlocked(in.numel > 65536);
     constexpr int64_t kRows = 64;
     const int64_t strips = (rows + kRows - 1) / kRows;
@@ -61,13 +63,13 @@ bool copy_transposed(Tensor& out, Tensor& in) {
             int64_t b = k / strips, rest = b, offset = 0;
             const int64_t r = k % strips * kRows, count = rows - r < kRows ? rows - r : kRows;
             for (int d = n - 3; d >= 0; --d) {
-                offset += rest % in.sizes[d] * in.strides[d];
-                rest /= in.sizes[d];
+                offset += rest % sizes[d] * strides[d];
+                rest /= sizes[d];
             }
-            visit_width(in.dtype, [&](auto tag) {
+            visit_width(dtype, [&](auto tag) {
                 using T = typename decltype(tag)::type;
                 transpose_tiles(reinterpret_cast<T*>(o) + b * rows * cols + r * cols, cols,
-                                reinterpret_cast<const T*>(a + offset * width) + r, in.strides[n - 1], count, cols);
+                                reinterpret_cast<const T*>(a + offset * width) + r, strides[n - 1], count, cols);
             });
         }
     });
@@ -82,7 +84,6 @@ void copy_into(Tensor& out, Tensor& in) {
         return;
     }
     if (&out == &in || out.numel == 0) return;
-    if (copy_transposed(out, in)) return;
     // A source that overlaps its destination is read whole first.
     TensorRef held;
     Tensor* source = &in;
@@ -90,6 +91,7 @@ void copy_into(Tensor& out, Tensor& in) {
         held = clone(in);
         source = held.get();
     }
+    if (copy_transposed(out, *source)) return;
     Iterator it(out.sizes);
     it.output(out, out.dtype);
     it.input(*source, out.dtype);

@@ -149,8 +149,8 @@ IndexPlan plan_index(Tensor& t, const std::vector<TensorRef>& given, const char*
         (before ? plan.outer_strides : plan.inner_strides).push_back(t.strides[d]);
     }
     const int64_t n = checked_numel(plan.index_shape);
-    plan.offsets.assign(size_t(n), 0);
     if (n == 0 || t.is_meta()) return plan;
+    plan.offsets.assign(size_t(n), 0);
     for (int d = 0; d < t.ndim(); ++d) {
         if (!indices[size_t(d)]) continue;
         check(!indices[size_t(d)]->is_meta(), op_name, "(): an index on the meta device cannot index a tensor on the cpu");
@@ -205,9 +205,10 @@ void index_get(Tensor& out, Tensor& in, const IndexPlan& plan) {
     const char* base = kernel_pointer(in);
     const Inner inner(plan);
     const int64_t pairs = out.numel / inner.numel;
+    const DType dtype = in.dtype;
     Unlocked unlocked(out.numel > kGrain);
     parallel_for(0, pairs, 1 + kGrain / inner.numel, [&](int64_t begin, int64_t end) {
-        visit_width(in.dtype, [&](auto tag) {
+        visit_width(dtype, [&](auto tag) {
             using T = typename decltype(tag)::type;
             if (inner.contiguous && inner.numel == 1) {
                 over_pairs(plan, width, 1, begin, end, [&](int64_t outer, int64_t b, int64_t at) {
@@ -277,21 +278,24 @@ TensorRef nonzero(Tensor& t) {
     TensorRef mask = contiguous(*as_bool);
     const int64_t count = mask->numel ? count_true(*mask) : 0;
     const int n = t.ndim();
+    const Dims sizes = t.sizes;
     TensorRef out = empty({count, n}, DType::Int64);
     if (count == 0 || n == 0) return out;
     const uint8_t* m = reinterpret_cast<const uint8_t*>(kernel_pointer(*mask));
     int64_t* o = reinterpret_cast<int64_t*>(kernel_pointer(*out));
     // Row by row of the last dimension, so that the outer position is worked out once a row.
-    const int64_t row = t.sizes[n - 1];
+    const int64_t row = sizes[n - 1];
+    const int64_t* const end = o + count * n;
     Dims index(n, 0);
     for (int64_t begin = 0; begin < mask->numel; begin += row) {
         for (int64_t j = 0; j < row; ++j) {
-            if (!m[begin + j]) continue;
+            // `end`: another thread may write the mask meanwhile.
+            if (!m[begin + j] || o == end) continue;
             for (int d = 0; d < n - 1; ++d) *o++ = index[d];
             *o++ = j;
         }
         for (int d = n - 2; d >= 0; --d) {
-            if (++index[d] < t.sizes[d]) break;
+            if (++index[d] < sizes[d]) break;
             index[d] = 0;
         }
     }
@@ -319,24 +323,37 @@ void check_indices(Tensor& index, int64_t size, int dim, const char* op_name, bo
 namespace {
 
 // One walk for both directions: for every index position, the element of `dense` (index's own shape, or a
-// repeated value) and the element of `along` that the index names.
-template <class F>
-void over_index(Tensor& index, int dim, const Dims& along_strides, const Dims& dense_strides, int64_t along_width, int64_t dense_width,
-                int64_t begin, int64_t end, F&& body) {
-    const int n = index.ndim();
-    const int64_t* ids = reinterpret_cast<const int64_t*>(kernel_pointer(index));
-    if (n == 0) {
-        body(0, 0, ids[0], 0);
-        return;
+// repeated value) and the element of `along` that the index names. Positions were checked before; they are looked at
+// once more because another thread, or another process, may have written the index since. Sizes and strides are the
+// walk's own, see [Memory in use].
+struct IndexWalk {
+    IndexWalk(Tensor& index, int dim, const Tensor& along, const Dims& dense, int64_t width)
+        : ids(reinterpret_cast<const int64_t*>(kernel_pointer(index))), size(along.size(dim)), width(width), sizes(index.sizes),
+          index_strides(index.strides), along_strides(along.strides), dense_strides(dense), numel(index.numel) {
+        const int n = sizes.size();
+        // Zero-dimensional tensors go with an index of one dimension and one element.
+        for (Dims* d : {&along_strides, &dense_strides})
+            if (d->size() < n) *d = Dims(n, 0);
+        if (n) along_strides[dim] = 0;
     }
-    Dims fixed = along_strides;
-    fixed[dim] = 0;
-    const Dims* strides[3] = {&fixed, &dense_strides, &index.strides};
-    const int64_t widths[3] = {along_width, dense_width, 1};
-    Odometer<3> walk(index.sizes, strides, widths);
-    walk.seek(begin);
-    for (int64_t i = begin; i < end; ++i, walk.next()) body(walk.offset[0], walk.offset[1], ids[walk.offset[2]], i);
-}
+
+    template <class F>
+    void run(int64_t begin, int64_t end, F&& body) const {
+        const Dims* strides[3] = {&along_strides, &dense_strides, &index_strides};
+        const int64_t widths[3] = {width, width, 1};
+        Odometer<3> walk(sizes, strides, widths);
+        walk.seek(begin);
+        for (int64_t i = begin; i < end; ++i, walk.next()) {
+            const int64_t id = ids[walk.offset[2]];
+            if (__builtin_expect(uint64_t(id) < uint64_t(size), 1)) body(walk.offset[0], walk.offset[1], id);
+        }
+    }
+
+    const int64_t* ids;
+    int64_t size, width;
+    Dims sizes, index_strides, along_strides, dense_strides;
+    int64_t numel;
+};
 
 }  // namespace
 
@@ -345,12 +362,13 @@ void gather(Tensor& out, Tensor& in, int dim, Tensor& index) {
     const int64_t width = itemsize(in.dtype), stride = in.stride(dim) * width;
     char* o = kernel_pointer(out);
     const char* a = kernel_pointer(in);
-    kernel_pointer(index);
-    Unlocked unlocked(index.numel > kGrain);
-    parallel_for(0, index.numel, kGrain, [&](int64_t begin, int64_t end) {
-        visit_width(in.dtype, [&](auto tag) {
+    const IndexWalk walk(index, dim, in, out.strides, width);
+    const DType dtype = in.dtype;
+    Unlocked unlocked(walk.numel > kGrain);
+    parallel_for(0, walk.numel, kGrain, [&](int64_t begin, int64_t end) {
+        visit_width(dtype, [&](auto tag) {
             using T = typename decltype(tag)::type;
-            over_index(index, dim, in.strides, out.strides, width, width, begin, end, [&](int64_t from, int64_t to, int64_t id, int64_t) {
+            walk.run(begin, end, [&](int64_t from, int64_t to, int64_t id) {
                 *reinterpret_cast<T*>(o + to) = *reinterpret_cast<const T*>(a + from + id * stride);
             });
         });
@@ -363,13 +381,14 @@ void scatter(Tensor& out, int dim, Tensor& index, Tensor* src, const Scalar* val
     char* o = kernel_pointer(out);
     const char* s = src ? kernel_pointer(*src) : nullptr;
     int64_t* c = counts ? reinterpret_cast<int64_t*>(kernel_pointer(*counts)) : nullptr;
-    const Dims none(index.ndim(), 0);
-    Unlocked unlocked(index.numel > kGrain);
-    visit(out.dtype, [&](auto tag) {
+    const IndexWalk walk(index, dim, out, src ? src->strides : Dims(index.ndim(), 0), width);
+    const DType dtype = out.dtype;
+    Unlocked unlocked(walk.numel > kGrain);
+    visit(dtype, [&](auto tag) {
         using T = typename decltype(tag)::type;
         alignas(16) char fixed[16] = {};
-        if (value) value->store(out.dtype, fixed);
-        over_index(index, dim, out.strides, src ? src->strides : none, width, width, 0, index.numel, [&](int64_t to, int64_t from, int64_t id, int64_t) {
+        if (value) value->store(dtype, fixed);
+        walk.run(0, walk.numel, [&](int64_t to, int64_t from, int64_t id) {
             const int64_t at = to + id * stride;
             T* target = reinterpret_cast<T*>(o + at);
             *target = combine(*target, *reinterpret_cast<const T*>(src ? s + from : fixed), reduce);
@@ -392,9 +411,13 @@ void index_select(Tensor& out, Tensor& in, int dim, Tensor& index) {
     TensorRef wide = cast(index, DType::Int64);
     TensorRef dense = contiguous(*wide);
     const int64_t* ids = reinterpret_cast<const int64_t*>(kernel_pointer(*dense));
-    plan.offsets.resize(size_t(index.numel));
-    const int64_t stride = in.stride(dim);
-    for (int64_t i = 0; i < index.numel; ++i) plan.offsets[size_t(i)] = ids[i] * stride;
+    plan.offsets.resize(size_t(dense->numel));
+    const int64_t stride = in.stride(dim), size = in.size(dim);
+    for (int64_t i = 0; i < dense->numel; ++i) {
+        if (uint64_t(ids[i]) >= uint64_t(size))
+            fail(ErrorKind::Index, "index_select(): index ", ids[i], " is out of bounds for dimension ", dim, " with size ", size);
+        plan.offsets[size_t(i)] = ids[i] * stride;
+    }
     index_get(out, in, plan);
 }
 
@@ -412,15 +435,21 @@ void index_write(Tensor& out, int dim, Tensor& index, Tensor& src, Reduce reduce
     const Dims out_strides = scalar ? Dims() : without(out.strides, dim), src_strides = scalar ? Dims() : without(src.strides, dim);
     const int64_t slice = checked_numel(sizes);
     const bool flat = is_contiguous(sizes, out_strides) && is_contiguous(sizes, src_strides);
+    // A zero-dimensional source is one element for every index.
+    const int64_t count = dense->numel, limit = out.size(dim), out_step = out.stride(dim) * width;
+    const int64_t src_step = src.ndim() ? src.stride(dim) * width : 0;
+    const DType dtype = out.dtype;
     Unlocked unlocked(src.numel > kGrain);
-    visit(out.dtype, [&](auto tag) {
+    visit(dtype, [&](auto tag) {
         using T = typename decltype(tag)::type;
         const Dims* strides[2] = {&out_strides, &src_strides};
         const int64_t widths[2] = {width, width};
         Odometer<2> walk(sizes, strides, widths);
-        for (int64_t i = 0; i < index.numel; ++i) {
-            char* target = o + ids[i] * out.stride(dim) * width;
-            const char* source = s + i * src.stride(dim) * width;
+        for (int64_t i = 0; i < count; ++i) {
+            const int64_t id = ids[i];
+            if (uint64_t(id) >= uint64_t(limit)) continue;  // checked before; written since by another thread
+            char* target = o + id * out_step;
+            const char* source = s + i * src_step;
             if (flat && !c) {
                 T* t = reinterpret_cast<T*>(target);
                 const T* v = reinterpret_cast<const T*>(source);

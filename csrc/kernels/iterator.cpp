@@ -363,7 +363,7 @@ Dims result_strides(const Dims& shape, const Tensor* const* inputs, int count) {
     int64_t stride = 1;
     for (int i = 0; i < n; ++i) {
         strides[order[i]] = stride;
-        stride *= shape[order[i]] > 1 ? shape[order[i]] : 1;
+        stride = wrapping_mul(stride, shape[order[i]] > 1 ? shape[order[i]] : 1);
     }
     return strides;
 }

@@ -313,8 +313,9 @@ PyObject* tolist(Tensor& t, const char* data, int dim) {
 }
 PyObject* method_tolist(PyObject* self, PyObject*) {
     return guarded([&]() -> PyObject* {
-        Tensor& t = self_of(self);
-        return tolist(t, kernel_pointer(t), 0);
+        const MemoryInUse section;  // making lists can start the garbage collector, and so run anything
+        const TensorRef window = shallow_copy(self_of(self));
+        return tolist(*window, kernel_pointer(*window), 0);
     });
 }
 PyObject* method_make_subclass(PyObject*, PyObject* args, PyObject* kwargs) {

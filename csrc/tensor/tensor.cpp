@@ -129,17 +129,27 @@ void release_fields(Tensor* t) {
     new (&t->strides) Dims();
 }
 
-static void dealloc_tensor(PyObject* self) {
-    Tensor* t = reinterpret_cast<Tensor*>(self);
-    if (PyObject_GC_IsTracked(self)) PyObject_GC_UnTrack(self);
-    if (t->weakrefs) PyObject_ClearWeakRefs(self);
+static void finish_dealloc(Tensor* t) {
     release_fields(t);
-    PyTypeObject* type = Py_TYPE(self);
+    PyTypeObject* type = Py_TYPE(t->object());
     if (type == TensorType && free_count < kMaxFree)
         free_tensors[free_count++] = t;
     else
         PyObject_GC_Del(t);
     Py_DECREF(type);
+}
+static void dealloc_tensor(PyObject* self) {
+    Tensor* t = reinterpret_cast<Tensor*>(self);
+    if (PyObject_GC_IsTracked(self)) PyObject_GC_UnTrack(self);
+    if (t->weakrefs) PyObject_ClearWeakRefs(self);
+    if (t->meta) {
+        // A gradient can have a gradient, and so on: a long chain must not use up the stack.
+        Py_TRASHCAN_BEGIN(self, dealloc_tensor)
+        finish_dealloc(t);
+        Py_TRASHCAN_END
+        return;
+    }
+    finish_dealloc(t);
 }
 destructor tensor_dealloc = dealloc_tensor;
 
@@ -304,9 +314,9 @@ void set_window(Tensor& t, const Dims& sizes, const Dims& strides, int64_t offse
 
 void set_storage(Tensor& t, Storage* storage) {
     retain(storage);
-    release(t.storage);
-    t.storage = storage;
+    Storage* old = std::exchange(t.storage, storage);
     t.device = storage->device;
+    release_when_unused(old);
 }
 
 void resize(Tensor& t, const Dims& sizes, MemoryFormat format) {
@@ -332,7 +342,7 @@ bool is_contiguous(const Dims& sizes, const Dims& strides) {
                 if (sizes[j] == 0) return true;
             return false;
         }
-        expected *= sizes[i];
+        expected = wrapping_mul(expected, sizes[i]);
     }
     return true;
 }
@@ -391,7 +401,7 @@ MemoryFormat suggested_format(const Tensor& t) {
             const int d = order[k];
             if (t.sizes[d] == 0 || t.strides[d] < least) return false;
             if (d == 0 && least == t.strides[1]) return false;  // all of size one: ambiguous, contiguous wins
-            least = t.strides[d] * (t.sizes[d] > 1 ? t.sizes[d] : 1);
+            least = wrapping_mul(t.strides[d], t.sizes[d] > 1 ? t.sizes[d] : 1);
         }
         return true;
     };
@@ -434,10 +444,10 @@ bool view_strides(const Tensor& t, const Dims& shape, Dims* strides) {
     int64_t run_stride = t.ndim() ? t.strides.back() : 1, run_numel = 1, out_numel = 1;
     for (int d = t.ndim() - 1; d >= 0; --d) {
         run_numel *= t.sizes[d];
-        const bool run_ends = d == 0 || (t.sizes[d - 1] != 1 && t.strides[d - 1] != run_numel * run_stride);
+        const bool run_ends = d == 0 || (t.sizes[d - 1] != 1 && t.strides[d - 1] != wrapping_mul(run_numel, run_stride));
         if (!run_ends) continue;
         while (out >= 0 && (out_numel < run_numel || shape[out] == 1)) {
-            (*strides)[out] = out_numel * run_stride;
+            (*strides)[out] = wrapping_mul(out_numel, run_stride);
             out_numel *= shape[out];
             --out;
         }

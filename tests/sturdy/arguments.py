@@ -206,6 +206,7 @@ class Maker:
         count = 1
         for n in shape:
             count *= n
+        limit = min(limit, 200)
         low = -limit if r.random() < 0.2 and dtype != flambeau.uint8 else 0
         data = [r.randint(low, limit - 1) for _ in range(count)]
         if self.odd(2) and data:
