@@ -8,12 +8,18 @@ namespace flb {
 
 namespace {
 
+bool divides(const char* loops) {
+    for (const char* name : {"div_trunc", "floor_divide", "fmod", "remainder"})
+        if (!std::strcmp(loops, name)) return true;
+    return false;
+}
+
 const void* resolve_pointwise(const char* op_name, const char* kind) {
     const LoopSet* loops = find_loops(op_name);
     check(loops, "record of ", op_name, ": no loop of that name is compiled");
     constexpr const char* names[] = {"same", "float", "bool", "real", "float_real", "complex"};
     for (int i = 0; i < 6; ++i)
-        if (std::strcmp(kind, names[i]) == 0) return new PointwiseOp{strdup(op_name), loops, ResultKind(i)};
+        if (std::strcmp(kind, names[i]) == 0) return new PointwiseOp{strdup(op_name), loops, ResultKind(i), divides(op_name)};
     fail(ErrorKind::Runtime, "record of ", op_name, ": unknown kind '", kind, "'");
 }
 
@@ -91,7 +97,7 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
         const LoopSet::Slot& slot = (*op.loops)[common];
         const DType dtype = result_dtype(op.kind, common);
         if (slot.loop && common == first.dtype && slot.out == dtype &&
-            (!out || writes_directly(*out, first, dtype, operands, count))) {
+            (!out || ((!op.fallible || !is_integral(common)) && writes_directly(*out, first, dtype, operands, count)))) {
             store_params(params, num_params, common, slots);
             TensorRef result = out ? TensorRef::borrow(out) : empty(first.sizes, dtype);
             if (first.numel <= 4096) {
@@ -161,6 +167,12 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
     }
     if (device == DeviceType::Meta) return result.release();
     store_params(params, num_params, compute, slots);
+    TensorRef destination;
+    if (out && op.fallible && is_integral(compute)) {
+        destination = std::move(result);
+        kernel_pointer(*destination);
+        result = empty(shape, dtype);
+    }
     Iterator it(shape);
     it.output(*result, slot.out);
     // Integers that compute in a wider dtype wrap to their own first: -2 is 254 to uint8.
@@ -180,7 +192,10 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
         }
     }
     it.run(slot.loop, slots);
-    return finish(result);
+    if (!destination) return finish(result);
+    call.check(!failure(slots), "ZeroDivisionError");
+    copy_into(*destination, *result);
+    return destination.release();
 }
 
 PyObject* pointwise_impl(Call& call) {
@@ -221,7 +236,7 @@ FLB_FAMILY(pointwise, pointwise_impl, resolve_pointwise);
 const PointwiseOp& pointwise_op(const char* name, ResultKind kind) {
     const LoopSet* loops = find_loops(name);
     check(loops, "no loop named ", name, " is compiled");
-    return *new PointwiseOp{name, loops, kind};
+    return *new PointwiseOp{name, loops, kind, divides(name)};
 }
 
 void add_into(Tensor& out, Tensor& in) {

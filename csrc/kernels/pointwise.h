@@ -19,6 +19,7 @@ struct PointwiseOp {
     const char* name;
     const LoopSet* loops;
     ResultKind kind;
+    bool fallible;  // its integer loops may meet a division by zero: nothing may be overwritten before that is known
 };
 
 // Runs `op` on tensors and numbers: promotes, broadcasts, allocates or checks out=, iterates. Scalar parameters (alpha,
