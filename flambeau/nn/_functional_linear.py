@@ -5,13 +5,7 @@ import flambeau
 from .._ops import nn as _nn
 
 
-def linear(input, weight, bias=None):
-    """``input @ weight.T + bias``.
-
-    Shapes: input (\\*, in_features), weight (out_features, in_features), bias (out_features); result
-    (\\*, out_features). A one-dimensional weight gives a result of shape (\\*).
-    """
-    return _nn.linear(input, weight, bias)
+linear = _nn.linear
 
 
 def bilinear(input1, input2, weight, bias=None):

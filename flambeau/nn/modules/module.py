@@ -3,6 +3,7 @@
 from collections import OrderedDict
 
 import flambeau
+from flambeau import _C
 
 from ...utils.hooks import RemovableHandle
 from ..parameter import Buffer, Parameter
@@ -64,7 +65,7 @@ def _forward_unimplemented(self, *input):
     raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
 
-class Module(HookMixin, StateDictMixin, ConversionMixin):
+class Module(HookMixin, StateDictMixin, ConversionMixin, _C.ModuleBase):
     """Base class of all neural network modules.
 
     A subclass calls ``super().__init__()``, assigns parameters, buffers and child modules as attributes, and
