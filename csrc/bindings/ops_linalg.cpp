@@ -5,8 +5,12 @@
 #include "core/interpreter.h"
 #include "kernels/blas.h"
 #include "kernels/openblas.h"
+#include "kernels/small_linear.h"
 
 namespace flb {
+
+FLB_DEFINE_KERNEL(small_linear_float);
+FLB_DEFINE_KERNEL(small_linear_double);
 namespace {
 
 // The library's place is asked for once, when the first product needs it.
@@ -330,9 +334,35 @@ PyObject* matmul(Call& call) {
 }
 
 // input @ weight.T + bias. A one-dimensional weight gives one feature, whose dimension disappears.
+// The case of small models, straight to its kernel: dense tensors of one floating dtype. Null when it is another.
+TensorRef small_linear(Tensor& input, Tensor& weight, Tensor* bias) {
+    const DType dtype = input.dtype;
+    if ((dtype != DType::Float32 && dtype != DType::Float64) || weight.dtype != dtype || input.ndim() < 1 || weight.ndim() != 2)
+        return {};
+    const int64_t in = weight.sizes[1], features = weight.sizes[0];
+    if (!input.contiguous || !weight.contiguous || input.sizes.back() != in || input.numel == 0 || features == 0 ||
+        double(input.numel) * double(features) > kSmallLinear || input.is_meta() || weight.is_meta())
+        return {};
+    if (bias && (bias->dtype != dtype || !bias->contiguous || bias->ndim() != 1 || bias->sizes[0] != features || bias->is_meta()))
+        return {};
+    Dims sizes = input.sizes;
+    sizes[sizes.size() - 1] = features;
+    TensorRef out = empty(sizes, dtype);
+    const auto run = [&](auto kernel, auto zero) {
+        using T = decltype(zero);
+        kernel(input.numel / in, in, features, reinterpret_cast<const T*>(kernel_pointer(input)),
+               reinterpret_cast<const T*>(kernel_pointer(weight)),
+               bias ? reinterpret_cast<const T*>(kernel_pointer(*bias)) : nullptr, reinterpret_cast<T*>(kernel_pointer(*out)));
+    };
+    if (dtype == DType::Float32) run(small_linear_float.get(), 0.0f);
+    else run(small_linear_double.get(), 0.0);
+    return out;
+}
+
 PyObject* linear(Call& call) {
     Tensor &input = call.tensor(0), &weight = call.tensor(1);
     Tensor* bias = call.tensor_or_null(2);
+    if (TensorRef done = small_linear(input, weight, bias)) return done.release();
     call.check(weight.ndim() == 1 || weight.ndim() == 2, "expected weight to be a matrix or a vector, got ", weight.ndim(),
                "-D");
     call.check(input.ndim() >= 1, "both arguments to linear need to be at least 1D, but the input is 0D");
