@@ -55,9 +55,11 @@ SortDesc rows_desc(const Tensor& rows, int64_t n, Tensor* values, Tensor* indice
 struct Sorted {
     TensorRef values, indices;
 };
-Sorted sorted_along(Tensor& in, int64_t given_dim, bool descending, bool want_values) {
+Sorted sorted_along(Call& call, bool want_values) {
+    Tensor& in = call.tensor(0);
     check(!is_complex(in.dtype), "Sort does not support complex dtypes on CPU");
-    const int dim = wrap_dim(given_dim, in.ndim());
+    const int dim = wrap_dim(call.integer(1), in.ndim());
+    const bool descending = call.boolean(2), stable = call.boolean(3);
     Sorted out{want_values ? empty_like(in, in.dtype) : TensorRef(), empty_like(in, DType::Int64)};
     if (in.is_meta() || in.numel == 0) return out;
     TensorRef rows = as_rows(in, dim);
@@ -67,7 +69,7 @@ Sorted sorted_along(Tensor& in, int64_t given_dim, bool descending, bool want_va
     {
         const SortDesc d = rows_desc(*rows, in.size(dim), values.get(), indices.get());
         Unlocked unlocked(in.numel > kUnlockAbove);
-        sort_rows(in.dtype, d, descending);
+        sort_rows(in.dtype, d, descending, stable);
     }
     if (!in_place) {
         if (want_values) copy_rows_into(*out.values, *values, dim);
@@ -77,11 +79,11 @@ Sorted sorted_along(Tensor& in, int64_t given_dim, bool descending, bool want_va
 }
 
 PyObject* sort(Call& call) {
-    const Sorted s = sorted_along(call.tensor(0), call.integer(1), call.boolean(2), true);
+    const Sorted s = sorted_along(call, true);
     return deliver_all(call, {s.values, s.indices});
 }
 PyObject* argsort(Call& call) {
-    return deliver(call, sorted_along(call.tensor(0), call.integer(1), call.boolean(2), false).indices);
+    return deliver(call, sorted_along(call, false).indices);
 }
 
 // ---- topk: (input, k, dim, largest, sorted, *, out) --------------------------------------------------------------------------
@@ -92,6 +94,7 @@ PyObject* topk(Call& call) {
     const int dim = wrap_dim(call.integer(2), in.ndim());
     check(!is_complex(in.dtype), "topk does not support complex dtypes on CPU");
     check(in.dtype != DType::Bool, "topk does not support bool dtypes on CPU");
+    const bool largest = call.boolean(3), ordered = call.boolean(4);
     check(k >= 0 && k <= in.size(dim), "selected index k out of range");
     Dims sizes = in.sizes;
     if (in.ndim()) sizes[dim] = k;
@@ -105,7 +108,7 @@ PyObject* topk(Call& call) {
             const SortDesc d = rows_desc(*rows, in.size(dim), v.get(), i.get());
             Unlocked unlocked(in.numel > kUnlockAbove);
             // A zero-dimensional tensor has its one element whatever k is.
-            topk_rows(in.dtype, d, in.ndim() ? k : 1, call.boolean(3), call.boolean(4));
+            topk_rows(in.dtype, d, in.ndim() ? k : 1, largest, ordered);
         }
         if (!last) {
             copy_rows_into(*values, *v, dim);
@@ -196,7 +199,7 @@ PyObject* unique(Call& call) {
             d.values = kernel_pointer(*sorted);
             if (n) {
                 Unlocked unlocked(n > kUnlockAbove);
-                sort_rows(in.dtype, d, false);
+                sort_rows(in.dtype, d, false, true);
             }
             data = sorted;
         }

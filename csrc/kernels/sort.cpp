@@ -76,6 +76,57 @@ E* sort_entries(E* entries, E* scratch, int64_t n) {
 }
 
 template <class E>
+bool by_key(const E& a, const E& b) {
+    return a.key < b.key;
+}
+template <class E>
+bool has_ties(const E* sorted, int64_t n) {
+    bool ties = false;
+    for (int64_t i = 1; i < n; ++i) ties |= sorted[i - 1].key == sorted[i].key;
+    return ties;
+}
+
+// PyTorch's choice among equal keys, see Note [Ties]: the k smallest to the front of all n.
+template <class E>
+void select_front(E* list, int64_t n, int64_t k, bool sorted) {
+    if (k * 64 <= n) {
+        std::partial_sort(list, list + k, list + n, by_key<E>);
+        return;
+    }
+    std::nth_element(list, list + (k - 1), list + n, by_key<E>);
+    if (sorted) std::sort(list, list + (k - 1), by_key<E>);
+}
+
+// Hoare's quickselect with the median of three as the pivot: the k-th smallest (from 0) comes to its place.
+template <class E>
+void quickselect(E* list, int64_t n, int64_t k) {
+    int64_t low = 0, high = n - 1;
+    const auto order = [&](int64_t a, int64_t b) {
+        if (list[b].key < list[a].key) std::swap(list[a], list[b]);
+    };
+    while (high > low + 1) {
+        std::swap(list[low + (high - low) / 2], list[low + 1]);
+        order(low + 1, high);
+        order(low, high);
+        order(low + 1, low);
+        const auto pivot = list[low].key;
+        int64_t i = low + 1, j = high;
+        while (true) {
+            do ++i;
+            while (list[i].key < pivot);
+            do --j;
+            while (pivot < list[j].key);
+            if (j < i) break;
+            std::swap(list[i], list[j]);
+        }
+        std::swap(list[low], list[j]);
+        if (j <= k) low = i;
+        if (j >= k) high = j - 1;
+    }
+    if (high == low + 1) order(low, high);
+}
+
+template <class E>
 struct Scratch {
     explicit Scratch(int64_t n) : memory(new E[size_t(n)]) {}
     std::unique_ptr<E[]> memory;
@@ -112,7 +163,7 @@ void emit(const SortDesc& d, const T* row, int64_t at, int64_t index) {
 
 }  // namespace
 
-bool sort_rows(DType dtype, const SortDesc& d, bool descending) {
+bool sort_rows(DType dtype, const SortDesc& d, bool descending, bool stable) {
     return dispatch(dtype, d.n, [&](auto t, auto i) {
         using T = decltype(t);
         using E = Entry<KeyOf<T>, decltype(i)>;
@@ -121,8 +172,16 @@ bool sort_rows(DType dtype, const SortDesc& d, bool descending) {
             Scratch<E> entries(d.n), other(d.n > kComparisonMax ? d.n : 1);
             for (int64_t r = begin; r < end; ++r) {
                 const T* row = static_cast<const T*>(d.in) + r * d.n;
-                for (int64_t k = 0; k < d.n; ++k) entries.get()[k] = {key_of(row[k]) ^ flip, decltype(i)(k)};
+                const auto fill_entries = [&](E* to) {
+                    for (int64_t k = 0; k < d.n; ++k) to[k] = {key_of(row[k]) ^ flip, decltype(i)(k)};
+                };
+                fill_entries(entries.get());
                 const E* sorted = sort_entries(entries.get(), other.get(), d.n);
+                if (!stable && d.n <= kTiesMax && has_ties(sorted, d.n)) {
+                    fill_entries(entries.get());
+                    std::sort(entries.get(), entries.get() + d.n, by_key<E>);
+                    sorted = entries.get();
+                }
                 for (int64_t k = 0; k < d.n; ++k) emit(d, row, r * d.n + k, sorted[k].index);
             }
         });
@@ -139,6 +198,7 @@ bool topk_rows(DType dtype, const SortDesc& d, int64_t k, bool largest, bool sor
         const int64_t room = std::min(d.n, 2 * k + 64);
         for_rows(d, [&](int64_t begin, int64_t end) {
             Scratch<E> best(room);
+            std::unique_ptr<Scratch<E>> all;
             for (int64_t r = begin; r < end; ++r) {
                 const T* row = static_cast<const T*>(d.in) + r * d.n;
                 E* list = best.get();
@@ -157,6 +217,17 @@ bool topk_rows(DType dtype, const SortDesc& d, int64_t k, bool largest, bool sor
                 }
                 if (held > k) std::nth_element(list, list + (k - 1), list + held);
                 if (sorted) std::sort(list, list + k);
+                if (d.n <= kTiesMax) {
+                    const KeyOf<T> worst = std::max_element(list, list + k, by_key<E>)->key;
+                    int64_t as_good = 0;
+                    for (int64_t c = 0; c < d.n; ++c) as_good += (key_of(row[c]) ^ flip) <= worst;
+                    if (!sorted || as_good > k || has_ties(list, k)) {
+                        if (!all) all = std::make_unique<Scratch<E>>(d.n);
+                        list = all->get();
+                        for (int64_t c = 0; c < d.n; ++c) list[c] = {key_of(row[c]) ^ flip, decltype(i)(c)};
+                        select_front(list, d.n, k, sorted);
+                    }
+                }
                 for (int64_t c = 0; c < k; ++c) emit(d, row, r * k + c, list[c].index);
             }
         });
@@ -173,7 +244,10 @@ bool kth_rows(DType dtype, const SortDesc& d, int64_t k) {
                 const T* row = static_cast<const T*>(d.in) + r * d.n;
                 E* list = entries.get();
                 for (int64_t c = 0; c < d.n; ++c) list[c] = {key_of(row[c]), decltype(i)(c)};
-                std::nth_element(list, list + (k - 1), list + d.n);
+                if (d.n <= kTiesMax)
+                    quickselect(list, d.n, k - 1);
+                else
+                    std::nth_element(list, list + (k - 1), list + d.n);
                 emit(d, row, r, list[k - 1].index);
             }
         });

@@ -15,8 +15,14 @@ struct SortDesc {
     int64_t rows, n;
 };
 
-// Stable. values and indices: rows x n.
-bool sort_rows(DType dtype, const SortDesc& d, bool descending);
+// Note [Ties]: which of several equal elements comes first shows in the indices. In rows of up to kTiesMax elements
+// they are PyTorch's, whose algorithms are the C++ library's std::sort, std::partial_sort and std::nth_element and a
+// quickselect, all on values alone: a row where equal keys leave a choice is done again by those. Longer rows are
+// stable, which costs nothing here.
+constexpr int64_t kTiesMax = 1 << 14;
+
+// values and indices: rows x n. Equal elements keep their order if `stable`; see Note [Ties].
+bool sort_rows(DType dtype, const SortDesc& d, bool descending, bool stable);
 // The k largest (or smallest) of each row, in order if `sorted`. values and indices: rows x k.
 bool topk_rows(DType dtype, const SortDesc& d, int64_t k, bool largest, bool sorted);
 // The k-th smallest (k from 1). values and indices: one per row.
