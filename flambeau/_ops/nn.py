@@ -8,6 +8,7 @@ import math
 
 import flambeau
 
+from .conv import _convolution
 from .linalg import linear  # noqa: F401
 
 
@@ -67,7 +68,12 @@ def _check_convolution(input, weight, bias, stride, padding, dilation, transpose
 
 
 def convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
-    """Convolution of (N, C, ...) in any number of dimensions, or its gradient with respect to the input."""
+    """Convolution of (N, C, ...) in any number of dimensions, or its gradient with respect to the input.
+
+    The native operator takes floating point; integers and complex numbers are composed of windows and products.
+    """
+    if input.dtype.is_floating_point:
+        return _convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
     _check_convolution(input, weight, bias, stride, padding, dilation, transposed, groups)
     if transposed:
         output = _transposed(input, weight, stride, padding, dilation, output_padding, groups)
