@@ -86,23 +86,49 @@ FLB_INLINE void max_taps(const PoolDim& d, const Table<Reach>& reach, const T* _
     }
 }
 
+// N elements, and integers of their width.
+template <class T, int N>
+struct Lanes {
+    typedef T values __attribute__((vector_size(N * sizeof(T))));
+    typedef decltype(values() > values()) ints;
+    static FLB_INLINE values load(const T* p) {
+        values v;
+        __builtin_memcpy(&v, p, sizeof(v));
+        return v;
+    }
+    // p[0], p[2], ... p[2N - 2], without a look at p[2N - 1].
+    static FLB_INLINE values load_even(const T* p) {
+        ints pick;
+        for (int o = 0; o < N; ++o) pick[o] = o < N / 2 ? 2 * o : 2 * o + 1;
+        return __builtin_shuffle(load(p), load(p + N - 1), pick);
+    }
+};
 // Windows of KH x KW without gaps whose taps all lie inside: N outputs at once, their maxima in registers.
 template <class T, bool indexed, int KH, int KW, int S, int N>
-FLB_INLINE void max_block(const T* __restrict x, int64_t pitch, int32_t at, T* __restrict out, int64_t* __restrict index) {
-    for (int o = 0; o < N; ++o) {
-        T best = x[o * S];
-        int32_t where = at + o * S;
-        for (int i = 0; i < KH; ++i)
-            for (int j = 0; j < KW; ++j) {
-                if (i + j == 0) continue;
-                const T v = x[i * pitch + o * S + j];
-                const bool take = (v > best) | (v != v);
-                best = take ? v : best;
-                if constexpr (indexed) where = take ? at + int32_t(i * pitch) + o * S + j : where;
+FLB_INLINE void max_block(const T* x, int64_t pitch, int32_t at, T* out, int64_t* index) {
+    using L = Lanes<T, N>;
+    typename L::values best = {};
+    typename L::ints where = {}, place;
+    for (int o = 0; o < N; ++o) place[o] = at + o * S;
+    for (int i = 0; i < KH; ++i)
+        for (int j = 0; j < KW; ++j) {
+            const T* p = x + i * pitch + j;
+            typename L::values v;
+            if constexpr (S == 1) v = L::load(p);
+            else v = L::load_even(p);
+            const typename L::ints here = place + (int32_t(i * pitch) + j);
+            if (i + j == 0) {
+                best = v;
+                where = here;
+                continue;
             }
-        out[o] = best;
-        if constexpr (indexed) index[o] = where;
-    }
+            const auto take = (v > best) | (v != v);
+            best = take ? v : best;
+            if constexpr (indexed) where = take ? here : where;
+        }
+    __builtin_memcpy(out, &best, sizeof(best));
+    if constexpr (indexed)
+        for (int o = 0; o < N; ++o) index[o] = where[o];
 }
 template <class T, bool indexed, int KH, int KW, int S>
 FLB_INLINE void max_run(const T* x, int64_t pitch, int32_t at, T* out, int64_t* index, int64_t n) {
@@ -115,6 +141,7 @@ FLB_INLINE void max_run(const T* x, int64_t pitch, int32_t at, T* out, int64_t* 
     if (n >= 16) blocks(Type<int[16]>{});
     else if (n >= 8) blocks(Type<int[8]>{});
     else if (n >= 4) blocks(Type<int[4]>{});
+    else if (n >= 2) blocks(Type<int[2]>{});
     else blocks(Type<int[1]>{});
 }
 // One output whose window loses some columns.
@@ -125,7 +152,9 @@ FLB_INLINE void edge(const T* x, int64_t pitch, int64_t at, int64_t rows, Taps c
     for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = columns.first; j < columns.last; ++j) {
             const T v = x[i * pitch + j];
-            if (v > best || v != v) best = v, where = at + i * pitch + j;
+            const bool take = (v > best) | (v != v);
+            best = take ? v : best;
+            where = take ? at + i * pitch + j : where;
         }
     *out = best;
     if constexpr (indexed) *index = where;
@@ -311,6 +340,7 @@ void adaptive_mean(const AdaptiveShape& s, const T* in, T* out, int64_t begin, i
     for (int64_t p = begin; p < end; ++p) {
         int64_t o = p * s.out_size();
         const int64_t plane = p * s.in_size();
+        if constexpr (backward) __builtin_memset(out + plane, 0, size_t(s.in_size()) * sizeof(T));
         for (int64_t i = 0; i < s.out[0]; ++i)
             for (int64_t j = 0; j < s.out[1]; ++j)
                 for (int64_t k = 0; k < s.out[2]; ++k, ++o) {
@@ -338,11 +368,7 @@ void adaptive_avg_any(DType dtype, const AdaptiveShape& s, const void* in, void*
     FLB_FLOAT_OR_DOUBLE(dtype, (adaptive_mean<T, false>(s, static_cast<const T*>(in), static_cast<T*>(out), begin, end)));
 }
 void adaptive_avg_backward_any(DType dtype, const AdaptiveShape& s, const void* grad, void* grad_in, int64_t begin, int64_t end) {
-    FLB_FLOAT_OR_DOUBLE(dtype, {
-        T* to = static_cast<T*>(grad_in);
-        for (int64_t i = begin * s.in_size(); i < end * s.in_size(); ++i) to[i] = 0;
-        adaptive_mean<T, true>(s, static_cast<const T*>(grad), to, begin, end);
-    });
+    FLB_FLOAT_OR_DOUBLE(dtype, (adaptive_mean<T, true>(s, static_cast<const T*>(grad), static_cast<T*>(grad_in), begin, end)));
 }
 
 FLB_REGISTER_KERNEL(max_pool, &max_pool_any);
