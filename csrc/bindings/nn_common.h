@@ -26,6 +26,12 @@ inline TensorRef dense(Tensor& t, DType dtype) {
 }
 inline TensorRef dense_or_null(Tensor* t, DType dtype) { return t ? dense(*t, dtype) : TensorRef(); }
 
+// The indices as int64 in memory of their own: once checked, no other thread of the program changes them.
+inline TensorRef own_indices(Tensor& t) {
+    TensorRef wide = dense(t, DType::Int64);
+    return wide->storage == t.storage ? clone(*wide, MemoryFormat::Contiguous) : wide;
+}
+
 template <class T = void>
 T* data_of(const TensorRef& t) {
     return t ? reinterpret_cast<T*>(kernel_pointer(*t)) : nullptr;

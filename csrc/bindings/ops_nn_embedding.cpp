@@ -21,10 +21,11 @@ PyObject* embedding(Call& call) {  // weight, indices, padding_idx, scale_grad_b
     Dims sizes = indices.sizes;
     sizes.push_back(weight.sizes[1]);
     if (weight.is_meta() || indices.is_meta()) return empty(sizes, weight.dtype, DeviceType::Meta).release();
-    check_indices(indices, weight.sizes[0], 0, call.name(), false, ErrorKind::Index);
+    TensorRef ids = own_indices(indices);
+    check_indices(*ids, weight.sizes[0], 0, call.name(), false, ErrorKind::Index);
     TensorRef out = empty(sizes, weight.dtype);
     if (out->numel) {
-        TensorRef table = contiguous(weight), ids = dense(indices, DType::Int64);
+        TensorRef table = contiguous(weight);
         const int64_t width = weight.sizes[1] * itemsize(weight.dtype);
         const char* from = data_of<char>(table);
         char* to = data_of<char>(out);
@@ -50,12 +51,13 @@ PyObject* embedding_dense_backward(Call& call) {  // grad, indices, num_weights,
     call.check(grad.sizes == expected, "grad of shape ", str(grad.sizes), " does not fit indices of shape ", str(indices.sizes));
     const int64_t width = expected.back();
     if (grad.is_meta() || indices.is_meta()) return empty({rows, width}, grad.dtype, DeviceType::Meta).release();
-    check_indices(indices, rows, 0, call.name(), false, ErrorKind::Index);
+    TensorRef ids = own_indices(indices);
+    check_indices(*ids, rows, 0, call.name(), false, ErrorKind::Index);
     const DType dtype = compute_dtype(call, grad);
     TensorRef out = empty({rows, width}, dtype);
     fill(*out, Scalar(0.0));
     if (grad.numel) {
-        TensorRef g = dense(grad, dtype), ids = dense(indices, DType::Int64);
+        TensorRef g = dense(grad, dtype);
         const int64_t* at = data_of<int64_t>(ids);
         const int64_t n = ids->numel;
         std::vector<int64_t> counts;

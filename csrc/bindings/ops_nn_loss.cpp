@@ -31,7 +31,7 @@ struct Classes {
         dtype = compute_dtype(call, input);
         meta = input.is_meta() || target_tensor.is_meta();
         if (meta) return;
-        target = dense(target_tensor, DType::Int64);
+        target = own_indices(target_tensor);
         weights = dense_or_null(weight, dtype);
         const int64_t* t = count() ? data_of<int64_t>(target) : nullptr;
         for (int64_t i = 0; i < count(); ++i)

@@ -172,7 +172,11 @@ PyObject* max_pool_backward(Call& call) {
             Unlocked unlocked(out->numel > kNnGrain);
             parallel_for(0, planes, grain_for(out_size), [&](int64_t b, int64_t e) {
                 for (int64_t p = b; p < e; ++p)
-                    for (int64_t i = p * out_size; i < (p + 1) * out_size; ++i) to[p * in_size + at[i]] += from[i];
+                    for (int64_t i = p * out_size; i < (p + 1) * out_size; ++i) {
+                        // Looked at again: another thread of the program may have written to the indices.
+                        const uint64_t place = uint64_t(at[i]);
+                        if (place < uint64_t(in_size)) to[p * in_size + int64_t(place)] += from[i];
+                    }
             });
         };
         if (dtype == DType::Float32) work(Type<float>{});
