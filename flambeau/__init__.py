@@ -59,6 +59,14 @@ _LAZY = {
         "is_autocast_cache_enabled".split(),
         "amp.autocast_mode",
     ),
+    **dict.fromkeys("set_default_device get_default_device".split(), "_device"),
+    **dict.fromkeys("from_dlpack to_dlpack".split(), "utils.dlpack"),
+    **dict.fromkeys("is_tensor is_storage typename".split(), "_tensor.methods"),
+    **dict.fromkeys(
+        "set_default_tensor_type DoubleTensor FloatTensor HalfTensor BFloat16Tensor ByteTensor CharTensor ShortTensor "
+        "IntTensor LongTensor BoolTensor".split(),
+        "_tensor.legacy",
+    ),
     **dict.fromkeys("install_as_torch uninstall_as_torch".split(), "_compat.as_torch"),
     **dict.fromkeys(
         "adaptive_avg_pool1d avg_pool1d bilinear binary_cross_entropy_with_logits channel_shuffle conv1d conv2d conv3d "

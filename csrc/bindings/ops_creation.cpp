@@ -129,24 +129,10 @@ PyObject* contiguous_(Call& call) {
     return clone(call.tensor(0), format).release();
 }
 
-// _to(input, dtype, device, copy, memory_format): the one conversion that `to`, `float`, `type` and friends use.
-PyObject* to(Call& call) {
-    Tensor& t = call.tensor(0);
-    const DType dtype = call.dtype(1, t.dtype);
-    const DeviceType device = call.none(2) ? t.device : usable_device(call.device(2));
-    const MemoryFormat format = call.memory_format(4, MemoryFormat::Preserve);
-    if (dtype == t.dtype && device == t.device && !call.boolean(3) && (format == MemoryFormat::Preserve || is_contiguous(t, format)))
-        return Py_NewRef(call.args[0]);
-    check_as(ErrorKind::NotImplemented, !t.is_meta() || device == DeviceType::Meta, "Cannot copy out of meta tensor; no data!");
-    TensorRef out = device == t.device && format == MemoryFormat::Preserve ? empty_like(t, dtype) : empty_format(t.sizes, dtype, device, format);
-    if (device != DeviceType::Meta) copy_into(*out, t);
-    return out.release();
-}
-
 }  // namespace
 
 FLB_OPS({"empty", empty_}, {"empty_strided", empty_strided_}, {"full", full}, {"zeros", constant<0>}, {"ones", constant<1>},
         {"empty_like", empty_like_}, {"zeros_like", constant_like<0>}, {"ones_like", constant_like<1>}, {"full_like", full_like},
-        {"fill_", fill_}, {"zero_", zero_}, {"copy_", copy_}, {"clone", clone_}, {"contiguous", contiguous_}, {"_to", to});
+        {"fill_", fill_}, {"zero_", zero_}, {"copy_", copy_}, {"clone", clone_}, {"contiguous", contiguous_});
 
 }  // namespace flb

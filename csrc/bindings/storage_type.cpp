@@ -76,7 +76,7 @@ int storage_clear(PyObject* self) {
 
 PyObject* nbytes(PyObject* self, PyObject*) { return PyLong_FromSize_t(of(self).nbytes); }
 PyObject* data_ptr(PyObject* self, PyObject*) { return PyLong_FromVoidPtr(of(self).data); }
-PyObject* resizable(PyObject* self, PyObject*) { return PyBool_FromLong(of(self).resizable); }
+PyObject* resizable(PyObject* self, PyObject*) { return PyBool_FromLong(of(self).resizable && !of(self).exports); }
 PyObject* resize_(PyObject* self, PyObject* value) {
     return guarded([&]() -> PyObject* {
         const Py_ssize_t n = PyNumber_AsSsize_t(value, PyExc_OverflowError);

@@ -6,12 +6,21 @@
 namespace flb {
 
 bool Scalar::fits(DType t) const {
-    if (info(t).kind >= DTypeKind::Float || !is_integral()) return true;
+    if (info(t).kind >= DTypeKind::Float || t == DType::Bool) return true;
     return visit(t, [&](auto tag) -> bool {
         using T = typename decltype(tag)::type;
         if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+            constexpr bool is_unsigned = std::is_unsigned_v<T>;
+            constexpr double limit = double(std::numeric_limits<T>::max());
+            if (!is_integral()) {
+                // Compared as doubles; the limits of 64 bits round up to a power of two, which itself does not fit.
+                const bool below = sizeof(T) == 8 ? re_ < limit : re_ <= limit;
+                return below && re_ >= (is_unsigned ? 0.0 : -limit - (sizeof(T) == 8 ? 0.0 : 1.0));
+            }
             if (kind_ == Kind::UInt64) return std::is_same_v<T, uint64_t>;
-            if constexpr (std::is_same_v<T, uint64_t>) return true;  // negative values wrap, as in PyTorch
+            // Negative numbers wrap in unsigned dtypes, as in PyTorch: -1 is the largest value.
+            if constexpr (std::is_same_v<T, uint64_t>) return true;
+            else if constexpr (is_unsigned) return int_ < 0 ? -(int_ + 1) < int64_t(std::numeric_limits<T>::max()) : int_ <= int64_t(std::numeric_limits<T>::max());
             else return int_ >= int64_t(std::numeric_limits<T>::min()) && int_ <= int64_t(std::numeric_limits<T>::max());
         }
         return true;

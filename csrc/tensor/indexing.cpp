@@ -124,12 +124,27 @@ int consumed_dims(PyObject* o) {
     return 1;
 }
 
+// NumPy's old rule: a short list that holds more than numbers is read as a tuple of indices.
+bool stands_for_tuple(PyObject* key) {
+    if (!PyList_Check(key) || PyList_GET_SIZE(key) >= 32) return false;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(key); ++i) {
+        PyObject* o = PyList_GET_ITEM(key, i);
+        if (is_tensor(o) || PySlice_Check(o) || o == Py_None || o == Py_Ellipsis || PySequence_Check(o)) return true;
+    }
+    return false;
+}
+
 struct Indexed {
     TensorRef window;
     std::vector<TensorRef> indices;  // per dimension of window, null where not indexed; empty: only a window
 };
 
 Indexed take_window(Tensor& t, PyObject* key, bool record) {
+    ObjectRef tuple;
+    if (stands_for_tuple(key)) {
+        tuple = ObjectRef::steal(checked_object(PyList_AsTuple(key)));
+        key = tuple.get();
+    }
     PyObject* single[1] = {key};
     PyObject** items = single;
     Py_ssize_t n = 1;

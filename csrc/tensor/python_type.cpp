@@ -1,6 +1,7 @@
 // The Tensor type as Python sees it: life and death, attributes, conversions.
 
 #include "autograd/node.h"
+#include "bindings/interop.h"
 #include "bindings/op.h"
 #include "bindings/types.h"
 #include "tensor/python_slots.h"
@@ -427,6 +428,8 @@ void init_tensor_type(PyObject* module) {
         {Py_tp_members, members},
         {Py_tp_doc, const_cast<char*>("A multi-dimensional array of elements of one dtype, with automatic derivatives.")},
     };
+    slots.push_back({Py_bf_getbuffer, reinterpret_cast<void*>(get_tensor_buffer)});
+    slots.push_back({Py_bf_releasebuffer, reinterpret_cast<void*>(release_tensor_buffer)});
     add_protocol_slots(slots);
     slots.push_back({0, nullptr});
     PyType_Spec spec = {"torch.Tensor", sizeof(Tensor), 0,

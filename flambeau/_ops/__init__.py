@@ -4,8 +4,8 @@ from . import registry
 
 _FAMILIES = (
     "arithmetic", "comparison", "logical", "rounding", "activation", "exponential", "trigonometric", "special",
-    "complex", "ternary", "creation", "views", "indexing", "joining", "shape", "vector_products", "reduce", "linalg", "conv", "random",
-    "softmax", "norm", "pooling", "loss", "embedding", "optim",
+    "complex", "ternary", "creation", "conversion", "windows", "views", "indexing", "joining",
+    "shape", "vector_products", "reduce", "linalg", "conv", "random", "softmax", "norm", "pooling", "loss", "embedding", "optim",
     "select", "statistics", "distance",
 )
 

@@ -69,6 +69,7 @@ def op(
     name=None,
     aliases=(),
     why_not=None,
+    writes=None,
 ):
     """Make a native operator and publish it.
 
@@ -76,11 +77,13 @@ def op(
         itself. method: publish as a method of Tensor too (a str gives another name). public: publish as a function.
     name: the public name, when several signatures share one (they are tried in order); the record's own name stays unique.
         A name with a dot ("max.dim") does the same: what follows the dot tells the overloads apart.
+    writes: whether calls write the first operand, where the name does not tell.
     why_not: "not differentiable" or "not written" when there is no rule, for the error message.
     """
     own = signature[: signature.index("(")].strip()
     base = own.partition(".")[0]
-    writes = base.endswith("_") and not base.endswith("__")
+    if writes is None:
+        writes = base.endswith("_") and not base.endswith("__")
     made = _C.Op(
         signature, doc, vjp=vjp, inplace=writes, view=view, family=family, kind=kind, impl=impl, why_not=why_not
     )
