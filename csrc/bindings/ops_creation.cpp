@@ -96,10 +96,8 @@ PyObject* full_like(Call& call) {  // input, fill_value, dtype ...
     return o.finish(t);
 }
 
-PyObject* fill_(Call& call) {
+PyObject* fill_(Call& call) {  // Elements that share memory take the same value: an expanded tensor may be filled.
     Tensor& t = call.tensor(0);
-    call.check(!has_internal_overlap(t), "unsupported operation: more than one element of the written-to tensor refers to a "
-               "single memory location. Please clone() the tensor before performing the operation.");
     const Scalar value = call.scalar(1);
     call.check(!value.is_complex() || is_complex(t.dtype), "value cannot be converted to type ", name_of(t.dtype), " without overflow");
     fill(t, value);

@@ -47,7 +47,8 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     tensor([ True, False])
     """
     if input.dtype != other.dtype:
-        raise RuntimeError(f"{input.dtype} did not match {other.dtype}")
+        names = [t.type().removeprefix("torch.").removesuffix("Tensor") for t in (input, other)]
+        raise RuntimeError(f"{names[0]} did not match {names[1]}")
     for name, tolerance in (("rtol", rtol), ("atol", atol)):
         if tolerance < 0:
             raise RuntimeError(f"{name} must be greater than or equal to zero, but got {tolerance}")
