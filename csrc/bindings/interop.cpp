@@ -329,7 +329,8 @@ static PyMethodDef functions[] = {
 FLB_OPS({"from_numpy", from_numpy}, {"frombuffer", frombuffer});
 
 void init_interop(PyObject* module) {
-    if (PyModule_AddFunctions(module, functions) < 0) throw Error(ErrorKind::Python, "");
+    if (PyModule_AddFunctions(module, functions) < 0 || PyModule_AddFunctions(module, dlpack_functions) < 0)
+        throw Error(ErrorKind::Python, "");
 }
 
 }  // namespace flb

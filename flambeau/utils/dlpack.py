@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import flambeau
+from flambeau._tensor.dlpack import DLDeviceType, from_dlpack
 
-__all__ = ["from_dlpack", "to_dlpack"]
-
-
-def from_dlpack(ext_tensor):
-    """A tensor that shares memory with an object that has ``__dlpack__``, or with a DLPack capsule."""
-    return flambeau.from_dlpack(ext_tensor)
+__all__ = ["DLDeviceType", "from_dlpack", "to_dlpack"]
 
 
 def to_dlpack(tensor):
