@@ -107,6 +107,14 @@ def test_layer_norm(dtype, shape, normalized):
     agree(lambda f, F, x: F.layer_norm(x, normalized), x, second=second)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("shape, normalized", [((4, 6), (6,)), ((2, 3, 5), (3, 5)), ((7,), (7,)), ((130, 40), (40,))])
+def test_rms_norm(dtype, shape, normalized):
+    x, w = theirs(*shape, dtype=dtype), theirs(*normalized, dtype=dtype, seed=1)
+    agree(lambda f, F, x, w: F.rms_norm(x, normalized, w, 1e-5), x, w, second=dtype == "float64")
+    agree(lambda f, F, x: F.rms_norm(x, normalized), x, second=dtype == "float64")
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("shape", [(6, 3), (4, 3, 5), (2, 3, 4, 5), (150, 3), (2, 300, 2)])

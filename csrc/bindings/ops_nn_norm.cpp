@@ -21,7 +21,7 @@ struct Blocks {
     int64_t size, count;
 };
 
-// ---- layer_norm ------------------------------------------------------------------------------------------------------
+// ---- layer_norm and rms_norm ------------------------------------------------------------------------------------------------------
 
 // Number of rows, checked: the shape ends in `shape`, weight and bias have it.
 int64_t rows_of(const Call& call, const Tensor& t, const Dims& shape, const Tensor* weight, const Tensor* bias) {
@@ -45,27 +45,33 @@ int64_t rows_of(const Call& call, const Tensor& t, const Dims& shape, const Tens
     return rows;
 }
 
-PyObject* native_layer_norm(Call& call) {  // input, normalized_shape, weight, bias, eps
+// layer_norm, and rms_norm, which leaves out the mean: input, normalized_shape, weight, bias (layer_norm only), eps
+template <bool centred>
+PyObject* row_norm(Call& call) {
     Tensor& t = call.tensor(0);
     const Dims shape = call.ints(1);
-    Tensor *weight = call.tensor_or_null(2), *bias = call.tensor_or_null(3);
+    Tensor *weight = call.tensor_or_null(2), *bias = centred ? call.tensor_or_null(3) : nullptr;
     const int64_t rows = rows_of(call, t, shape, weight, bias);
     const DType dtype = compute_dtype(call, t);
     Dims stats(t.ndim(), 1);
     for (int i = 0; i < t.ndim() - shape.size(); ++i) stats[i] = t.sizes[i];
     TensorRef out = empty(t.sizes, t.is_meta() ? t.dtype : dtype, t.device);
-    TensorRef mean = empty(stats, dtype, t.device), rstd = empty(stats, dtype, t.device);
-    if (t.is_meta()) return call.results({out, mean, rstd});
+    TensorRef mean, rstd = empty(stats, dtype, t.device);
+    if (centred) mean = empty(stats, dtype, t.device);
+    const auto results = [&] { return centred ? call.results({out, mean, rstd}) : call.results({out, rstd}); };
+    if (t.is_meta()) return results();
     if (t.numel) {
         TensorRef x = dense(t, dtype), w = dense_or_null(weight, dtype), b = dense_or_null(bias, dtype);
-        const RowNorm a{data_of(x), data_of(w), data_of(b), data_of(out), data_of(mean), data_of(rstd), t.numel / rows, call.real(4)};
+        const RowNorm a{data_of(x), data_of(w), data_of(b), data_of(out), data_of(mean), data_of(rstd), t.numel / rows,
+                        call.real(centred ? 4 : 3), centred};
         Unlocked unlocked(t.numel > kNnGrain);
         parallel_for(0, rows, grain_for(a.n), [&](int64_t from, int64_t to) { layer_norm_forward(dtype, a, from, to); });
     } else {  // rows of nothing
-        fill(*mean, Scalar(0.0));
+        if (centred) fill(*mean, Scalar(0.0));
         fill(*rstd, Scalar(NAN));
     }
-    return call.results({cast(*out, t.dtype), mean, rstd});
+    out = cast(*out, t.dtype);
+    return results();
 }
 
 // Adds `count` partial sums of n elements, in order.
@@ -84,36 +90,40 @@ void join_blocks(Tensor& sums, Tensor& parts) {
         join_blocks(reinterpret_cast<double*>(kernel_pointer(sums)), reinterpret_cast<double*>(kernel_pointer(parts)), count, n);
 }
 
-PyObject* native_layer_norm_backward(Call& call) {  // grad, input, normalized_shape, mean, rstd, weight, eps, mask
-    Tensor &grad = call.tensor(0), &t = call.tensor(1), &mean = call.tensor(3), &rstd = call.tensor(4);
+// grad, input, normalized_shape, mean (layer_norm only), rstd, weight, eps, mask
+template <bool centred>
+PyObject* row_norm_backward(Call& call) {
+    constexpr int at = centred ? 4 : 3;
+    Tensor &grad = call.tensor(0), &t = call.tensor(1), &rstd = call.tensor(at);
+    Tensor *mean = centred ? &call.tensor(3) : nullptr, *weight = call.tensor_or_null(at + 1);
     const Dims shape = call.ints(2);
-    Tensor* weight = call.tensor_or_null(5);
-    const int64_t mask = call.integer(7), rows = rows_of(call, t, shape, weight, nullptr);
+    const int64_t mask = call.integer(at + 3), rows = rows_of(call, t, shape, weight, nullptr);
     const DType dtype = compute_dtype(call, t);
     call.check(grad.sizes == t.sizes, "grad of shape ", str(grad.sizes), " for an input of shape ", str(t.sizes));
-    call.check(mean.numel == rows && rstd.numel == rows, "expected ", rows, " means and deviations, got ", mean.numel, " and ", rstd.numel);
+    call.check((!mean || mean->numel == rows) && rstd.numel == rows, "expected one mean and one deviation for each of ", rows, " rows");
     const DType result = t.is_meta() ? t.dtype : dtype;
     TensorRef dx, dw, db;
     if (mask & kGradInput) dx = empty(t.sizes, result, t.device);
     if (mask & kGradWeight) dw = empty(shape, result, t.device);
-    if (mask & kGradBias) db = empty(shape, result, t.device);
-    if (t.is_meta()) return call.results({dx, dw, db});
+    if (centred && (mask & kGradBias)) db = empty(shape, result, t.device);
+    const auto results = [&] { return centred ? call.results({dx, dw, db}) : call.results({dx, dw}); };
+    if (t.is_meta()) return results();
     if (t.numel) {
         const int64_t n = t.numel / rows;
-        TensorRef g = dense(grad, dtype), x = dense(t, dtype), m = dense(mean, dtype), r = dense(rstd, dtype), w = dense_or_null(weight, dtype);
+        TensorRef g = dense(grad, dtype), x = dense(t, dtype), m = dense_or_null(mean, dtype), r = dense(rstd, dtype), w = dense_or_null(weight, dtype);
         const Blocks blocks(rows, 16);
         TensorRef dw_parts, db_parts;
         if (dw) dw_parts = empty({blocks.count, n}, dtype);
         if (db) db_parts = empty({blocks.count, n}, dtype);
-        const RowNormBackward all{data_of(g), data_of(x), data_of(m), data_of(r), data_of(w), data_of(dx), data_of(dw_parts), data_of(db_parts), n};
+        const RowNormBackward all{data_of(g), data_of(x), data_of(m), data_of(r), data_of(w), data_of(dx), data_of(dw_parts), data_of(db_parts), n, centred};
         {
             Unlocked unlocked(t.numel > kNnGrain);
             parallel_for(0, blocks.count, grain_for(blocks.size * n), [&](int64_t from, int64_t to) {
                 for (int64_t k = from; k < to; ++k) {
                     RowNormBackward a = all;
-                    const int64_t at = k * n * itemsize(dtype);
-                    if (a.grad_weight) a.grad_weight = static_cast<char*>(a.grad_weight) + at;
-                    if (a.grad_bias) a.grad_bias = static_cast<char*>(a.grad_bias) + at;
+                    const int64_t offset = k * n * itemsize(dtype);
+                    if (a.grad_weight) a.grad_weight = static_cast<char*>(a.grad_weight) + offset;
+                    if (a.grad_bias) a.grad_bias = static_cast<char*>(a.grad_bias) + offset;
                     layer_norm_backward(dtype, a, k * blocks.size, std::min(rows, (k + 1) * blocks.size));
                 }
             });
@@ -124,8 +134,9 @@ PyObject* native_layer_norm_backward(Call& call) {  // grad, input, normalized_s
         for (TensorRef* sums : {&dw, &db})
             if (*sums) fill(**sums, Scalar(0.0));
     }
-    const auto back = [&](TensorRef& r) { return r ? cast(*r, t.dtype) : TensorRef(); };
-    return call.results({back(dx), back(dw), back(db)});
+    for (TensorRef* r : {&dx, &dw, &db})
+        if (*r) *r = cast(**r, t.dtype);
+    return results();
 }
 
 // ---- batch_norm ------------------------------------------------------------------------------------------------------
@@ -318,7 +329,8 @@ PyObject* native_batch_norm_backward(Call& call) {  // grad, input, weight, mean
 
 }  // namespace
 
-FLB_OPS({"native_layer_norm", native_layer_norm}, {"native_layer_norm_backward", native_layer_norm_backward},
+FLB_OPS({"native_layer_norm", row_norm<true>}, {"native_layer_norm_backward", row_norm_backward<true>},
+        {"_rms_norm", row_norm<false>}, {"_rms_norm_backward", row_norm_backward<false>},
         {"native_batch_norm", native_batch_norm}, {"native_batch_norm_backward", native_batch_norm_backward});
 
 }  // namespace flb

@@ -34,6 +34,7 @@ struct RowNorm {
     void *output, *mean, *rstd;
     int64_t n;
     double eps;
+    bool centred;  // false: the mean counts as zero (rms_norm), and `mean` is null
 };
 FLB_KERNEL(layer_norm_forward, void(DType dtype, const RowNorm& a, int64_t begin, int64_t end));
 struct RowNormBackward {
@@ -41,6 +42,7 @@ struct RowNormBackward {
     void *grad_input;                        // null: not wanted
     void *grad_weight, *grad_bias;           // partial sums of one block of rows (n), zeroed by the kernel; or null
     int64_t n;
+    bool centred;
 };
 FLB_KERNEL(layer_norm_backward, void(DType dtype, const RowNormBackward& a, int64_t begin, int64_t end));
 

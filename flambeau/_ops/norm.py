@@ -70,6 +70,57 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
     return native_layer_norm(input, shape, weight, bias, eps)[0]
 
 
+# ---- rms_norm -----------------------------------------------------------------------------------------------------------
+
+
+def _rms_norm_gradients(grad_output, input, weight, lead, eps):
+    over = tuple(range(lead, input.dim()))
+    rstd = flambeau.rsqrt((input * input).mean(over, True) + eps)
+    normal = input * rstd
+    scaled = grad_output if weight is None else grad_output * weight
+    grad_input = rstd * (scaled - normal * (scaled * normal).mean(over, True))
+    grad_weight = grad_output * normal
+    return grad_input, grad_weight.sum(tuple(range(lead))) if lead else grad_weight
+
+
+_rms_norm_backward = op(
+    "_rms_norm_backward(Tensor grad_output, Tensor input, int[] normalized_shape, Tensor rstd, Tensor? weight, float eps, "
+    "int output_mask) -> (Tensor grad_input, Tensor grad_weight)",
+    "Gradients of `_rms_norm`; bits of `output_mask` say which are wanted, the others are None.",
+    public=False,
+    method=False,
+    vjp={
+        "grad_output, input, weight": lambda grads, grad_output, input, weight, normalized_shape, eps, needs: vjp_through(
+            lambda g, x, w: _rms_norm_gradients(g, x, w, input.dim() - len(normalized_shape), eps),
+            (grad_output, input, weight),
+            grads,
+            needs,
+        ),
+        "rstd": None,
+    },
+)
+_rms_norm = op(
+    "_rms_norm(Tensor input, int[] normalized_shape, Tensor? weight, float eps) -> (Tensor output, Tensor rstd)",
+    "`rms_norm` with the inverse root of each row's mean square.",
+    public=False,
+    method=False,
+    vjp={
+        "input, weight": lambda grad, input, normalized_shape, rstd, weight, eps, needs: (
+            (None, None)
+            if grad is None
+            else tuple(
+                _rms_norm_backward(grad, input, normalized_shape, rstd, weight, eps, needs[0] | needs[1] << 1)
+            )
+        ),
+    },
+)
+
+
+def rms_norm(input, normalized_shape, weight, eps):
+    """Divide by the root of the mean square over the last dimensions."""
+    return _rms_norm(input, normalized_shape, weight, eps)[0]
+
+
 # ---- batch_norm ---------------------------------------------------------------------------------------------------------
 
 

@@ -112,16 +112,13 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
             f"Given normalized_shape={list(shape)}, expected input with shape [*, "
             f"{', '.join(map(str, shape))}], but got input of size{list(input.shape)}"
         )
-    reduced_precision = input.dtype in (flambeau.float16, flambeau.bfloat16)
-    x = input.float() if reduced_precision else input
     if eps is None:
-        eps = flambeau.finfo(x.dtype).eps
-    dims = tuple(range(-len(shape), 0))
-    square = x.abs().pow(2) if x.is_complex() else x.pow(2)
-    output = x * flambeau.rsqrt(square.mean(dims, keepdim=True) + eps)
-    if weight is not None:
-        output = output * weight
-    return output.to(input.dtype)
+        eps = flambeau.finfo(flambeau.float64 if input.dtype == flambeau.float64 else flambeau.float32).eps
+    if not input.is_complex():
+        return _nn.rms_norm(input, shape, weight, eps)
+    square = input.abs().pow(2).mean(tuple(range(-len(shape), 0)), keepdim=True)
+    output = input * flambeau.rsqrt(square + eps)
+    return output if weight is None else output * weight
 
 
 def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):

@@ -15,11 +15,11 @@ void rows_forward(const RowNorm& a, int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
         const T* __restrict x = static_cast<const T*>(a.input) + r * n;
         T* __restrict y = static_cast<T*>(a.output) + r * n;
-        const T mean = T(sum_mapped<T>(n, [](auto v) { return v; }, x) / double(n));
+        const T mean = a.centred ? T(sum_mapped<T>(n, [](auto v) { return v; }, x) / double(n)) : T(0);
         const double square = sum_mapped<T>(
             n, [mean](auto v) { return (v - mean) * (v - mean); }, x);
         const T rstd = T(1.0 / vsqrt(square / double(n) + a.eps));
-        static_cast<T*>(a.mean)[r] = mean;
+        if (a.centred) static_cast<T*>(a.mean)[r] = mean;
         static_cast<T*>(a.rstd)[r] = rstd;
         if (w && b)
             for (int64_t i = 0; i < n; ++i) y[i] = (x[i] - mean) * rstd * w[i] + b[i];
@@ -43,7 +43,7 @@ void rows_backward(const RowNormBackward& a, int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
         const T* __restrict x = static_cast<const T*>(a.input) + r * n;
         const T* __restrict g = static_cast<const T*>(a.grad) + r * n;
-        const T mean = static_cast<const T*>(a.mean)[r], rstd = static_cast<const T*>(a.rstd)[r];
+        const T mean = a.centred ? static_cast<const T*>(a.mean)[r] : T(0), rstd = static_cast<const T*>(a.rstd)[r];
         if (dw)
             for (int64_t i = 0; i < n; ++i) dw[i] += g[i] * ((x[i] - mean) * rstd);
         if (db)
@@ -59,7 +59,7 @@ void rows_backward(const RowNormBackward& a, int64_t begin, int64_t end) {
             sum = sum_mapped<T>(n, [](auto gi) { return gi; }, g);
             product = sum_mapped<T>(n, [mean](auto gi, auto xi) { return gi * (xi - mean); }, g, x);
         }
-        const T offset = T(sum / double(n)), slope = T(product / double(n)) * rstd * rstd;
+        const T offset = a.centred ? T(sum / double(n)) : T(0), slope = T(product / double(n)) * rstd * rstd;
         if (w)
             for (int64_t i = 0; i < n; ++i) dx[i] = (g[i] * w[i] - offset - (x[i] - mean) * slope) * rstd;
         else
