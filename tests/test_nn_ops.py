@@ -37,8 +37,12 @@ def same(mine, reference, tolerance):
 
 def agree(call, *args, second=True):
     """call(library, its functional, *args) gives the same in both, with gradients of first and second order."""
-    low = [a.dtype for a in args if isinstance(a, torch.Tensor) and a.dtype in (torch.float16, torch.bfloat16)]
-    double = all(a.dtype == torch.float64 for a in args if isinstance(a, torch.Tensor) and a.is_floating_point())
+    low = [
+        a.dtype for a in args if isinstance(a, torch.Tensor) and a.dtype in (torch.float16, torch.bfloat16)
+    ]
+    double = all(
+        a.dtype == torch.float64 for a in args if isinstance(a, torch.Tensor) and a.is_floating_point()
+    )
     tolerance = 3e-2 if low else 1e-9 if double else 1e-4
     mine = [ours(a) for a in args]
     expected, found = call(torch, TF, *args), call(flambeau, F, *mine)
@@ -75,13 +79,17 @@ def agree(call, *args, second=True):
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("shape, dim", [((5, 7), 1), ((5, 7), 0), ((2, 70, 3), 1), ((3, 1500), -1), ((), 0), ((0, 3), 1)])
+@pytest.mark.parametrize(
+    "shape, dim", [((5, 7), 1), ((5, 7), 0), ((2, 70, 3), 1), ((3, 1500), -1), ((), 0), ((0, 3), 1)]
+)
 def test_softmax(name, dtype, shape, dim):
     agree(lambda f, F, x: getattr(F, name)(x, dim), theirs(*shape, dtype=dtype), second=dtype == "float64")
 
 
 def test_softmax_of_extremes():
-    rows = torch.tensor([[0.0, -math.inf, 5.0], [-math.inf] * 3, [math.nan, 0, 0], [1e30, -1e30, 1e30], [-200, 0, -90]])
+    rows = torch.tensor(
+        [[0.0, -math.inf, 5.0], [-math.inf] * 3, [math.nan, 0, 0], [1e30, -1e30, 1e30], [-200, 0, -90]]
+    )
     for name in ("softmax", "log_softmax"):
         agree(lambda f, F, x: getattr(F, name)(x, 1), rows)  # noqa: B023
         agree(lambda f, F, x: getattr(F, name)(x.t(), 0), rows)  # noqa: B023
@@ -98,7 +106,10 @@ def test_softmax_errors():
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("shape, normalized", [((4, 6), (6,)), ((2, 3, 5), (3, 5)), ((7,), (7,)), ((130, 40), (40,)), ((0, 4), (4,))])
+@pytest.mark.parametrize(
+    "shape, normalized",
+    [((4, 6), (6,)), ((2, 3, 5), (3, 5)), ((7,), (7,)), ((130, 40), (40,)), ((0, 4), (4,))],
+)
 def test_layer_norm(dtype, shape, normalized):
     x, w, b = (theirs(*s, dtype=dtype, seed=i) for i, s in enumerate((shape, normalized, normalized)))
     second = dtype == "float64"
@@ -108,7 +119,9 @@ def test_layer_norm(dtype, shape, normalized):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("shape, normalized", [((4, 6), (6,)), ((2, 3, 5), (3, 5)), ((7,), (7,)), ((130, 40), (40,))])
+@pytest.mark.parametrize(
+    "shape, normalized", [((4, 6), (6,)), ((2, 3, 5), (3, 5)), ((7,), (7,)), ((130, 40), (40,))]
+)
 def test_rms_norm(dtype, shape, normalized):
     x, w = theirs(*shape, dtype=dtype), theirs(*normalized, dtype=dtype, seed=1)
     agree(lambda f, F, x, w: F.rms_norm(x, normalized, w, 1e-5), x, w, second=dtype == "float64")
@@ -141,7 +154,9 @@ def test_statistics_of_another_size_raise():
         F.batch_norm(x, None, None, flambeau.ones(5), training=True)
     with pytest.raises(RuntimeError, match="must be defined in evaluation mode"):
         F.batch_norm(x, None, None)
-    with pytest.raises(RuntimeError, match=r"Given normalized_shape=\[4\], expected input with shape \[\*, 4\]"):
+    with pytest.raises(
+        RuntimeError, match=r"Given normalized_shape=\[4\], expected input with shape \[\*, 4\]"
+    ):
         F.layer_norm(flambeau.zeros(2, 3), (4,))
 
 
@@ -150,7 +165,10 @@ def test_sums_do_not_depend_on_the_number_of_threads():
     weight = flambeau.ones(31, requires_grad=True)
 
     def gradients():
-        loss = F.batch_norm(x, None, None, training=True).sin().sum() + F.layer_norm(x, (31,), weight).sin().sum()
+        loss = (
+            F.batch_norm(x, None, None, training=True).sin().sum()
+            + F.layer_norm(x, (31,), weight).sin().sum()
+        )
         return flambeau.autograd.grad(loss, (x, weight))
 
     try:
@@ -165,7 +183,13 @@ def test_sums_do_not_depend_on_the_number_of_threads():
 
 # ---- pooling ------------------------------------------------------------------------------------------------------------------
 
-WINDOWS = [(2, None, 0, 1, False), (3, 2, 1, 1, False), (3, 2, 1, 1, True), (2, 1, 1, 2, False), (3, 3, 0, 2, True)]
+WINDOWS = [
+    (2, None, 0, 1, False),
+    (3, 2, 1, 1, False),
+    (3, 2, 1, 1, True),
+    (2, 1, 1, 2, False),
+    (3, 3, 0, 2, True),
+]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -173,14 +197,23 @@ WINDOWS = [(2, None, 0, 1, False), (3, 2, 1, 1, False), (3, 2, 1, 1, True), (2, 
 def test_pooling(n, kernel, stride, padding, dilation, ceil_mode):
     for lead in ((2, 3), (3,)):
         x = theirs(*lead, *(11, 8, 7)[:n])
-        agree(lambda f, F, x: getattr(F, f"max_pool{n}d")(x, kernel, stride, padding, dilation, ceil_mode, True), x)
+        agree(
+            lambda f, F, x: getattr(F, f"max_pool{n}d")(
+                x, kernel, stride, padding, dilation, ceil_mode, True
+            ),
+            x,
+        )
         agree(lambda f, F, x: getattr(F, f"max_pool{n}d")(x, kernel, stride, padding, dilation, ceil_mode), x)
         if dilation > 1:
             continue
         for include in (True, False):
-            agree(lambda f, F, x: getattr(F, f"avg_pool{n}d")(x, kernel, stride, padding, ceil_mode, include), x)  # noqa: B023
+            agree(
+                lambda f, F, x: getattr(F, f"avg_pool{n}d")(x, kernel, stride, padding, ceil_mode, include), x
+            )  # noqa: B023
         if n > 1:
-            agree(lambda f, F, x: getattr(F, f"avg_pool{n}d")(x, kernel, stride, padding, ceil_mode, True, 5), x)
+            agree(
+                lambda f, F, x: getattr(F, f"avg_pool{n}d")(x, kernel, stride, padding, ceil_mode, True, 5), x
+            )
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -238,7 +271,9 @@ def test_impossible_windows(call, message):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_losses_of_class_indices(reduction, shape, ignore_index, weighted):
     x = theirs(*shape)
-    target = torch.randint(0, 5, shape[:1] + shape[2:] if len(shape) > 1 else (), generator=torch.Generator().manual_seed(1))
+    target = torch.randint(
+        0, 5, shape[:1] + shape[2:] if len(shape) > 1 else (), generator=torch.Generator().manual_seed(1)
+    )
     w = torch.arange(1.0, 6.0).double() if weighted else None
     options = {"ignore_index": ignore_index, "reduction": reduction}
     agree(lambda f, F, x, t, w: F.nll_loss(x, t, w, **options), x, target, w)
@@ -247,7 +282,12 @@ def test_losses_of_class_indices(reduction, shape, ignore_index, weighted):
 
 
 def test_cross_entropy_of_many_classes():
-    agree(lambda f, F, x, t: F.cross_entropy(x, t), theirs(4, 3000, dtype="float32"), torch.tensor([0, 2999, 7, 8]), second=False)
+    agree(
+        lambda f, F, x, t: F.cross_entropy(x, t),
+        theirs(4, 3000, dtype="float32"),
+        torch.tensor([0, 2999, 7, 8]),
+        second=False,
+    )
 
 
 def test_targets_out_of_bounds():
@@ -266,7 +306,9 @@ def test_targets_out_of_bounds():
 def test_embedding(padding_idx, by_frequency):
     indices = torch.tensor([[1, 2, 2], [5, 1, 0]])
     agree(
-        lambda f, F, w, i: F.embedding(i, w, padding_idx, scale_grad_by_freq=by_frequency), theirs(6, 4), indices
+        lambda f, F, w, i: F.embedding(i, w, padding_idx, scale_grad_by_freq=by_frequency),
+        theirs(6, 4),
+        indices,
     )
 
 

@@ -17,10 +17,12 @@ std::string text(const Dims& sizes, int from = 0, const char* between = ", ") {
 // The settings of `n` spatial dimensions; missing leading ones are 1 and without padding.
 struct Settings {
     int n;
-    int64_t stride[3] = {1, 1, 1}, padding[3] = {0, 0, 0}, dilation[3] = {1, 1, 1}, output_padding[3] = {0, 0, 0};
+    int64_t stride[3] = {1, 1, 1}, padding[3] = {0, 0, 0}, dilation[3] = {1, 1, 1},
+            output_padding[3] = {0, 0, 0};
     int64_t groups;
 
-    Settings(const Call& call, int spatial, int first_param, int output_padding_param, int groups_param) : n(spatial) {
+    Settings(const Call& call, int spatial, int first_param, int output_padding_param, int groups_param)
+        : n(spatial) {
         read(call, first_param, "stride", stride);
         read(call, first_param + 1, "padding", padding);
         read(call, first_param + 2, "dilation", dilation);
@@ -38,7 +40,8 @@ struct Settings {
   private:
     void read(const Call& call, int param, const char* what, int64_t (&to)[3]) const {
         const Dims values = call.ints(param);
-        check(values.size() == 1 || values.size() == n, "expected ", what, " to be a single integer value or a list of ", n,
+        check(values.size() == 1 || values.size() == n, "expected ", what,
+              " to be a single integer value or a list of ", n,
               " values to match the convolution dimensions, but got ", what, "=[", text(values), "]");
         for (int i = 0; i < n; ++i) {
             const int64_t v = values[values.size() == 1 ? 0 : i];
@@ -69,35 +72,39 @@ double work_of(const ConvShape& s) {
            double(s.in_channels / s.groups * s.taps());
 }
 
-void check_tensors(const Call& call, const Tensor& input, const Tensor& weight, const Tensor* bias, bool transposed,
-                   int64_t groups) {
+void check_tensors(const Call& call, const Tensor& input, const Tensor& weight, const Tensor* bias,
+                   bool transposed, int64_t groups) {
     const int n = input.ndim() - 2;
-    call.check(n >= 1 && n <= 3, "expected an input of 3 to 5 dimensions (batch, channels, ...), but got size [",
+    call.check(n >= 1 && n <= 3,
+               "expected an input of 3 to 5 dimensions (batch, channels, ...), but got size [",
                text(input.sizes), "]");
-    call.check(weight.ndim() == input.ndim(), "expected weight with ", input.ndim(), " dimensions for input of size [",
-               text(input.sizes), "], but got weight of size [", text(weight.sizes), "]");
+    call.check(weight.ndim() == input.ndim(), "expected weight with ", input.ndim(),
+               " dimensions for input of size [", text(input.sizes), "], but got weight of size [",
+               text(weight.sizes), "]");
     if (input.dtype != weight.dtype)
-        call.fail(ErrorKind::Runtime, "Input type (", name_of(input.dtype), ") and weight type (", name_of(weight.dtype),
-                  ") should be the same");
+        call.fail(ErrorKind::Runtime, "Input type (", name_of(input.dtype), ") and weight type (",
+                  name_of(weight.dtype), ") should be the same");
     if (!is_floating(input.dtype))
-        fail(ErrorKind::NotImplemented, "\"convolution\" not implemented for '", info(input.dtype).class_name, "'");
+        fail(ErrorKind::NotImplemented, "\"convolution\" not implemented for '", info(input.dtype).class_name,
+             "'");
     if (bias && bias->dtype != input.dtype)
-        call.fail(ErrorKind::Runtime, "Input type (", name_of(input.dtype), ") and bias type (", name_of(bias->dtype),
-                  ") should be the same");
-    check(weight.sizes[0] % groups == 0 && (!transposed || weight.sizes[0] >= groups), "Given groups=", groups,
-          ", expected weight to be divisible by ", groups, " at dimension 0, but got weight of size [", text(weight.sizes),
-          "] instead");
+        call.fail(ErrorKind::Runtime, "Input type (", name_of(input.dtype), ") and bias type (",
+                  name_of(bias->dtype), ") should be the same");
+    check(weight.sizes[0] % groups == 0 && (!transposed || weight.sizes[0] >= groups),
+          "Given groups=", groups, ", expected weight to be divisible by ", groups,
+          " at dimension 0, but got weight of size [", text(weight.sizes), "] instead");
     const int64_t expected = transposed ? weight.sizes[0] : weight.sizes[1] * groups;
     check(input.sizes[1] == expected, "Given groups=", groups, ", weight of size [", text(weight.sizes),
-          "], expected input[", text(input.sizes), "] to have ", expected, " channels, but got ", input.sizes[1],
-          " channels instead");
+          "], expected input[", text(input.sizes), "] to have ", expected, " channels, but got ",
+          input.sizes[1], " channels instead");
     const int64_t channels = transposed ? weight.sizes[1] * groups : weight.sizes[0];
     if (bias)
         check(bias->ndim() == 1 && bias->sizes[0] == channels, "Given weight of size [", text(weight.sizes),
               "], expected bias to be 1-dimensional with ", channels, " elements, but got bias of size [",
               text(bias->sizes), "] instead");
     for (int i = 2; i < weight.ndim(); ++i)
-        check(weight.sizes[i] > 0, "convolution: kernel size should be greater than zero, but got weight of size [",
+        check(weight.sizes[i] > 0,
+              "convolution: kernel size should be greater than zero, but got weight of size [",
               text(weight.sizes), "]");
 }
 
@@ -110,19 +117,22 @@ void set_output_sizes(const Call& call, ConvShape& s, int n) {
                 padded_sizes.push_back(s.in[k] + 2 * s.padding[k]);
                 kernel.push_back(s.dilation[k] * (s.kernel[k] - 1) + 1);
             }
-            fail(ErrorKind::Runtime, "Calculated padded input size per channel: (", text(padded_sizes, 0, " x "),
-                 "). Kernel size: (", text(kernel, 0, " x "), "). Kernel size can't be greater than actual input size");
+            fail(ErrorKind::Runtime, "Calculated padded input size per channel: (",
+                 text(padded_sizes, 0, " x "), "). Kernel size: (", text(kernel, 0, " x "),
+                 "). Kernel size can't be greater than actual input size");
         }
         s.out[i] = (padded - reach) / s.stride[i] + 1;
     }
 }
 
-TensorRef empty_result(const Tensor& input, const Tensor& weight, int64_t channels, const int64_t (&sizes)[3], DType type) {
+TensorRef empty_result(const Tensor& input, const Tensor& weight, int64_t channels, const int64_t (&sizes)[3],
+                       DType type) {
     const int n = input.ndim() - 2;
     Dims all{input.sizes[0], channels};
     for (int i = 3 - n; i < 3; ++i) all.push_back(sizes[i]);
     const MemoryFormat last = n == 2 ? MemoryFormat::ChannelsLast : MemoryFormat::ChannelsLast3d;
-    const bool channels_last = n >= 2 && (suggested_format(input) == last || suggested_format(weight) == last);
+    const bool channels_last =
+        n >= 2 && (suggested_format(input) == last || suggested_format(weight) == last);
     return empty_format(all, type, input.device, channels_last ? last : MemoryFormat::Contiguous);
 }
 
@@ -146,7 +156,8 @@ PyObject* convolution(Call& call) {
     Tensor* bias = call.tensor_or_null(2);
     const bool transposed = call.boolean(6);
     const int n = input.ndim() - 2;
-    call.check(n >= 1 && n <= 3, "expected an input of 3 to 5 dimensions (batch, channels, ...), but got size [",
+    call.check(n >= 1 && n <= 3,
+               "expected an input of 3 to 5 dimensions (batch, channels, ...), but got size [",
                text(input.sizes), "]");
     const Settings settings(call, n, 3, 7, 8);
     check_tensors(call, input, weight, bias, transposed, settings.groups);
@@ -155,20 +166,25 @@ PyObject* convolution(Call& call) {
     if (transposed) {
         spatial(input.sizes, s.out);
         for (int i = 0; i < 3; ++i) {
-            check(i < 3 - n || s.out[i] > 0, "convolution: expected non-zero spatial sizes, but got input of size [",
-                  text(input.sizes), "]");
+            check(i < 3 - n || s.out[i] > 0,
+                  "convolution: expected non-zero spatial sizes, but got input of size [", text(input.sizes),
+                  "]");
             const int64_t extra = settings.output_padding[i];
-            check(extra == 0 || extra < s.stride[i] || extra < s.dilation[i], "output padding must be smaller than either ",
-                  "stride or dilation, but got output_padding: ", extra, ", stride: ", s.stride[i], ", dilation: ",
-                  s.dilation[i]);
-            check(s.out[i] < int64_t(1) << 31 && s.kernel[i] < int64_t(1) << 31, "convolution: sizes are too large");
-            s.in[i] = (s.out[i] - 1) * s.stride[i] - 2 * s.padding[i] + s.dilation[i] * (s.kernel[i] - 1) + 1 + extra;
+            check(extra == 0 || extra < s.stride[i] || extra < s.dilation[i],
+                  "output padding must be smaller than either ",
+                  "stride or dilation, but got output_padding: ", extra, ", stride: ", s.stride[i],
+                  ", dilation: ", s.dilation[i]);
+            check(s.out[i] < int64_t(1) << 31 && s.kernel[i] < int64_t(1) << 31,
+                  "convolution: sizes are too large");
+            s.in[i] = (s.out[i] - 1) * s.stride[i] - 2 * s.padding[i] + s.dilation[i] * (s.kernel[i] - 1) +
+                      1 + extra;
         }
         Dims sizes;
         for (int i = 3 - n; i < 3; ++i) sizes.push_back(s.in[i]);
         for (int64_t v : sizes)
-            check(v > 0 || (v == 0 && s.batch == 0), "Given input size per channel: (", text(input.sizes, 2, " x "), "). Calculated output size per ",
-                  "channel: (", text(sizes, 0, " x "), "). Output size is too small");
+            check(v > 0 || (v == 0 && s.batch == 0), "Given input size per channel: (",
+                  text(input.sizes, 2, " x "), "). Calculated output size per ", "channel: (",
+                  text(sizes, 0, " x "), "). Output size is too small");
     } else {
         spatial(input.sizes, s.in);
         set_output_sizes(call, s, n);
@@ -183,10 +199,8 @@ PyObject* convolution(Call& call) {
         const void* biases = b ? kernel_pointer(*b) : nullptr;
         const ConvImage from = image_of(*x), to = image_of(*out);
         Unlocked unlocked(work_of(s) > kUnlockWork);
-        if (transposed)
-            conv_input_gradient(type, s, from, weights, biases, to);
-        else
-            conv_forward(type, s, from, weights, biases, to);
+        if (transposed) conv_input_gradient(type, s, from, weights, biases, to);
+        else conv_forward(type, s, from, weights, biases, to);
     }
     return cast(*out, input.dtype).release();
 }
@@ -211,8 +225,8 @@ PyObject* convolution_weight(Call& call) {
     // Fewer outputs than fit are fine: the transpose may have an output padding as large as the stride.
     call.check(grad.dtype == input.dtype && grad.sizes[0] == s.batch && grad.sizes[1] == s.out_channels &&
                    given[0] <= s.out[0] && given[1] <= s.out[1] && given[2] <= s.out[2],
-               "the gradient of size [", text(grad.sizes), "] does not fit the convolution of input [", text(input.sizes),
-               "] with weight [", text(weight_size), "]");
+               "the gradient of size [", text(grad.sizes), "] does not fit the convolution of input [",
+               text(input.sizes), "] with weight [", text(weight_size), "]");
     for (int i = 0; i < 3; ++i) s.out[i] = given[i];
     if (!out->is_meta() && out->numel) {
         TensorRef x = cast(input, type), g = cast(grad, type);

@@ -10,8 +10,10 @@ namespace {
 
 void check_index_dtype(const Call& call, const Tensor& indices) {
     check(indices.dtype == DType::Int64 || indices.dtype == DType::Int32,
-          "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got ", "torch.",
-          info(indices.dtype).class_name, "Tensor instead (while checking arguments for ", call.name(), ")");
+          "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; "
+          "but got ",
+          "torch.", info(indices.dtype).class_name, "Tensor instead (while checking arguments for ",
+          call.name(), ")");
 }
 
 PyObject* embedding(Call& call) {  // weight, indices, padding_idx, scale_grad_by_freq, sparse
@@ -40,7 +42,8 @@ PyObject* embedding(Call& call) {  // weight, indices, padding_idx, scale_grad_b
 
 // Every thread owns a range of the table's rows and adds to them in the order of the indices, so that the sums do not
 // depend on the number of threads.
-PyObject* embedding_dense_backward(Call& call) {  // grad, indices, num_weights, padding_idx, scale_grad_by_freq
+PyObject* embedding_dense_backward(
+    Call& call) {  // grad, indices, num_weights, padding_idx, scale_grad_by_freq
     Tensor &grad = call.tensor(0), &indices = call.tensor(1);
     const int64_t rows = call.integer(2), padding = call.integer(3);
     const bool by_frequency = call.boolean(4);
@@ -48,9 +51,11 @@ PyObject* embedding_dense_backward(Call& call) {  // grad, indices, num_weights,
     call.check(rows >= 0, "num_weights must not be negative, got ", rows);
     Dims expected = indices.sizes;
     expected.push_back(grad.ndim() ? grad.sizes[grad.ndim() - 1] : 0);
-    call.check(grad.sizes == expected, "grad of shape ", str(grad.sizes), " does not fit indices of shape ", str(indices.sizes));
+    call.check(grad.sizes == expected, "grad of shape ", str(grad.sizes), " does not fit indices of shape ",
+               str(indices.sizes));
     const int64_t width = expected.back();
-    if (grad.is_meta() || indices.is_meta()) return empty({rows, width}, grad.dtype, DeviceType::Meta).release();
+    if (grad.is_meta() || indices.is_meta())
+        return empty({rows, width}, grad.dtype, DeviceType::Meta).release();
     TensorRef ids = own_indices(indices);
     check_indices(*ids, rows, 0, call.name(), false, ErrorKind::Index);
     const DType dtype = compute_dtype(call, grad);

@@ -24,21 +24,26 @@ struct Blocks {
 // ---- layer_norm and rms_norm ------------------------------------------------------------------------------------------------------
 
 // Number of rows, checked: the shape ends in `shape`, weight and bias have it.
-int64_t rows_of(const Call& call, const Tensor& t, const Dims& shape, const Tensor* weight, const Tensor* bias) {
-    check(shape.size() > 0, "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, "
-          "but got normalized_shape = ", str(shape));
+int64_t rows_of(const Call& call, const Tensor& t, const Dims& shape, const Tensor* weight,
+                const Tensor* bias) {
+    check(shape.size() > 0,
+          "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, "
+          "but got normalized_shape = ",
+          str(shape));
     const int lead = t.ndim() - shape.size();
     bool fits = lead >= 0;
     for (int i = 0; fits && i < shape.size(); ++i) fits = t.sizes[lead + i] == shape[i];
     if (!fits) {
         std::string wanted;
         for (int64_t s : shape) wanted += ", " + std::to_string(s);
-        check(false, "Given normalized_shape=", str(shape), ", expected input with shape [*", wanted, "], but got input of size",
-              str(t.sizes));
+        check(false, "Given normalized_shape=", str(shape), ", expected input with shape [*", wanted,
+              "], but got input of size", str(t.sizes));
     }
-    check(!weight || weight->sizes == shape, "Expected weight to be of same shape as normalized_shape, but got weight of shape ",
+    check(!weight || weight->sizes == shape,
+          "Expected weight to be of same shape as normalized_shape, but got weight of shape ",
           weight ? str(weight->sizes) : "", " and normalized_shape = ", str(shape));
-    check(!bias || bias->sizes == shape, "Expected bias to be of same shape as normalized_shape, but got bias of shape ",
+    check(!bias || bias->sizes == shape,
+          "Expected bias to be of same shape as normalized_shape, but got bias of shape ",
           bias ? str(bias->sizes) : "", " and normalized_shape = ", str(shape));
     int64_t rows = 1;
     for (int i = 0; i < lead; ++i) rows *= t.sizes[i];
@@ -58,14 +63,18 @@ PyObject* row_norm(Call& call) {
     TensorRef out = empty(t.sizes, t.is_meta() ? t.dtype : dtype, t.device);
     TensorRef mean, rstd = empty(stats, dtype, t.device);
     if (centred) mean = empty(stats, dtype, t.device);
-    const auto results = [&] { return centred ? call.results({out, mean, rstd}) : call.results({out, rstd}); };
+    const auto results = [&] {
+        return centred ? call.results({out, mean, rstd}) : call.results({out, rstd});
+    };
     if (t.is_meta()) return results();
     if (t.numel) {
         TensorRef x = dense(t, dtype), w = dense_or_null(weight, dtype), b = dense_or_null(bias, dtype);
-        const RowNorm a{data_of(x), data_of(w), data_of(b), data_of(out), data_of(mean), data_of(rstd), t.numel / rows,
-                        call.real(centred ? 4 : 3), centred};
+        const RowNorm a{data_of(x),    data_of(w),    data_of(b),     data_of(out),
+                        data_of(mean), data_of(rstd), t.numel / rows, call.real(centred ? 4 : 3),
+                        centred};
         Unlocked unlocked(t.numel > kNnGrain);
-        parallel_for(0, rows, grain_for(a.n), [&](int64_t from, int64_t to) { layer_norm_forward(dtype, a, from, to); });
+        parallel_for(0, rows, grain_for(a.n),
+                     [&](int64_t from, int64_t to) { layer_norm_forward(dtype, a, from, to); });
     } else {  // rows of nothing
         if (centred) fill(*mean, Scalar(0.0));
         fill(*rstd, Scalar(NAN));
@@ -85,9 +94,11 @@ void join_blocks(Tensor& sums, Tensor& parts) {
     const int64_t n = sums.numel, count = n ? parts.numel / n : 0;
     if (!n) return;
     if (sums.dtype == DType::Float32)
-        join_blocks(reinterpret_cast<float*>(kernel_pointer(sums)), reinterpret_cast<float*>(kernel_pointer(parts)), count, n);
+        join_blocks(reinterpret_cast<float*>(kernel_pointer(sums)),
+                    reinterpret_cast<float*>(kernel_pointer(parts)), count, n);
     else
-        join_blocks(reinterpret_cast<double*>(kernel_pointer(sums)), reinterpret_cast<double*>(kernel_pointer(parts)), count, n);
+        join_blocks(reinterpret_cast<double*>(kernel_pointer(sums)),
+                    reinterpret_cast<double*>(kernel_pointer(parts)), count, n);
 }
 
 // grad, input, normalized_shape, mean (layer_norm only), rstd, weight, eps, mask
@@ -99,8 +110,10 @@ PyObject* row_norm_backward(Call& call) {
     const Dims shape = call.ints(2);
     const int64_t mask = call.integer(at + 3), rows = rows_of(call, t, shape, weight, nullptr);
     const DType dtype = compute_dtype(call, t);
-    call.check(grad.sizes == t.sizes, "grad of shape ", str(grad.sizes), " for an input of shape ", str(t.sizes));
-    call.check((!mean || mean->numel == rows) && rstd.numel == rows, "expected one mean and one deviation for each of ", rows, " rows");
+    call.check(grad.sizes == t.sizes, "grad of shape ", str(grad.sizes), " for an input of shape ",
+               str(t.sizes));
+    call.check((!mean || mean->numel == rows) && rstd.numel == rows,
+               "expected one mean and one deviation for each of ", rows, " rows");
     const DType result = t.is_meta() ? t.dtype : dtype;
     TensorRef dx, dw, db;
     if (mask & kGradInput) dx = empty(t.sizes, result, t.device);
@@ -110,12 +123,14 @@ PyObject* row_norm_backward(Call& call) {
     if (t.is_meta()) return results();
     if (t.numel) {
         const int64_t n = t.numel / rows;
-        TensorRef g = dense(grad, dtype), x = dense(t, dtype), m = dense_or_null(mean, dtype), r = dense(rstd, dtype), w = dense_or_null(weight, dtype);
+        TensorRef g = dense(grad, dtype), x = dense(t, dtype), m = dense_or_null(mean, dtype),
+                  r = dense(rstd, dtype), w = dense_or_null(weight, dtype);
         const Blocks blocks(rows, 16);
         TensorRef dw_parts, db_parts;
         if (dw) dw_parts = empty({blocks.count, n}, dtype);
         if (db) db_parts = empty({blocks.count, n}, dtype);
-        const RowNormBackward all{data_of(g), data_of(x), data_of(m), data_of(r), data_of(w), data_of(dx), data_of(dw_parts), data_of(db_parts), n, centred};
+        const RowNormBackward all{data_of(g),  data_of(x),        data_of(m),        data_of(r), data_of(w),
+                                  data_of(dx), data_of(dw_parts), data_of(db_parts), n,          centred};
         {
             Unlocked unlocked(t.numel > kNnGrain);
             parallel_for(0, blocks.count, grain_for(blocks.size * n), [&](int64_t from, int64_t to) {
@@ -146,8 +161,11 @@ using Doubles = std::vector<double>;
 // (batch, channels, ...) as planes, or as the rows of a matrix: for channels_last, and where planes have one element.
 struct Channels {
     Channels(Tensor& t, DType dtype) {
-        const bool last = !t.contiguous && (is_contiguous(t, MemoryFormat::ChannelsLast) || is_contiguous(t, MemoryFormat::ChannelsLast3d));
-        format = !last ? MemoryFormat::Contiguous : t.ndim() == 5 ? MemoryFormat::ChannelsLast3d : MemoryFormat::ChannelsLast;
+        const bool last = !t.contiguous && (is_contiguous(t, MemoryFormat::ChannelsLast) ||
+                                            is_contiguous(t, MemoryFormat::ChannelsLast3d));
+        format = !last           ? MemoryFormat::Contiguous
+                 : t.ndim() == 5 ? MemoryFormat::ChannelsLast3d
+                                 : MemoryFormat::ChannelsLast;
         shape = {t.sizes[0], t.sizes[1], 1};
         for (int i = 2; i < t.ndim(); ++i) shape.length *= t.sizes[i];
         if (last) shape = {shape.batch * shape.length, shape.channels, 1};
@@ -181,11 +199,13 @@ struct Channels {
         Doubles parts(size_t(blocks.count * each), 0.0);
         parallel_for(0, blocks.count, grain_for(blocks.size * width), [&](int64_t b, int64_t e) {
             for (int64_t k = b; k < e; ++k)
-                by_row(parts.data() + k * each, parts.data() + k * each + width, k * blocks.size, std::min(shape.batch, (k + 1) * blocks.size));
+                by_row(parts.data() + k * each, parts.data() + k * each + width, k * blocks.size,
+                       std::min(shape.batch, (k + 1) * blocks.size));
         });
         for (int64_t k = 0; k < blocks.count; ++k)
             for (size_t r = 0; r < results.size(); ++r)
-                for (int64_t c = 0; c < width; ++c) (*results.begin()[r])[size_t(c)] += parts[size_t(k * each + int64_t(r) * width + c)];
+                for (int64_t c = 0; c < width; ++c)
+                    (*results.begin()[r])[size_t(c)] += parts[size_t(k * each + int64_t(r) * width + c)];
     }
     ChannelShape shape;
     MemoryFormat format;
@@ -206,13 +226,17 @@ TensorRef as_tensor(const Doubles& values, DType dtype) {
 }
 
 void check_channels(const char* name, const Tensor* t, int64_t channels) {
-    check(!t || (t->numel == channels && t->ndim() == 1), name, " should contain ", channels, " elements not ", t ? t->numel : 0);
+    check(!t || (t->numel == channels && t->ndim() == 1), name, " should contain ", channels,
+          " elements not ", t ? t->numel : 0);
 }
 
-PyObject* native_batch_norm(Call& call) {  // input, weight, bias, running_mean, running_var, training, momentum, eps
+PyObject* native_batch_norm(
+    Call& call) {  // input, weight, bias, running_mean, running_var, training, momentum, eps
     Tensor& t = call.tensor(0);
-    call.check(t.ndim() >= 2, "expected input with a batch and a channel dimension, got shape ", str(t.sizes));
-    Tensor *weight = call.tensor_or_null(1), *bias = call.tensor_or_null(2), *running_mean = call.tensor_or_null(3), *running_var = call.tensor_or_null(4);
+    call.check(t.ndim() >= 2, "expected input with a batch and a channel dimension, got shape ",
+               str(t.sizes));
+    Tensor *weight = call.tensor_or_null(1), *bias = call.tensor_or_null(2),
+           *running_mean = call.tensor_or_null(3), *running_var = call.tensor_or_null(4);
     const bool training = call.boolean(5);
     const double momentum = call.real(6), eps = call.real(7);
     const int64_t channels = t.sizes[1];
@@ -220,7 +244,9 @@ PyObject* native_batch_norm(Call& call) {  // input, weight, bias, running_mean,
     check_channels("running_var", running_var, channels);
     check_channels("weight", weight, channels);
     check_channels("bias", bias, channels);
-    check(training || (running_mean && running_var), "Expected running_mean and running_var to be defined in evaluation mode: running_mean must be defined in evaluation mode");
+    check(training || (running_mean && running_var),
+          "Expected running_mean and running_var to be defined in evaluation mode: running_mean must be "
+          "defined in evaluation mode");
     const DType dtype = compute_dtype(call, t);
     if (t.is_meta()) {
         TensorRef out = empty_like(t, t.dtype);
@@ -234,8 +260,14 @@ PyObject* native_batch_norm(Call& call) {  // input, weight, bias, running_mean,
         const double n = double(in.count());
         const auto moments = [&](const double* center, Doubles& sums) {
             Unlocked unlocked(t.numel > kNnGrain);
-            in.sum({&sums}, [&](double* out, double*, int64_t b, int64_t e) { channel_sums(dtype, s, x, center, out, b, e); },
-                   [&](double* out, double*, int64_t b, int64_t e) { column_sums(dtype, s, x, center, out, b, e); });
+            in.sum(
+                {&sums},
+                [&](double* out, double*, int64_t b, int64_t e) {
+                    channel_sums(dtype, s, x, center, out, b, e);
+                },
+                [&](double* out, double*, int64_t b, int64_t e) {
+                    column_sums(dtype, s, x, center, out, b, e);
+                });
         };
         moments(nullptr, mean);
         for (double& m : mean) m /= n;
@@ -243,7 +275,8 @@ PyObject* native_batch_norm(Call& call) {  // input, weight, bias, running_mean,
         const auto update = [&](Tensor* running, const Doubles& fresh, double factor) {
             if (!running) return;
             Doubles old = load(running, channels, 0);
-            for (size_t c = 0; c < old.size(); ++c) old[c] = (1 - momentum) * old[c] + momentum * fresh[c] * factor;
+            for (size_t c = 0; c < old.size(); ++c)
+                old[c] = (1 - momentum) * old[c] + momentum * fresh[c] * factor;
             copy_into(*running, *as_tensor(old, running->dtype));
             bump_version(*running, "batch_norm");
         };
@@ -263,18 +296,23 @@ PyObject* native_batch_norm(Call& call) {  // input, weight, bias, running_mean,
         for (size_t c = 0; c < scale.size(); ++c) scale[c] *= rstd[c];
         void* y = data_of(out);
         Unlocked unlocked(t.numel > kNnGrain);
-        in.map([&](int64_t b, int64_t e) { channel_affine(dtype, s, x, mean.data(), scale.data(), shift.data(), y, b, e); });
+        in.map([&](int64_t b, int64_t e) {
+            channel_affine(dtype, s, x, mean.data(), scale.data(), shift.data(), y, b, e);
+        });
     }
     return call.results({cast(*out, t.dtype), as_tensor(mean, dtype), as_tensor(rstd, dtype)});
 }
 
 PyObject* native_batch_norm_backward(Call& call) {  // grad, input, weight, mean, invstd, training, eps, mask
-    Tensor &grad = call.tensor(0), &t = call.tensor(1), &save_mean = call.tensor(3), &save_rstd = call.tensor(4);
+    Tensor &grad = call.tensor(0), &t = call.tensor(1), &save_mean = call.tensor(3),
+           &save_rstd = call.tensor(4);
     Tensor* weight = call.tensor_or_null(2);
     const bool training = call.boolean(5);
     const int64_t mask = call.integer(7);
-    call.check(t.ndim() >= 2, "expected input with a batch and a channel dimension, got shape ", str(t.sizes));
-    call.check(grad.sizes == t.sizes, "grad of shape ", str(grad.sizes), " for an input of shape ", str(t.sizes));
+    call.check(t.ndim() >= 2, "expected input with a batch and a channel dimension, got shape ",
+               str(t.sizes));
+    call.check(grad.sizes == t.sizes, "grad of shape ", str(grad.sizes), " for an input of shape ",
+               str(t.sizes));
     const int64_t channels = t.sizes[1];
     check_channels("weight", weight, channels);
     check_channels("save_mean", &save_mean, channels);
@@ -295,9 +333,14 @@ PyObject* native_batch_norm_backward(Call& call) {  // grad, input, weight, mean
     Doubles scale = load(weight, channels, 1), sums, products;
     {
         Unlocked unlocked(t.numel > kNnGrain);
-        in.sum({&sums, &products},
-               [&](double* a, double* p, int64_t b, int64_t e) { channel_products(dtype, s, g, x, mean.data(), a, p, b, e); },
-               [&](double* a, double* p, int64_t b, int64_t e) { column_products(dtype, s, g, x, mean.data(), a, p, b, e); });
+        in.sum(
+            {&sums, &products},
+            [&](double* a, double* p, int64_t b, int64_t e) {
+                channel_products(dtype, s, g, x, mean.data(), a, p, b, e);
+            },
+            [&](double* a, double* p, int64_t b, int64_t e) {
+                column_products(dtype, s, g, x, mean.data(), a, p, b, e);
+            });
     }
     if (mask & kGradInput) {
         dx = empty_format(t.sizes, dtype, t.device, in.format);
@@ -313,7 +356,8 @@ PyObject* native_batch_norm_backward(Call& call) {  // grad, input, weight, mean
             void* out = data_of(dx);
             Unlocked unlocked(t.numel > kNnGrain);
             in.map([&](int64_t b, int64_t e) {
-                channel_gradient(dtype, s, g, x, mean.data(), slope.data(), offset.data(), scale.data(), out, b, e);
+                channel_gradient(dtype, s, g, x, mean.data(), slope.data(), offset.data(), scale.data(), out,
+                                 b, e);
             });
         }
         dx = cast(*dx, t.dtype);

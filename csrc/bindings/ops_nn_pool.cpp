@@ -12,13 +12,15 @@ void check_input(const Call& call, const Tensor& t, int n) {
     call.check(n >= 1 && n <= 3, "pools over one to three dimensions, not ", n);
     bool fits = t.ndim() == n + 1 || t.ndim() == n + 2;
     for (int i = t.ndim() - n - 1; fits && i < t.ndim(); ++i) fits = t.sizes[i] != 0;
-    call.check(fits, "Expected ", n + 1, "D or ", n + 2, "D (batch mode) tensor with optional 0 dim batch size for input, but got: ", str(t.sizes));
+    call.check(fits, "Expected ", n + 1, "D or ", n + 2,
+               "D (batch mode) tensor with optional 0 dim batch size for input, but got: ", str(t.sizes));
 }
 
 int64_t output_size(const PoolDim& d, bool ceil_mode) {
     const int64_t span = d.in + 2 * d.pad - d.dilation * (d.kernel - 1) - 1 + (ceil_mode ? d.stride - 1 : 0);
     int64_t count = (span >= 0 ? span / d.stride : -((-span + d.stride - 1) / d.stride)) + 1;
-    if (ceil_mode && (count - 1) * d.stride >= d.in + d.pad) --count;  // the last window would start beyond the input
+    if (ceil_mode && (count - 1) * d.stride >= d.in + d.pad)
+        --count;  // the last window would start beyond the input
     return count;
 }
 
@@ -28,8 +30,9 @@ PoolShape pool_shape(const Call& call, const Tensor& t, int first, const Dims* d
     Dims stride = call.ints(first + 1);
     if (stride.empty()) stride = kernel;
     const int n = kernel.size();
-    call.check(stride.size() == n && padding.size() == n && (!dilation || dilation->size() == n), "kernel_size, stride, padding and dilation must have one entry per dimension: ",
-               str(kernel), ", ", str(stride), ", ", str(padding));
+    call.check(stride.size() == n && padding.size() == n && (!dilation || dilation->size() == n),
+               "kernel_size, stride, padding and dilation must have one entry per dimension: ", str(kernel),
+               ", ", str(stride), ", ", str(padding));
     check_input(call, t, n);
     PoolShape s{};
     for (int i = 0; i < 3; ++i) {
@@ -39,21 +42,28 @@ PoolShape pool_shape(const Call& call, const Tensor& t, int first, const Dims* d
         if (k < 0) continue;
         constexpr int64_t kLargest = int64_t(1) << 40;  // keeps all arithmetic on positions in range
         d = {t.sizes[t.ndim() - n + k], 0, kernel[k], stride[k], padding[k], dilation ? (*dilation)[k] : 1};
-        call.check(d.kernel > 0, "kernel size should be greater than zero, but got kernel_size: ", str(kernel));
+        call.check(d.kernel > 0,
+                   "kernel size should be greater than zero, but got kernel_size: ", str(kernel));
         call.check(d.stride > 0, "stride should not be zero, but got stride: ", str(stride));
-        call.check(d.dilation > 0, "dilation should be greater than zero, but got dilation: ", dilation ? str(*dilation) : "");
+        call.check(d.dilation > 0, "dilation should be greater than zero, but got dilation: ",
+                   dilation ? str(*dilation) : "");
         call.check(d.pad >= 0, "pad must be non-negative, but got pad: ", str(padding));
-        call.check(d.kernel < kLargest && d.stride < kLargest && d.pad < kLargest && d.dilation < kLargest / d.kernel, "the window is too large");
-        call.check(2 * d.pad <= d.dilation * (d.kernel - 1) + 1, "pad should be at most half of effective kernel size, but got pad=", str(padding),
+        call.check(d.kernel < kLargest && d.stride < kLargest && d.pad < kLargest &&
+                       d.dilation < kLargest / d.kernel,
+                   "the window is too large");
+        call.check(2 * d.pad <= d.dilation * (d.kernel - 1) + 1,
+                   "pad should be at most half of effective kernel size, but got pad=", str(padding),
                    ", kernel_size=", str(kernel), " and dilation=", dilation ? str(*dilation) : "1");
         d.out = output_size(d, ceil_mode);
     }
     for (int i = 3 - n; i < 3; ++i)
         if (s.d[i].out < 1) {
             std::string in, out;
-            for (int k = 3 - n; k < 3; ++k) in += "x" + std::to_string(s.d[k].in), out += "x" + std::to_string(s.d[k].out);
+            for (int k = 3 - n; k < 3; ++k)
+                in += "x" + std::to_string(s.d[k].in), out += "x" + std::to_string(s.d[k].out);
             const std::string channels = std::to_string(t.sizes[t.ndim() - n - 1]);
-            call.check(false, "Given input size: (", channels, in, "). Calculated output size: (", channels, out, "). Output size is too small");
+            call.check(false, "Given input size: (", channels, in, "). Calculated output size: (", channels,
+                       out, "). Output size is too small");
         }
     return s;
 }
@@ -77,8 +87,11 @@ struct AdaptiveWindows : AdaptiveShape {
             const int k = i - (3 - n);
             in[i] = k < 0 ? 1 : t.sizes[t.ndim() - n + k];
             out[i] = k < 0 ? 1 : output[k];
-            call.check(out[i] >= 0, "elements of output_size must be greater than or equal to 0 but received ", str(output));
-            call.check(out[i] < int64_t(1) << 31 && in[i] < int64_t(1) << 31, "output_size ", str(output), " is too large");
+            call.check(out[i] >= 0,
+                       "elements of output_size must be greater than or equal to 0 but received ",
+                       str(output));
+            call.check(out[i] < int64_t(1) << 31 && in[i] < int64_t(1) << 31, "output_size ", str(output),
+                       " is too large");
             for (int64_t o = 0; o < out[i]; ++o) {
                 bounds_[i].push_back(o * in[i] / out[i]);
                 ends_[i].push_back(((o + 1) * in[i] + out[i] - 1) / out[i]);
@@ -111,7 +124,8 @@ PyObject* run_max(const Call& call, Tensor& t, const Dims& sizes, int64_t in_siz
         int64_t* at = data_of<int64_t>(index);
         const int64_t planes = t.numel / in_size;
         Unlocked unlocked(t.numel > kNnGrain);
-        parallel_for(0, planes, grain_for(in_size), [&](int64_t b, int64_t e) { kernel(dtype, in, to, at, b, e); });
+        parallel_for(0, planes, grain_for(in_size),
+                     [&](int64_t b, int64_t e) { kernel(dtype, in, to, at, b, e); });
     }
     if (!t.is_meta()) out = cast(*out, t.dtype);
     const MemoryFormat format = suggested_format(t);
@@ -128,7 +142,9 @@ PyObject* max_pool_op(Call& call) {  // input, kernel_size, stride, padding, dil
     const Dims dilation = call.ints(4);
     const PoolShape s = pool_shape(call, t, 1, &dilation, call.boolean(5));
     return run_max(call, t, output_sizes(t, dilation.size(), s), s.in_size(), indexed,
-                   [&](DType dtype, const void* in, void* out, int64_t* index, int64_t b, int64_t e) { max_pool(dtype, s, in, out, index, b, e); });
+                   [&](DType dtype, const void* in, void* out, int64_t* index, int64_t b, int64_t e) {
+                       max_pool(dtype, s, in, out, index, b, e);
+                   });
 }
 
 template <bool indexed>
@@ -137,7 +153,9 @@ PyObject* adaptive_max_pool_op(Call& call) {  // input, output_size
     const Dims output = call.ints(1);
     const AdaptiveWindows s(call, t, output);
     return run_max(call, t, with_spatial(t, output.size(), s.out), s.in_size(), indexed,
-                   [&](DType dtype, const void* in, void* out, int64_t* index, int64_t b, int64_t e) { adaptive_max_pool(dtype, s, in, out, index, b, e); });
+                   [&](DType dtype, const void* in, void* out, int64_t* index, int64_t b, int64_t e) {
+                       adaptive_max_pool(dtype, s, in, out, index, b, e);
+                   });
 }
 
 // grad, indices, input's size, spatial dimensions: adds every gradient at its maximum's place, plane by plane in order.
@@ -145,13 +163,16 @@ PyObject* max_pool_backward(Call& call) {
     Tensor &grad = call.tensor(0), &indices = call.tensor(1);
     const Dims sizes = call.ints(2);
     const int n = int(call.integer(3));
-    call.check(grad.sizes == indices.sizes, "grad of shape ", str(grad.sizes), " with indices of shape ", str(indices.sizes));
+    call.check(grad.sizes == indices.sizes, "grad of shape ", str(grad.sizes), " with indices of shape ",
+               str(indices.sizes));
     call.check(indices.dtype == DType::Int64, "indices must be int64, got ", name_of(indices.dtype));
-    call.check(n >= 1 && n <= 3 && sizes.size() == grad.ndim() && sizes.size() >= n, "an input of size ", str(sizes), " does not fit grad of shape ", str(grad.sizes));
+    call.check(n >= 1 && n <= 3 && sizes.size() == grad.ndim() && sizes.size() >= n, "an input of size ",
+               str(sizes), " does not fit grad of shape ", str(grad.sizes));
     int64_t planes = 1, in_size = 1, out_size = 1;
     for (int i = 0; i < sizes.size(); ++i) {
         const bool spatial = i >= sizes.size() - n;
-        call.check(spatial || sizes[i] == grad.sizes[i], "an input of size ", str(sizes), " does not fit grad of shape ", str(grad.sizes));
+        call.check(spatial || sizes[i] == grad.sizes[i], "an input of size ", str(sizes),
+                   " does not fit grad of shape ", str(grad.sizes));
         (spatial ? in_size : planes) *= sizes[i];
         if (spatial) out_size *= grad.sizes[i];
     }
@@ -199,10 +220,12 @@ PyObject* run_mean(const Call& call, Tensor& t, const Dims& sizes, int64_t plane
         int64_t planes = 1;
         planes = plane ? out->numel / plane : 0;
         Unlocked unlocked(out->numel + t.numel > kNnGrain);
-        parallel_for(0, planes, grain_for((out->numel + t.numel) / planes), [&](int64_t b, int64_t e) { kernel(dtype, in, to, b, e); });
+        parallel_for(0, planes, grain_for((out->numel + t.numel) / planes),
+                     [&](int64_t b, int64_t e) { kernel(dtype, in, to, b, e); });
     }
     out = cast(*out, t.dtype);
-    if (suggested_format(t) == MemoryFormat::ChannelsLast && !t.contiguous && t.ndim() == 4) out = clone(*out, MemoryFormat::ChannelsLast);
+    if (suggested_format(t) == MemoryFormat::ChannelsLast && !t.contiguous && t.ndim() == 4)
+        out = clone(*out, MemoryFormat::ChannelsLast);
     return out.release();
 }
 
@@ -214,11 +237,14 @@ PoolShape mean_shape(Call& call, const Tensor& t, int first) {
     return s;
 }
 
-PyObject* avg_pool_op(Call& call) {  // input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+PyObject* avg_pool_op(
+    Call& call) {  // input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     Tensor& t = call.tensor(0);
     const PoolShape s = mean_shape(call, t, 1);
     return run_mean(call, t, output_sizes(t, call.ints(1).size(), s), s.out_size(),
-                    [&](DType dtype, const void* in, void* out, int64_t b, int64_t e) { avg_pool(dtype, s, in, out, b, e); });
+                    [&](DType dtype, const void* in, void* out, int64_t b, int64_t e) {
+                        avg_pool(dtype, s, in, out, b, e);
+                    });
 }
 
 PyObject* avg_pool_backward_op(Call& call) {  // grad, input's size, and then as avg_pool
@@ -226,9 +252,12 @@ PyObject* avg_pool_backward_op(Call& call) {  // grad, input's size, and then as
     const Dims sizes = call.ints(1);
     TensorRef like = empty(sizes, grad.dtype, DeviceType::Meta);
     const PoolShape s = mean_shape(call, *like, 2);
-    call.check(grad.sizes == output_sizes(*like, call.ints(2).size(), s), "grad of shape ", str(grad.sizes), " does not fit an input of size ", str(sizes));
+    call.check(grad.sizes == output_sizes(*like, call.ints(2).size(), s), "grad of shape ", str(grad.sizes),
+               " does not fit an input of size ", str(sizes));
     return run_mean(call, grad, sizes, s.in_size(),
-                    [&](DType dtype, const void* in, void* out, int64_t b, int64_t e) { avg_pool_backward(dtype, s, in, out, b, e); });
+                    [&](DType dtype, const void* in, void* out, int64_t b, int64_t e) {
+                        avg_pool_backward(dtype, s, in, out, b, e);
+                    });
 }
 
 PyObject* adaptive_avg_pool_op(Call& call) {  // input, output_size
@@ -236,7 +265,9 @@ PyObject* adaptive_avg_pool_op(Call& call) {  // input, output_size
     const Dims output = call.ints(1);
     const AdaptiveWindows s(call, t, output);
     return run_mean(call, t, with_spatial(t, output.size(), s.out), s.out_size(),
-                    [&](DType dtype, const void* in, void* out, int64_t b, int64_t e) { adaptive_avg_pool(dtype, s, in, out, b, e); });
+                    [&](DType dtype, const void* in, void* out, int64_t b, int64_t e) {
+                        adaptive_avg_pool(dtype, s, in, out, b, e);
+                    });
 }
 
 PyObject* adaptive_avg_pool_backward_op(Call& call) {  // grad, input's size, output_size
@@ -244,16 +275,21 @@ PyObject* adaptive_avg_pool_backward_op(Call& call) {  // grad, input's size, ou
     const Dims sizes = call.ints(1), output = call.ints(2);
     TensorRef like = empty(sizes, grad.dtype, DeviceType::Meta);
     const AdaptiveWindows s(call, *like, output);
-    call.check(grad.sizes == with_spatial(*like, output.size(), s.out), "grad of shape ", str(grad.sizes), " does not fit an input of size ", str(sizes));
+    call.check(grad.sizes == with_spatial(*like, output.size(), s.out), "grad of shape ", str(grad.sizes),
+               " does not fit an input of size ", str(sizes));
     return run_mean(call, grad, sizes, s.in_size(),
-                    [&](DType dtype, const void* in, void* out, int64_t b, int64_t e) { adaptive_avg_pool_backward(dtype, s, in, out, b, e); });
+                    [&](DType dtype, const void* in, void* out, int64_t b, int64_t e) {
+                        adaptive_avg_pool_backward(dtype, s, in, out, b, e);
+                    });
 }
 
 }  // namespace
 
-FLB_OPS({"_max_pool_with_indices", max_pool_op<true>}, {"_max_pool", max_pool_op<false>}, {"_adaptive_max_pool_with_indices", adaptive_max_pool_op<true>},
-        {"_adaptive_max_pool", adaptive_max_pool_op<false>}, {"_max_pool_backward", max_pool_backward}, {"_avg_pool", avg_pool_op},
-        {"_avg_pool_backward", avg_pool_backward_op}, {"_adaptive_avg_pool", adaptive_avg_pool_op},
+FLB_OPS({"_max_pool_with_indices", max_pool_op<true>}, {"_max_pool", max_pool_op<false>},
+        {"_adaptive_max_pool_with_indices", adaptive_max_pool_op<true>},
+        {"_adaptive_max_pool", adaptive_max_pool_op<false>}, {"_max_pool_backward", max_pool_backward},
+        {"_avg_pool", avg_pool_op}, {"_avg_pool_backward", avg_pool_backward_op},
+        {"_adaptive_avg_pool", adaptive_avg_pool_op},
         {"_adaptive_avg_pool_backward", adaptive_avg_pool_backward_op});
 
 }  // namespace flb

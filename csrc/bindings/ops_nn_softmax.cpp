@@ -44,23 +44,26 @@ PyObject* softmax(Call& call) {  // input, dim, dtype, out
 template <bool log>
 PyObject* softmax_gradient(Call& call) {  // grad, output, dim
     Tensor &grad = call.tensor(0), &output = call.tensor(1);
-    call.check(grad.sizes == output.sizes, "grad of shape ", str(grad.sizes), " for an output of shape ", str(output.sizes));
+    call.check(grad.sizes == output.sizes, "grad of shape ", str(grad.sizes), " for an output of shape ",
+               str(output.sizes));
     const int dim = wrap_dim(call.integer(2), output.ndim());
     const DType dtype = compute_dtype(call, output);
-    if (output.is_meta() || grad.is_meta()) return empty(output.sizes, output.dtype, DeviceType::Meta).release();
+    if (output.is_meta() || grad.is_meta())
+        return empty(output.sizes, output.dtype, DeviceType::Meta).release();
     TensorRef g = dense(grad, dtype), y = dense(output, dtype), result = empty(output.sizes, dtype);
     if (result->numel) {
         const SoftmaxShape s = softmax_shape(output, dim, log);
         const void *pg = data_of(g), *py = data_of(y);
         void* p = data_of(result);
-        over_units(s, output.numel, [&](int64_t b, int64_t e) { softmax_backward(dtype, s, pg, py, p, b, e); });
+        over_units(s, output.numel,
+                   [&](int64_t b, int64_t e) { softmax_backward(dtype, s, pg, py, p, b, e); });
     }
     return cast(*result, output.dtype).release();
 }
 
 }  // namespace
 
-FLB_OPS({"softmax", softmax<false>}, {"log_softmax", softmax<true>}, {"_softmax_backward", softmax_gradient<false>},
-        {"_log_softmax_backward", softmax_gradient<true>});
+FLB_OPS({"softmax", softmax<false>}, {"log_softmax", softmax<true>},
+        {"_softmax_backward", softmax_gradient<false>}, {"_log_softmax_backward", softmax_gradient<true>});
 
 }  // namespace flb

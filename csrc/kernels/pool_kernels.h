@@ -28,11 +28,17 @@ struct AdaptiveShape {
 
 // All work on planes [begin, end). `index` (positions in a plane) may be null. The last NaN of a window is its maximum,
 // else the first of equals. max_pool and adaptive_max_pool take float, double and int64; a plane has less than 2^31 elements.
-FLB_KERNEL(max_pool, void(DType dtype, const PoolShape& s, const void* in, void* out, int64_t* index, int64_t begin, int64_t end));
-FLB_KERNEL(adaptive_max_pool, void(DType dtype, const AdaptiveShape& s, const void* in, void* out, int64_t* index, int64_t begin, int64_t end));
-FLB_KERNEL(avg_pool, void(DType dtype, const PoolShape& s, const void* in, void* out, int64_t begin, int64_t end));
-FLB_KERNEL(avg_pool_backward, void(DType dtype, const PoolShape& s, const void* grad, void* grad_in, int64_t begin, int64_t end));
-FLB_KERNEL(adaptive_avg_pool, void(DType dtype, const AdaptiveShape& s, const void* in, void* out, int64_t begin, int64_t end));
-FLB_KERNEL(adaptive_avg_pool_backward, void(DType dtype, const AdaptiveShape& s, const void* grad, void* grad_in, int64_t begin, int64_t end));
+FLB_KERNEL(max_pool, void(DType dtype, const PoolShape& s, const void* in, void* out, int64_t* index,
+                          int64_t begin, int64_t end));
+FLB_KERNEL(adaptive_max_pool, void(DType dtype, const AdaptiveShape& s, const void* in, void* out,
+                                   int64_t* index, int64_t begin, int64_t end));
+FLB_KERNEL(avg_pool,
+           void(DType dtype, const PoolShape& s, const void* in, void* out, int64_t begin, int64_t end));
+FLB_KERNEL(avg_pool_backward, void(DType dtype, const PoolShape& s, const void* grad, void* grad_in,
+                                   int64_t begin, int64_t end));
+FLB_KERNEL(adaptive_avg_pool,
+           void(DType dtype, const AdaptiveShape& s, const void* in, void* out, int64_t begin, int64_t end));
+FLB_KERNEL(adaptive_avg_pool_backward, void(DType dtype, const AdaptiveShape& s, const void* grad,
+                                            void* grad_in, int64_t begin, int64_t end));
 
 }  // namespace flb

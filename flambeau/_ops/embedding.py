@@ -45,8 +45,8 @@ embedding = op(
     """,
     method=False,
     vjp={
-        "weight": lambda grad, weight_shape, indices, padding_idx, scale_grad_by_freq: embedding_dense_backward(
-            grad, indices, weight_shape[0], padding_idx, scale_grad_by_freq
+        "weight": lambda grad, weight_shape, indices, padding_idx, scale_grad_by_freq: (
+            embedding_dense_backward(grad, indices, weight_shape[0], padding_idx, scale_grad_by_freq)
         ),
         "indices": None,
     },

@@ -12,9 +12,9 @@ _nll_backward = op(
     public=False,
     method=False,
     vjp={
-        "grad_output": lambda grad, target, weight, reduction, ignore_index: (
-            nll_loss_forward(grad, target, weight, reduction, ignore_index)[0]
-        ),
+        "grad_output": lambda grad, target, weight, reduction, ignore_index: nll_loss_forward(
+            grad, target, weight, reduction, ignore_index
+        )[0],
         "input": None,
         "weight": None,
     },
@@ -38,7 +38,9 @@ def _cross_entropy_gradient(grad_output, input, target, weight, reduction, ignor
     """The gradient of cross entropy with respect to the logits, with differentiable operators."""
     counted = target != ignore_index
     safe = target.where(counted, flambeau.zeros_like(target))
-    share = counted.to(input.dtype) if weight is None else weight.index_select(0, safe).to(input.dtype) * counted
+    share = (
+        counted.to(input.dtype) if weight is None else weight.index_select(0, safe).to(input.dtype) * counted
+    )
     scale = grad_output * share / share.sum() if reduction == 1 else grad_output * share
     hot = flambeau.zeros_like(input).scatter(1, safe.unsqueeze(1), 1.0)
     return (input.softmax(1) - hot) * scale.unsqueeze(1)
@@ -51,11 +53,13 @@ _cross_entropy_backward = op(
     public=False,
     method=False,
     vjp={
-        "grad_output, input": lambda grad, grad_output, input, target, weight, reduction, ignore_index, needs: vjp_through(
-            lambda g, x: _cross_entropy_gradient(g, x, target.long(), weight, reduction, ignore_index),
-            (grad_output, input),
-            (grad,),
-            needs,
+        "grad_output, input": lambda grad, grad_output, input, target, weight, reduction, ignore_index, needs: (
+            vjp_through(
+                lambda g, x: _cross_entropy_gradient(g, x, target.long(), weight, reduction, ignore_index),
+                (grad_output, input),
+                (grad,),
+                needs,
+            )
         ),
         "weight": None,
         "log_sums": None,

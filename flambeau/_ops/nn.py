@@ -11,7 +11,6 @@ import flambeau
 from .conv import _convolution
 from .linalg import linear  # noqa: F401
 
-
 # --- convolution -----------------------------------------------------------------------------------------------------
 
 
@@ -73,7 +72,9 @@ def convolution(input, weight, bias, stride, padding, dilation, transposed, outp
     The native operator takes floating point; integers and complex numbers are composed of windows and products.
     """
     if input.dtype.is_floating_point:
-        return _convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
+        return _convolution(
+            input, weight, bias, stride, padding, dilation, transposed, output_padding, groups
+        )
     _check_convolution(input, weight, bias, stride, padding, dilation, transposed, groups)
     if transposed:
         output = _transposed(input, weight, stride, padding, dilation, output_padding, groups)

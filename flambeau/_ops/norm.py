@@ -90,11 +90,13 @@ _rms_norm_backward = op(
     public=False,
     method=False,
     vjp={
-        "grad_output, input, weight": lambda grads, grad_output, input, weight, normalized_shape, eps, needs: vjp_through(
-            lambda g, x, w: _rms_norm_gradients(g, x, w, input.dim() - len(normalized_shape), eps),
-            (grad_output, input, weight),
-            grads,
-            needs,
+        "grad_output, input, weight": lambda grads, grad_output, input, weight, normalized_shape, eps, needs: (
+            vjp_through(
+                lambda g, x, w: _rms_norm_gradients(g, x, w, input.dim() - len(normalized_shape), eps),
+                (grad_output, input, weight),
+                grads,
+                needs,
+            )
         ),
         "rstd": None,
     },

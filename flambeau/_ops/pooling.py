@@ -101,7 +101,14 @@ avg_pool = op(
     vjp={
         "input": lambda grad, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override: (
             _avg_pool_backward(
-                grad, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+                grad,
+                input_shape,
+                kernel_size,
+                stride,
+                padding,
+                ceil_mode,
+                count_include_pad,
+                divisor_override,
             )
         )
     },
@@ -119,6 +126,8 @@ adaptive_avg_pool = op(
     public=False,
     method=False,
     vjp={
-        "input": lambda grad, input_shape, output_size: _adaptive_avg_pool_backward(grad, input_shape, output_size)
+        "input": lambda grad, input_shape, output_size: _adaptive_avg_pool_backward(
+            grad, input_shape, output_size
+        )
     },
 )

@@ -11,7 +11,10 @@ def vjp_through(formula, inputs, grads, needs):
     recording = flambeau.is_grad_enabled()
     with flambeau.enable_grad():
         # Views cut the inputs off from each other, should one have been computed from another.
-        views = [None if x is None else x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in inputs]
+        views = [
+            None if x is None else x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
+            for x in inputs
+        ]
         outputs = formula(*views)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o is not None and g is not None]
@@ -19,7 +22,11 @@ def vjp_through(formula, inputs, grads, needs):
         if not pairs or not wanted:
             return (None,) * len(inputs)
         found = flambeau.autograd.grad(
-            [o for o, _ in pairs], [views[i] for i in wanted], [g for _, g in pairs], create_graph=recording, allow_unused=True
+            [o for o, _ in pairs],
+            [views[i] for i in wanted],
+            [g for _, g in pairs],
+            create_graph=recording,
+            allow_unused=True,
         )
     result = [None] * len(inputs)
     for i, g in zip(wanted, found, strict=True):

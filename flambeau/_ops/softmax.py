@@ -10,7 +10,8 @@ _softmax_backward = op(
     vjp={
         "grad_output": lambda grad, output, dim: _softmax_backward(grad, output, dim),
         "output": lambda grad, grad_output, output, dim: (
-            grad * (grad_output - (grad_output * output).sum(dim, True)) - grad_output * (grad * output).sum(dim, True)
+            grad * (grad_output - (grad_output * output).sum(dim, True))
+            - grad_output * (grad * output).sum(dim, True)
         ),
     },
 )

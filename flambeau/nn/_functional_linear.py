@@ -4,7 +4,6 @@ import flambeau
 
 from .._ops import nn as _nn
 
-
 linear = _nn.linear
 
 

@@ -157,7 +157,9 @@ def _check_classes(input, target):
         got = target.size(0) if target.dim() else 1
         raise ValueError(f"Expected input batch_size ({input.size(0)}) to match target batch_size ({got}).")
     if target.shape[1:] != input.shape[2:]:
-        raise RuntimeError(f"Expected target size {[input.size(0), *input.shape[2:]]}, got {list(target.shape)}")
+        raise RuntimeError(
+            f"Expected target size {[input.size(0), *input.shape[2:]]}, got {list(target.shape)}"
+        )
 
 
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
@@ -216,7 +218,9 @@ def cross_entropy(
     loss, total = _nll(log_probs, target, weight, ignore_index, reduction)
     if label_smoothing == 0.0:
         return loss
-    spread = -(log_probs if weight is None else log_probs * weight.view(-1, *(1,) * (target.dim() - class_dim)))
+    spread = -(
+        log_probs if weight is None else log_probs * weight.view(-1, *(1,) * (target.dim() - class_dim))
+    )
     spread = spread.sum(class_dim).masked_fill(target == ignore_index, 0)
     if reduction == "mean":
         spread = spread.sum() / total

@@ -16,8 +16,7 @@ void rows_forward(const RowNorm& a, int64_t begin, int64_t end) {
         const T* __restrict x = static_cast<const T*>(a.input) + r * n;
         T* __restrict y = static_cast<T*>(a.output) + r * n;
         const T mean = a.centred ? T(sum_mapped<T>(n, [](auto v) { return v; }, x) / double(n)) : T(0);
-        const double square = sum_mapped<T>(
-            n, [mean](auto v) { return (v - mean) * (v - mean); }, x);
+        const double square = sum_mapped<T>(n, [mean](auto v) { return (v - mean) * (v - mean); }, x);
         const T rstd = T(1.0 / vsqrt(square / double(n) + a.eps));
         if (a.centred) static_cast<T*>(a.mean)[r] = mean;
         static_cast<T*>(a.rstd)[r] = rstd;
@@ -43,7 +42,8 @@ void rows_backward(const RowNormBackward& a, int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
         const T* __restrict x = static_cast<const T*>(a.input) + r * n;
         const T* __restrict g = static_cast<const T*>(a.grad) + r * n;
-        const T mean = a.centred ? static_cast<const T*>(a.mean)[r] : T(0), rstd = static_cast<const T*>(a.rstd)[r];
+        const T mean = a.centred ? static_cast<const T*>(a.mean)[r] : T(0),
+                rstd = static_cast<const T*>(a.rstd)[r];
         if (dw)
             for (int64_t i = 0; i < n; ++i) dw[i] += g[i] * ((x[i] - mean) * rstd);
         if (db)
@@ -79,7 +79,8 @@ FLB_REGISTER_KERNEL(layer_norm_backward, &layer_norm_backward_any);
 // ---- channels as planes ----------------------------------------------------------------------------------------------
 
 template <class T>
-void plane_sums(const ChannelShape& s, const T* x, const double* center, double* sums, int64_t begin, int64_t end) {
+void plane_sums(const ChannelShape& s, const T* x, const double* center, double* sums, int64_t begin,
+                int64_t end) {
     for (int64_t c = begin; c < end; ++c)
         for (int64_t b = 0; b < s.batch; ++b) {
             const T* p = x + (b * s.channels + c) * s.length;
@@ -92,14 +93,15 @@ void plane_sums(const ChannelShape& s, const T* x, const double* center, double*
         }
 }
 template <class T>
-void plane_products(const ChannelShape& s, const T* grad, const T* x, const double* center, double* sums, double* products,
-                    int64_t begin, int64_t end) {
+void plane_products(const ChannelShape& s, const T* grad, const T* x, const double* center, double* sums,
+                    double* products, int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c)
         for (int64_t b = 0; b < s.batch; ++b) {
             const int64_t at = (b * s.channels + c) * s.length;
             const T m = T(center[c]);
             sums[c] += sum_mapped<T>(s.length, [](auto g) { return g; }, grad + at);
-            products[c] += sum_mapped<T>(s.length, [m](auto g, auto v) { return g * (v - m); }, grad + at, x + at);
+            products[c] +=
+                sum_mapped<T>(s.length, [m](auto g, auto v) { return g * (v - m); }, grad + at, x + at);
         }
 }
 
@@ -108,7 +110,8 @@ void plane_products(const ChannelShape& s, const T* grad, const T* x, const doub
 constexpr int64_t kStrip = 256, kStripRows = 32;
 
 template <class T>
-void matrix_sums(const ChannelShape& s, const T* x, const double* center, double* sums, int64_t begin, int64_t end) {
+void matrix_sums(const ChannelShape& s, const T* x, const double* center, double* sums, int64_t begin,
+                 int64_t end) {
     T part[kStrip], m[kStrip];
     for (int64_t j0 = 0; j0 < s.channels; j0 += kStrip) {
         const int64_t width = s.channels - j0 < kStrip ? s.channels - j0 : kStrip;
@@ -128,8 +131,8 @@ void matrix_sums(const ChannelShape& s, const T* x, const double* center, double
     }
 }
 template <class T>
-void matrix_products(const ChannelShape& s, const T* grad, const T* x, const double* center, double* sums, double* products,
-                     int64_t begin, int64_t end) {
+void matrix_products(const ChannelShape& s, const T* grad, const T* x, const double* center, double* sums,
+                     double* products, int64_t begin, int64_t end) {
     T part[kStrip], product[kStrip], m[kStrip];
     for (int64_t j0 = 0; j0 < s.channels; j0 += kStrip) {
         const int64_t width = s.channels - j0 < kStrip ? s.channels - j0 : kStrip;
@@ -137,7 +140,7 @@ void matrix_products(const ChannelShape& s, const T* grad, const T* x, const dou
         for (int64_t r0 = begin; r0 < end; r0 += kStripRows) {
             for (int64_t j = 0; j < width; ++j) part[j] = product[j] = 0;
             for (int64_t r = r0; r < end && r < r0 + kStripRows; ++r) {
-                const T *__restrict g = grad + r * s.channels + j0, *__restrict p = x + r * s.channels + j0;
+                const T* __restrict g = grad + r * s.channels + j0, * __restrict p = x + r * s.channels + j0;
                 for (int64_t j = 0; j < width; ++j) {
                     part[j] += g[j];
                     product[j] += g[j] * (p[j] - m[j]);
@@ -154,8 +157,8 @@ void matrix_products(const ChannelShape& s, const T* grad, const T* x, const dou
 // ---- maps ------------------------------------------------------------------------------------------------------------
 
 template <class T>
-void affine(const ChannelShape& s, const T* x, const double* center, const double* scale, const double* shift, T* out,
-            int64_t begin, int64_t end) {
+void affine(const ChannelShape& s, const T* x, const double* center, const double* scale, const double* shift,
+            T* out, int64_t begin, int64_t end) {
     if (s.length > 1) {
         for (int64_t p = begin; p < end; ++p) {
             const int64_t c = p % s.channels;
@@ -169,7 +172,8 @@ void affine(const ChannelShape& s, const T* x, const double* center, const doubl
     T m[kStrip], k[kStrip], b[kStrip];
     for (int64_t j0 = 0; j0 < s.channels; j0 += kStrip) {
         const int64_t width = s.channels - j0 < kStrip ? s.channels - j0 : kStrip;
-        for (int64_t j = 0; j < width; ++j) m[j] = T(center[j0 + j]), k[j] = T(scale[j0 + j]), b[j] = T(shift[j0 + j]);
+        for (int64_t j = 0; j < width; ++j)
+            m[j] = T(center[j0 + j]), k[j] = T(scale[j0 + j]), b[j] = T(shift[j0 + j]);
         for (int64_t r = begin; r < end; ++r) {
             const T* __restrict in = x + r * s.channels + j0;
             T* __restrict y = out + r * s.channels + j0;
@@ -184,7 +188,7 @@ void gradient(const ChannelShape& s, const T* grad, const T* x, const double* ce
         for (int64_t p = begin; p < end; ++p) {
             const int64_t c = p % s.channels;
             const T m = T(center[c]), k = T(slope[c]), o = T(offset[c]), f = T(scale[c]);
-            const T *__restrict g = grad + p * s.length, *__restrict in = x + p * s.length;
+            const T* __restrict g = grad + p * s.length, * __restrict in = x + p * s.length;
             T* __restrict y = out + p * s.length;
             for (int64_t i = 0; i < s.length; ++i) y[i] = (g[i] - (in[i] - m) * k - o) * f;
         }
@@ -198,40 +202,41 @@ void gradient(const ChannelShape& s, const T* grad, const T* x, const double* ce
             o[j] = T(offset[j0 + j]), f[j] = T(scale[j0 + j]);
         }
         for (int64_t r = begin; r < end; ++r) {
-            const T *__restrict g = grad + r * s.channels + j0, *__restrict in = x + r * s.channels + j0;
+            const T* __restrict g = grad + r * s.channels + j0, * __restrict in = x + r * s.channels + j0;
             T* __restrict y = out + r * s.channels + j0;
             for (int64_t j = 0; j < width; ++j) y[j] = (g[j] - (in[j] - m[j]) * k[j] - o[j]) * f[j];
         }
     }
 }
 
-void channel_sums_any(DType dtype, const ChannelShape& s, const void* x, const double* center, double* sums, int64_t begin,
-                      int64_t end) {
+void channel_sums_any(DType dtype, const ChannelShape& s, const void* x, const double* center, double* sums,
+                      int64_t begin, int64_t end) {
     FLB_FLOAT_OR_DOUBLE(dtype, plane_sums(s, static_cast<const T*>(x), center, sums, begin, end));
 }
-void column_sums_any(DType dtype, const ChannelShape& s, const void* x, const double* center, double* sums, int64_t begin,
-                     int64_t end) {
+void column_sums_any(DType dtype, const ChannelShape& s, const void* x, const double* center, double* sums,
+                     int64_t begin, int64_t end) {
     FLB_FLOAT_OR_DOUBLE(dtype, matrix_sums(s, static_cast<const T*>(x), center, sums, begin, end));
 }
-void channel_products_any(DType dtype, const ChannelShape& s, const void* grad, const void* x, const double* center,
-                          double* sums, double* products, int64_t begin, int64_t end) {
-    FLB_FLOAT_OR_DOUBLE(dtype, plane_products(s, static_cast<const T*>(grad), static_cast<const T*>(x), center, sums,
-                                              products, begin, end));
+void channel_products_any(DType dtype, const ChannelShape& s, const void* grad, const void* x,
+                          const double* center, double* sums, double* products, int64_t begin, int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(dtype, plane_products(s, static_cast<const T*>(grad), static_cast<const T*>(x),
+                                              center, sums, products, begin, end));
 }
-void column_products_any(DType dtype, const ChannelShape& s, const void* grad, const void* x, const double* center,
-                         double* sums, double* products, int64_t begin, int64_t end) {
-    FLB_FLOAT_OR_DOUBLE(dtype, matrix_products(s, static_cast<const T*>(grad), static_cast<const T*>(x), center, sums,
-                                               products, begin, end));
+void column_products_any(DType dtype, const ChannelShape& s, const void* grad, const void* x,
+                         const double* center, double* sums, double* products, int64_t begin, int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(dtype, matrix_products(s, static_cast<const T*>(grad), static_cast<const T*>(x),
+                                               center, sums, products, begin, end));
 }
-void channel_affine_any(DType dtype, const ChannelShape& s, const void* x, const double* center, const double* scale,
-                        const double* shift, void* out, int64_t begin, int64_t end) {
-    FLB_FLOAT_OR_DOUBLE(dtype, affine(s, static_cast<const T*>(x), center, scale, shift, static_cast<T*>(out), begin, end));
+void channel_affine_any(DType dtype, const ChannelShape& s, const void* x, const double* center,
+                        const double* scale, const double* shift, void* out, int64_t begin, int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(
+        dtype, affine(s, static_cast<const T*>(x), center, scale, shift, static_cast<T*>(out), begin, end));
 }
-void channel_gradient_any(DType dtype, const ChannelShape& s, const void* grad, const void* x, const double* center,
-                          const double* slope, const double* offset, const double* scale, void* out, int64_t begin,
-                          int64_t end) {
-    FLB_FLOAT_OR_DOUBLE(dtype, gradient(s, static_cast<const T*>(grad), static_cast<const T*>(x), center, slope, offset,
-                                        scale, static_cast<T*>(out), begin, end));
+void channel_gradient_any(DType dtype, const ChannelShape& s, const void* grad, const void* x,
+                          const double* center, const double* slope, const double* offset,
+                          const double* scale, void* out, int64_t begin, int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(dtype, gradient(s, static_cast<const T*>(grad), static_cast<const T*>(x), center,
+                                        slope, offset, scale, static_cast<T*>(out), begin, end));
 }
 FLB_REGISTER_KERNEL(channel_sums, &channel_sums_any);
 FLB_REGISTER_KERNEL(column_sums, &column_sums_any);

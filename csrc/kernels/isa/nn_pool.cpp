@@ -45,18 +45,18 @@ struct Table {
     Entry entries[kEntries] = {};
 };
 // Calls f with the stride as a constant where it is small, so that its loads vectorise.
-#define FLB_WITH_STRIDE(stride, body)               \
-    do {                                            \
-        if ((stride) == 1) {                        \
-            constexpr int64_t step = 1;             \
-            body;                                   \
-        } else if ((stride) == 2) {                 \
-            constexpr int64_t step = 2;             \
-            body;                                   \
-        } else {                                    \
-            const int64_t step = (stride);          \
-            body;                                   \
-        }                                           \
+#define FLB_WITH_STRIDE(stride, body)      \
+    do {                                   \
+        if ((stride) == 1) {               \
+            constexpr int64_t step = 1;    \
+            body;                          \
+        } else if ((stride) == 2) {        \
+            constexpr int64_t step = 2;    \
+            body;                          \
+        } else {                           \
+            const int64_t step = (stride); \
+            body;                          \
+        }                                  \
     } while (0)
 
 template <class T>
@@ -68,8 +68,8 @@ constexpr int64_t kRow = 512;  // outputs of a row that are worked on at a time
 
 // One row of outputs from `row`, the input's row under tap (i, j) of the outer dimensions, at position `base` of its plane.
 template <class T, bool indexed>
-FLB_INLINE void max_taps(const PoolDim& d, const Table<Reach>& reach, const T* __restrict row, int32_t base, int64_t from, int64_t count, T* __restrict best,
-                         int32_t* __restrict where) {
+FLB_INLINE void max_taps(const PoolDim& d, const Table<Reach>& reach, const T* __restrict row, int32_t base,
+                         int64_t from, int64_t count, T* __restrict best, int32_t* __restrict where) {
     for (int64_t k = 0; k < d.kernel; ++k) {
         const Reach r = reach[k];
         const int64_t lo = r.lo > from ? r.lo : from, hi = r.hi < from + count ? r.hi : from + count;
@@ -80,7 +80,8 @@ FLB_INLINE void max_taps(const PoolDim& d, const Table<Reach>& reach, const T* _
                 const T v = x[o * step];
                 const bool take = (v > best[o - from]) | (v != v);
                 best[o - from] = take ? v : best[o - from];
-                if constexpr (indexed) where[o - from] = take ? at + int32_t(o) * int32_t(step) : where[o - from];
+                if constexpr (indexed)
+                    where[o - from] = take ? at + int32_t(o) * int32_t(step) : where[o - from];
             }
         });
     }
@@ -135,7 +136,8 @@ FLB_INLINE void max_run(const T* x, int64_t pitch, int32_t at, T* out, int64_t* 
     const auto blocks = [&]<int N>(Type<int[N]>) __attribute__((always_inline)) {
         for (int64_t o = 0; o < n; o += N) {
             const int64_t from = o + N <= n ? o : n - N;  // the last block overlaps the one before
-            max_block<T, indexed, KH, KW, S, N>(x + from * S, pitch, at + int32_t(from) * S, out + from, indexed ? index + from : nullptr);
+            max_block<T, indexed, KH, KW, S, N>(x + from * S, pitch, at + int32_t(from) * S, out + from,
+                                                indexed ? index + from : nullptr);
         }
     };
     if (n >= 16) blocks(Type<int[16]>{});
@@ -146,7 +148,8 @@ FLB_INLINE void max_run(const T* x, int64_t pitch, int32_t at, T* out, int64_t* 
 }
 // One output whose window loses some columns.
 template <class T, bool indexed>
-FLB_INLINE void edge(const T* x, int64_t pitch, int64_t at, int64_t rows, Taps columns, T* out, int64_t* index) {
+FLB_INLINE void edge(const T* x, int64_t pitch, int64_t at, int64_t rows, Taps columns, T* out,
+                     int64_t* index) {
     T best = lowest_of<T>();
     int64_t where = at + columns.first;
     for (int64_t i = 0; i < rows; ++i)
@@ -164,7 +167,8 @@ template <class T>
 using MaxRun = void (*)(const T* x, int64_t pitch, int32_t at, T* out, int64_t* index, int64_t n);
 template <class T, bool indexed>
 MaxRun<T> find_max_run(const PoolDim& b, const PoolDim& c) {
-    if (b.dilation != 1 || c.dilation != 1 || c.kernel != (b.kernel == 1 ? c.kernel : b.kernel)) return nullptr;
+    if (b.dilation != 1 || c.dilation != 1 || c.kernel != (b.kernel == 1 ? c.kernel : b.kernel))
+        return nullptr;
     const int64_t k = c.kernel, s = c.stride, rows = b.kernel;
     if (rows == 2 && k == 2 && s == 2) return max_run<T, indexed, 2, 2, 2>;
     if (rows == 3 && k == 3 && s == 2) return max_run<T, indexed, 3, 3, 2>;
@@ -193,26 +197,37 @@ void max_planes(const PoolShape& s, const T* in, T* out, int64_t* index, int64_t
                 if (run && tb.last - tb.first == b.kernel && ta.last > ta.first && inner < outer) {
                     const int64_t row = ((i * a.stride - a.pad) * b.in + j * b.stride - b.pad) * c.in - c.pad;
                     const int64_t at = row + inner * c.stride;
-                    run(plane + at, c.in, int32_t(at), out + out_row + inner, indexed ? index + out_row + inner : nullptr, outer - inner);
+                    run(plane + at, c.in, int32_t(at), out + out_row + inner,
+                        indexed ? index + out_row + inner : nullptr, outer - inner);
                     for (int64_t o = inner ? 0 : outer; o < c.out; o = o + 1 == inner ? outer : o + 1)
-                        edge<T, indexed>(plane + row + o * c.stride, c.in, row + o * c.stride, b.kernel, taps_c[o], out + out_row + o, indexed ? index + out_row + o : nullptr);
+                        edge<T, indexed>(plane + row + o * c.stride, c.in, row + o * c.stride, b.kernel,
+                                         taps_c[o], out + out_row + o,
+                                         indexed ? index + out_row + o : nullptr);
                     continue;
                 }
                 for (int64_t from = 0; from < c.out; from += kRow) {
                     const int64_t count = c.out - from < kRow ? c.out - from : kRow;
                     T* __restrict best = out + out_row + from;
                     for (int64_t o = 0; o < count; ++o) best[o] = lowest_of<T>();
-                    if constexpr (indexed) {  // where nothing exceeds the lowest value, the first element stands
-                        const int64_t first = ((i * a.stride - a.pad + ta.first * a.dilation) * b.in + j * b.stride - b.pad + tb.first * b.dilation) * c.in;
+                    if constexpr (
+                        indexed) {  // where nothing exceeds the lowest value, the first element stands
+                        const int64_t first = ((i * a.stride - a.pad + ta.first * a.dilation) * b.in +
+                                               j * b.stride - b.pad + tb.first * b.dilation) *
+                                              c.in;
                         for (int64_t o = 0; o < count; ++o) {
                             const int64_t at = (from + o) * c.stride - c.pad;
-                            where[o] = int32_t(first + (at < 0 ? at + (-at + c.dilation - 1) / c.dilation * c.dilation : at));
+                            where[o] = int32_t(
+                                first +
+                                (at < 0 ? at + (-at + c.dilation - 1) / c.dilation * c.dilation : at));
                         }
                     }
                     for (int64_t ka = ta.first; ka < ta.last; ++ka)
                         for (int64_t kb = tb.first; kb < tb.last; ++kb) {
-                            const int64_t base = ((i * a.stride - a.pad + ka * a.dilation) * b.in + j * b.stride - b.pad + kb * b.dilation) * c.in;
-                            max_taps<T, indexed>(c, reach, plane + base, int32_t(base), from, count, best, where);
+                            const int64_t base = ((i * a.stride - a.pad + ka * a.dilation) * b.in +
+                                                  j * b.stride - b.pad + kb * b.dilation) *
+                                                 c.in;
+                            max_taps<T, indexed>(c, reach, plane + base, int32_t(base), from, count, best,
+                                                 where);
                         }
                     if constexpr (indexed) {
                         int64_t* __restrict to = index + out_row + from;
@@ -229,7 +244,8 @@ void max_any(const PoolShape& s, const void* in, void* out, int64_t* index, int6
     if (index) max_planes<T, true>(s, static_cast<const T*>(in), static_cast<T*>(out), index, begin, end);
     else max_planes<T, false>(s, static_cast<const T*>(in), static_cast<T*>(out), index, begin, end);
 }
-void max_pool_any(DType dtype, const PoolShape& s, const void* in, void* out, int64_t* index, int64_t begin, int64_t end) {
+void max_pool_any(DType dtype, const PoolShape& s, const void* in, void* out, int64_t* index, int64_t begin,
+                  int64_t end) {
     if (dtype == DType::Int64) max_any<int64_t>(s, in, out, index, begin, end);
     else FLB_FLOAT_OR_DOUBLE(dtype, max_any<T>(s, in, out, index, begin, end));
 }
@@ -255,11 +271,13 @@ void adaptive_max(const AdaptiveShape& s, const T* in, T* out, int64_t* index, i
                 }
     }
 }
-void adaptive_max_any(DType dtype, const AdaptiveShape& s, const void* in, void* out, int64_t* index, int64_t begin, int64_t end) {
+void adaptive_max_any(DType dtype, const AdaptiveShape& s, const void* in, void* out, int64_t* index,
+                      int64_t begin, int64_t end) {
     if (dtype == DType::Int64)
         adaptive_max(s, static_cast<const int64_t*>(in), static_cast<int64_t*>(out), index, begin, end);
     else
-        FLB_FLOAT_OR_DOUBLE(dtype, adaptive_max(s, static_cast<const T*>(in), static_cast<T*>(out), index, begin, end));
+        FLB_FLOAT_OR_DOUBLE(
+            dtype, adaptive_max(s, static_cast<const T*>(in), static_cast<T*>(out), index, begin, end));
 }
 
 // ---- means -------------------------------------------------------------------------------------------------------------
@@ -274,7 +292,8 @@ FLB_INLINE int64_t extent(const PoolDim& d, int64_t o, bool with_pad) {
 }
 // The divisors of a row's outputs, as factors.
 template <class T>
-FLB_INLINE void row_factors(const PoolShape& s, int64_t i, int64_t j, int64_t from, int64_t count, T* factor) {
+FLB_INLINE void row_factors(const PoolShape& s, int64_t i, int64_t j, int64_t from, int64_t count,
+                            T* factor) {
     const bool pad = s.count_include_pad;
     const double outer = double(extent(s.d[0], i, pad) * extent(s.d[1], j, pad));
     for (int64_t o = 0; o < count; ++o)
@@ -302,11 +321,14 @@ void mean_planes(const PoolShape& s, const T* __restrict in, T* __restrict out, 
                         for (int64_t o = 0; o < count; ++o) sum[o] = 0;
                     for (int64_t ka = ta.first; ka < ta.last; ++ka)
                         for (int64_t kb = tb.first; kb < tb.last; ++kb) {
-                            const int64_t base = p * s.in_size() +
-                                ((i * a.stride - a.pad + ka * a.dilation) * b.in + j * b.stride - b.pad + kb * b.dilation) * c.in;
+                            const int64_t base =
+                                p * s.in_size() + ((i * a.stride - a.pad + ka * a.dilation) * b.in +
+                                                   j * b.stride - b.pad + kb * b.dilation) *
+                                                      c.in;
                             for (int64_t k = 0; k < c.kernel; ++k) {
                                 const Reach r = reach[k];
-                                const int64_t lo = r.lo > from ? r.lo : from, hi = r.hi < from + count ? r.hi : from + count;
+                                const int64_t lo = r.lo > from ? r.lo : from,
+                                              hi = r.hi < from + count ? r.hi : from + count;
                                 if constexpr (backward) {
                                     T* __restrict to = out + base + r.offset;
                                     FLB_WITH_STRIDE(c.stride, {
@@ -325,9 +347,11 @@ void mean_planes(const PoolShape& s, const T* __restrict in, T* __restrict out, 
                 }
 }
 void avg_any(DType dtype, const PoolShape& s, const void* in, void* out, int64_t begin, int64_t end) {
-    FLB_FLOAT_OR_DOUBLE(dtype, (mean_planes<T, false>(s, static_cast<const T*>(in), static_cast<T*>(out), begin, end)));
+    FLB_FLOAT_OR_DOUBLE(
+        dtype, (mean_planes<T, false>(s, static_cast<const T*>(in), static_cast<T*>(out), begin, end)));
 }
-void avg_backward_any(DType dtype, const PoolShape& s, const void* grad, void* grad_in, int64_t begin, int64_t end) {
+void avg_backward_any(DType dtype, const PoolShape& s, const void* grad, void* grad_in, int64_t begin,
+                      int64_t end) {
     FLB_FLOAT_OR_DOUBLE(dtype, {
         T* to = static_cast<T*>(grad_in);
         for (int64_t i = begin * s.in_size(); i < end * s.in_size(); ++i) to[i] = 0;
@@ -345,11 +369,13 @@ void adaptive_mean(const AdaptiveShape& s, const T* in, T* out, int64_t begin, i
             for (int64_t j = 0; j < s.out[1]; ++j)
                 for (int64_t k = 0; k < s.out[2]; ++k, ++o) {
                     const int64_t first = s.start[2][k], width = s.end[2][k] - first;
-                    const double count = double((s.end[0][i] - s.start[0][i]) * (s.end[1][j] - s.start[1][j]) * width);
+                    const double count =
+                        double((s.end[0][i] - s.start[0][i]) * (s.end[1][j] - s.start[1][j]) * width);
                     double total = 0;
                     const T share = backward ? T(double(in[o]) / count) : T(0);
                     // Rows taken whole are one run.
-                    const int64_t y0 = s.start[1][j], y1 = s.end[1][j], together = width == s.in[2] ? y1 - y0 : 1, run = width * together;
+                    const int64_t y0 = s.start[1][j], y1 = s.end[1][j],
+                                  together = width == s.in[2] ? y1 - y0 : 1, run = width * together;
                     for (int64_t x = s.start[0][i]; x < s.end[0][i]; ++x)
                         for (int64_t y = y0; y < y1; y += together) {
                             const int64_t at = plane + (x * s.in[1] + y) * s.in[2] + first;
@@ -364,11 +390,15 @@ void adaptive_mean(const AdaptiveShape& s, const T* in, T* out, int64_t begin, i
                 }
     }
 }
-void adaptive_avg_any(DType dtype, const AdaptiveShape& s, const void* in, void* out, int64_t begin, int64_t end) {
-    FLB_FLOAT_OR_DOUBLE(dtype, (adaptive_mean<T, false>(s, static_cast<const T*>(in), static_cast<T*>(out), begin, end)));
+void adaptive_avg_any(DType dtype, const AdaptiveShape& s, const void* in, void* out, int64_t begin,
+                      int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(
+        dtype, (adaptive_mean<T, false>(s, static_cast<const T*>(in), static_cast<T*>(out), begin, end)));
 }
-void adaptive_avg_backward_any(DType dtype, const AdaptiveShape& s, const void* grad, void* grad_in, int64_t begin, int64_t end) {
-    FLB_FLOAT_OR_DOUBLE(dtype, (adaptive_mean<T, true>(s, static_cast<const T*>(grad), static_cast<T*>(grad_in), begin, end)));
+void adaptive_avg_backward_any(DType dtype, const AdaptiveShape& s, const void* grad, void* grad_in,
+                               int64_t begin, int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(dtype, (adaptive_mean<T, true>(s, static_cast<const T*>(grad),
+                                                       static_cast<T*>(grad_in), begin, end)));
 }
 
 FLB_REGISTER_KERNEL(max_pool, &max_pool_any);

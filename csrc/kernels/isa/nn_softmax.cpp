@@ -46,7 +46,8 @@ void softmax_row(T* __restrict out, const T* __restrict in, int64_t n, bool log)
 
 // `width` columns of n rows, `stride` elements apart.
 template <class T>
-void softmax_strip(T* __restrict out, const T* __restrict in, int64_t n, int64_t stride, int64_t width, bool log) {
+void softmax_strip(T* __restrict out, const T* __restrict in, int64_t n, int64_t stride, int64_t width,
+                   bool log) {
     T top[kSoftmaxColumns], sum[kSoftmaxColumns], part[kSoftmaxColumns];
     for (int64_t j = 0; j < width; ++j) top[j] = -Fp<T>::kInf, sum[j] = 0;
     for (int64_t k = 0; k < n; ++k) {
@@ -82,7 +83,8 @@ void softmax_strip(T* __restrict out, const T* __restrict in, int64_t n, int64_t
 }
 
 template <class T>
-void softmax_row_backward(T* __restrict grad_in, const T* __restrict grad, const T* __restrict out, int64_t n, bool log) {
+void softmax_row_backward(T* __restrict grad_in, const T* __restrict grad, const T* __restrict out, int64_t n,
+                          bool log) {
     if (log) {
         const T sum = T(sum_mapped<T>(n, [](auto g) { return g; }, grad));
         for (int64_t i = 0; i < n; ++i) grad_in[i] = grad[i] - exp_below(out[i]) * sum;
@@ -93,15 +95,15 @@ void softmax_row_backward(T* __restrict grad_in, const T* __restrict grad, const
 }
 
 template <class T>
-void softmax_strip_backward(T* __restrict grad_in, const T* __restrict grad, const T* __restrict out, int64_t n,
-                            int64_t stride, int64_t width, bool log) {
+void softmax_strip_backward(T* __restrict grad_in, const T* __restrict grad, const T* __restrict out,
+                            int64_t n, int64_t stride, int64_t width, bool log) {
     T sum[kSoftmaxColumns], part[kSoftmaxColumns];
     for (int64_t j = 0; j < width; ++j) sum[j] = 0;
     for (int64_t begin = 0; begin < n; begin += 64) {
         const int64_t end = n - begin < 64 ? n : begin + 64;
         for (int64_t j = 0; j < width; ++j) part[j] = 0;
         for (int64_t k = begin; k < end; ++k) {
-            const T *__restrict g = grad + k * stride, *__restrict y = out + k * stride;
+            const T* __restrict g = grad + k * stride, * __restrict y = out + k * stride;
             if (log)
                 for (int64_t j = 0; j < width; ++j) part[j] += g[j];
             else
@@ -110,7 +112,7 @@ void softmax_strip_backward(T* __restrict grad_in, const T* __restrict grad, con
         for (int64_t j = 0; j < width; ++j) sum[j] += part[j];
     }
     for (int64_t k = 0; k < n; ++k) {
-        const T *__restrict g = grad + k * stride, *__restrict y = out + k * stride;
+        const T* __restrict g = grad + k * stride, * __restrict y = out + k * stride;
         T* __restrict d = grad_in + k * stride;
         if (log)
             for (int64_t j = 0; j < width; ++j) d[j] = g[j] - exp_below(y[j]) * sum[j];
@@ -128,7 +130,8 @@ FLB_INLINE void over_units(const SoftmaxShape& s, int64_t begin, int64_t end, Ro
             row(u * s.n);
         } else {
             const int64_t first = u % strips * kSoftmaxColumns;
-            strip(u / strips * s.n * s.inner + first, s.inner - first < kSoftmaxColumns ? s.inner - first : kSoftmaxColumns);
+            strip(u / strips * s.n * s.inner + first,
+                  s.inner - first < kSoftmaxColumns ? s.inner - first : kSoftmaxColumns);
         }
     }
 }
@@ -142,17 +145,19 @@ void forward(const SoftmaxShape& s, const T* in, T* out, int64_t begin, int64_t 
 template <class T>
 void backward(const SoftmaxShape& s, const T* grad, const T* out, T* grad_in, int64_t begin, int64_t end) {
     over_units(
-        s, begin, end, [&](int64_t at) { softmax_row_backward(grad_in + at, grad + at, out + at, s.n, s.log); },
+        s, begin, end,
+        [&](int64_t at) { softmax_row_backward(grad_in + at, grad + at, out + at, s.n, s.log); },
         [&](int64_t at, int64_t width) {
             softmax_strip_backward(grad_in + at, grad + at, out + at, s.n, s.inner, width, s.log);
         });
 }
 
-void softmax_forward_any(DType dtype, const SoftmaxShape& s, const void* in, void* out, int64_t begin, int64_t end) {
+void softmax_forward_any(DType dtype, const SoftmaxShape& s, const void* in, void* out, int64_t begin,
+                         int64_t end) {
     FLB_FLOAT_OR_DOUBLE(dtype, forward(s, static_cast<const T*>(in), static_cast<T*>(out), begin, end));
 }
-void softmax_backward_any(DType dtype, const SoftmaxShape& s, const void* grad, const void* out, void* grad_in,
-                          int64_t begin, int64_t end) {
+void softmax_backward_any(DType dtype, const SoftmaxShape& s, const void* grad, const void* out,
+                          void* grad_in, int64_t begin, int64_t end) {
     FLB_FLOAT_OR_DOUBLE(dtype, backward(s, static_cast<const T*>(grad), static_cast<const T*>(out),
                                         static_cast<T*>(grad_in), begin, end));
 }
@@ -180,10 +185,11 @@ void scaled_rows(const T* in, const T* lse, const T* scale, T* out, int64_t n, i
             for (int64_t i = 0; i < n; ++i) y[i] = exp_below(x[i] - shift) * k;
     }
 }
-void scaled_rows_any(DType dtype, const void* in, const void* lse, const void* scale, void* out, int64_t n, int64_t begin,
-                     int64_t end) {
-    FLB_FLOAT_OR_DOUBLE(dtype, scaled_rows(static_cast<const T*>(in), static_cast<const T*>(lse),
-                                           static_cast<const T*>(scale), static_cast<T*>(out), n, begin, end));
+void scaled_rows_any(DType dtype, const void* in, const void* lse, const void* scale, void* out, int64_t n,
+                     int64_t begin, int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(dtype,
+                        scaled_rows(static_cast<const T*>(in), static_cast<const T*>(lse),
+                                    static_cast<const T*>(scale), static_cast<T*>(out), n, begin, end));
 }
 
 FLB_REGISTER_KERNEL(scaled_softmax_rows, &scaled_rows_any);

@@ -33,20 +33,21 @@ constexpr int64_t kSumBlock = 4096;
 template <class T, class F, class... P>
 FLB_INLINE double sum_mapped(int64_t n, F f, const P*... p) {
     double total = 0;
-    for (int64_t i = 0; i < n; i += kSumBlock) total += double(sum_block<T>(n - i < kSumBlock ? n - i : kSumBlock, f, (p + i)...));
+    for (int64_t i = 0; i < n; i += kSumBlock)
+        total += double(sum_block<T>(n - i < kSumBlock ? n - i : kSumBlock, f, (p + i)...));
     return total;
 }
 
 // Calls a template on the element type.
-#define FLB_FLOAT_OR_DOUBLE(dtype, ...)            \
-    do {                                           \
-        if ((dtype) == DType::Float32) {           \
-            using T = float;                       \
-            __VA_ARGS__;                           \
-        } else {                                   \
-            using T = double;                      \
-            __VA_ARGS__;                           \
-        }                                          \
+#define FLB_FLOAT_OR_DOUBLE(dtype, ...)  \
+    do {                                 \
+        if ((dtype) == DType::Float32) { \
+            using T = float;             \
+            __VA_ARGS__;                 \
+        } else {                         \
+            using T = double;            \
+            __VA_ARGS__;                 \
+        }                                \
     } while (0)
 
 }  // namespace FLB_ISA
