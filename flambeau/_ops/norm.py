@@ -152,8 +152,8 @@ def _batch_norm_second(grads, grad_output, input, weight, mean, invstd, training
 
 
 native_batch_norm_backward = op(
-    "native_batch_norm_backward(Tensor grad_output, Tensor input, Tensor? weight, Tensor mean, Tensor invstd, bool training, "
-    "float eps, int output_mask) -> (Tensor grad_input, Tensor grad_weight, Tensor grad_bias)",
+    "native_batch_norm_backward(Tensor grad_output, Tensor input, Tensor? weight, Tensor mean, Tensor invstd, "
+    "bool training, float eps, int output_mask) -> (Tensor grad_input, Tensor grad_weight, Tensor grad_bias)",
     "Gradients of `native_batch_norm`; bits of `output_mask` say which are wanted, the others are None.",
     public=False,
     method=False,
@@ -170,8 +170,8 @@ def _batch_norm_vjp(grad, input, weight, save_mean, save_invstd, training, eps, 
 
 
 native_batch_norm = op(
-    "native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, bool training, "
-    "float momentum, float eps) -> (Tensor output, Tensor save_mean, Tensor save_invstd)",
+    "native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, "
+    "bool training, float momentum, float eps) -> (Tensor output, Tensor save_mean, Tensor save_invstd)",
     """Batch normalisation of (N, C, *) per channel, with the mean and inverse deviation that were used.
 
     In training these are the batch's, and `running_mean` and `running_var` move towards them by `momentum`, in place.
