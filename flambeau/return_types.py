@@ -5,6 +5,7 @@ from ._ops.registry import records
 
 histogram = _C._result_type("histogram", ("hist", "bin_edges"))
 histogramdd = _C._result_type("histogramdd", ("hist", "bin_edges"))
+linalg_qr = _C._result_type("linalg_qr", ("Q", "R"))
 
 globals().update(
     {

@@ -72,7 +72,8 @@ std::unique_ptr<char[]> Arena::spare_;
 
 OpHandle add_op("add");
 OpHandle sum_op("sum");
-OpHandle real_op("real");
+OpHandle view_as_real_op("view_as_real");
+OpHandle select_op("select");
 OpHandle to_op("_to");
 
 }  // namespace
@@ -522,7 +523,11 @@ TensorRef fit_gradient(TensorRef grad, const OutputMeta& meta, const Node* from,
         grad = sum_to(std::move(grad), meta.sizes);
     }
     if (grad->dtype == meta.dtype) return grad;
-    if (is_complex(grad->dtype) && !is_complex(meta.dtype)) grad = invoke_tensor(real_op, {grad.object()});
+    if (is_complex(grad->dtype) && !is_complex(meta.dtype)) {
+        ObjectRef last = ObjectRef::steal(PyLong_FromLong(-1)), zero = ObjectRef::steal(PyLong_FromLong(0));
+        TensorRef parts = invoke_tensor(view_as_real_op, {grad.object()});
+        grad = invoke_tensor(select_op, {parts.object(), last.get(), zero.get()});
+    }
     if (grad->dtype == meta.dtype) return grad;
     if (!grad_mode()) return cast(*grad, meta.dtype);
     return invoke_tensor(to_op, {grad.object(), dtype_object(meta.dtype)});

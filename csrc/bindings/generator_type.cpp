@@ -46,7 +46,7 @@ uint64_t seed_from(PyObject* value) {
     const unsigned long long u = PyLong_AsUnsignedLongLong(index.get());
     if (PyErr_Occurred()) {
         PyErr_Clear();
-        fail(ErrorKind::Runtime, "Overflow when unpacking long long: a seed must fit in 64 bits");
+        fail(ErrorKind::Value, "Overflow when unpacking long long: a seed must fit in 64 bits");
     }
     return u;
 }
