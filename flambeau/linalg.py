@@ -157,4 +157,6 @@ def qr(A, mode="reduced", *, out=None):
 
 
 def __getattr__(name):
-    raise AttributeError(f"module 'torch.linalg' has no attribute '{name}' in flambeau, which has {', '.join(__all__)}")
+    raise AttributeError(
+        f"module 'torch.linalg' has no attribute '{name}' in flambeau, which has {', '.join(__all__)}"
+    )

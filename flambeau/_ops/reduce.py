@@ -361,12 +361,15 @@ def _logcumsumexp_vjp(grad, input, result, dim):
     if input.dim() == 0:
         return grad
     low = float("-inf")
+    # Before the first finite input the result is -inf, and so is the input: what is added to it must stay finite.
+    result = result.masked_fill(result == low, 0)
 
     def half(part):
-        logs = part.log().masked_fill(part <= 0, low) - result
+        none = part <= 0
+        logs = part.masked_fill(none, 1).log().masked_fill(none, low) - result
         return (logs.flip(dim).logcumsumexp(dim).flip(dim) + input).exp()
 
-    return half(grad.clamp(min=0)) - half((-grad).clamp(min=0))
+    return half(grad) - half(-grad)
 
 
 for _name, _word, _rule in (

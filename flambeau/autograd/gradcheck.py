@@ -252,7 +252,8 @@ def _check_zero_numerical(point, eps):
                 results = []
                 for sign in (1, -1):
                     variable.data.copy_(original + sign * eps * direction)
-                    outputs = point.function(*point.inputs)
+                    with flambeau.enable_grad():  # the function may itself take gradients
+                        outputs = point.function(*point.inputs)
                     results.append(
                         [_as_real(o).clone() for o in _tensors(outputs) if isinstance(o, _C.Tensor)]
                     )

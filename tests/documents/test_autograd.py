@@ -108,14 +108,18 @@ def test_gradient_hook_on_a_leaf_changes_what_is_accumulated():
 
 
 def test_gradient_hook_wants_a_tensor_that_requires_grad():
-    with pytest.raises(RuntimeError, match="cannot register a hook on a tensor that doesn't require gradient"):
+    with pytest.raises(
+        RuntimeError, match="cannot register a hook on a tensor that doesn't require gradient"
+    ):
         torch.ones(1).register_hook(lambda grad: grad)
 
 
 def test_post_accumulate_grad_hook_sees_the_sum():
     x = leaf(1.0, 2.0)
     seen = []
-    handle = x.register_post_accumulate_grad_hook(lambda tensor: seen.append((tensor is x, tensor.grad.tolist())))
+    handle = x.register_post_accumulate_grad_hook(
+        lambda tensor: seen.append((tensor is x, tensor.grad.tolist()))
+    )
     (x * 2).sum().backward()
     (x * 3).sum().backward()
     assert seen == [(True, [2, 2]), (True, [5, 5])]
@@ -131,7 +135,9 @@ def test_hooks_on_graph_nodes():
     y = x * 3
     seen = []
     pre = y.grad_fn.register_prehook(lambda grads: (grads[0] * 10,))
-    post = y.grad_fn.register_hook(lambda inputs, outputs: seen.append((inputs[0].tolist(), outputs[0].tolist())))
+    post = y.grad_fn.register_hook(
+        lambda inputs, outputs: seen.append((inputs[0].tolist(), outputs[0].tolist()))
+    )
     y.sum().backward(retain_graph=True)
     assert seen == [([30, 30], [10, 10])] and x.grad.tolist() == [30, 30]
     pre.remove()
@@ -152,7 +158,9 @@ def test_forward_hook_sees_and_replaces_the_output():
     module = Affine()
     seen = []
     handle = module.register_forward_hook(lambda m, args, output: seen.append((m is module, len(args))))
-    other = module.register_forward_hook(lambda m, args, kwargs, output: output * kwargs["scale"], with_kwargs=True)
+    other = module.register_forward_hook(
+        lambda m, args, kwargs, output: output * kwargs["scale"], with_kwargs=True
+    )
     assert module(torch.tensor([1.0]), scale=2.0).item() == 6
     assert seen == [(True, 1)]
     handle.remove()
@@ -227,7 +235,11 @@ def test_global_module_hooks():
         for handle in handles:
             handle.remove()
     assert [c for c in calls if c[0] == "pre"] == [("pre", "Sequential"), ("pre", "Affine"), ("pre", "ReLU")]
-    assert [c for c in calls if c[0] == "post"] == [("post", "Affine"), ("post", "ReLU"), ("post", "Sequential")]
+    assert [c for c in calls if c[0] == "post"] == [
+        ("post", "Affine"),
+        ("post", "ReLU"),
+        ("post", "Sequential"),
+    ]
     assert sorted(c[1] for c in calls if c[0] == "back") == ["Affine", "ReLU", "Sequential"]
     count = len(calls)
     module(x)

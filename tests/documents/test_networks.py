@@ -47,7 +47,8 @@ def conv_by_hand(x, weight, bias, stride, dilation, groups):
 
 @pytest.mark.parametrize("spatial", [1, 2])
 @pytest.mark.parametrize(
-    "stride, padding, dilation, groups", [(1, 0, 1, 1), (2, 1, 1, 1), (1, 2, 2, 1), (2, 1, 1, 2), (1, 1, 1, 4)]
+    "stride, padding, dilation, groups",
+    [(1, 0, 1, 1), (2, 1, 1, 1), (1, 2, 2, 1), (2, 1, 1, 2), (1, 1, 1, 4)],
 )
 def test_conv_stride_padding_dilation_groups(spatial, stride, padding, dilation, groups):
     torch.manual_seed(1)
@@ -84,7 +85,12 @@ def test_conv_padding_same_and_valid(kernel, dilation):
         close(same(x), conv_by_hand(padded, same.weight, same.bias, 1, dilation, 1))
         valid = F.conv1d(x, same.weight, same.bias, padding="valid", dilation=dilation)
         close(valid, F.conv1d(x, same.weight, same.bias, dilation=dilation))
-    assert nn.Conv2d(2, 3, kernel, padding="same", dilation=dilation)(torch.zeros(1, 2, 9, 8)).shape == (1, 3, 9, 8)
+    assert nn.Conv2d(2, 3, kernel, padding="same", dilation=dilation)(torch.zeros(1, 2, 9, 8)).shape == (
+        1,
+        3,
+        9,
+        8,
+    )
 
 
 def test_conv_padding_same_with_a_stride_is_a_value_error():
@@ -290,7 +296,9 @@ def test_train_and_eval_reach_every_module():
 
 
 def test_printed_modules_look_the_same():
-    assert repr(make_model()) == """Sequential(
+    assert (
+        repr(make_model())
+        == """Sequential(
   (0): Conv2d(1, 8, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), bias=False, padding_mode=circular)
   (1): BatchNorm2d(8, eps=1e-05, momentum=None, affine=True, bias=True, track_running_stats=True)
   (2): ReLU(inplace=True)
@@ -299,6 +307,7 @@ def test_printed_modules_look_the_same():
     (0-1): 2 x Linear(in_features=2, out_features=3, bias=True)
   )
 )"""
+    )
 
 
 # softmax and cross entropy
@@ -362,7 +371,9 @@ def test_cross_entropy_of_probabilities():
     x = torch.tensor(LOGITS, dtype=double, requires_grad=True)
     target = [[0.2, 0.3, 0.5], [1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]
     loss = minus_log_p()
-    expected = sum(t * v for ts, vs in zip(target, loss, strict=True) for t, v in zip(ts, vs, strict=True)) / 3
+    expected = (
+        sum(t * v for ts, vs in zip(target, loss, strict=True) for t, v in zip(ts, vs, strict=True)) / 3
+    )
     value = F.cross_entropy(x, torch.tensor(target, dtype=double))
     close(value.detach(), expected)
     value.backward()

@@ -96,7 +96,9 @@ def test_eq_of_tensor_or_number_with_broadcasting_and_out():
     assert torch.eq(x, 1, out=out) is out and out.sum().item() == 2
     # An out= of another dtype takes the result converted.
     assert torch.eq(x, 1, out=torch.empty(2, 2, dtype=torch.int32)).tolist() == [[1, 0], [0, 1]]
-    with pytest.raises(RuntimeError, match=r"The size of tensor a \(2\) must match the size of tensor b \(3\)"):
+    with pytest.raises(
+        RuntimeError, match=r"The size of tensor a \(2\) must match the size of tensor b \(3\)"
+    ):
         torch.eq(torch.zeros(2), torch.zeros(3))
 
 
@@ -118,7 +120,9 @@ def test_expand_takes_no_memory_and_repeat_copies():
 
 def test_writing_in_place_to_an_expanded_tensor_is_refused():
     x = torch.zeros(3)
-    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor refers to a single"):
+    with pytest.raises(
+        RuntimeError, match="more than one element of the written-to tensor refers to a single"
+    ):
         x.expand(2, 3).add_(1)
     with pytest.raises(RuntimeError, match=r"[Pp]lease clone\(\) the tensor"):
         x.expand(2, 3).copy_(torch.arange(6.0).view(2, 3))
@@ -435,7 +439,9 @@ def test_default_dtype_can_be_set():
     try:
         torch.set_default_dtype(torch.float64)
         assert torch.get_default_dtype() is torch.float64
-        assert torch.tensor([1.0]).dtype is torch.zeros(1).dtype is (torch.tensor(1) / 2).dtype is torch.float64
+        assert (
+            torch.tensor([1.0]).dtype is torch.zeros(1).dtype is (torch.tensor(1) / 2).dtype is torch.float64
+        )
         assert torch.tensor([1j]).dtype is torch.complex128
         with pytest.raises(TypeError, match="only floating-point types are supported as the default type"):
             torch.set_default_dtype(torch.int32)
