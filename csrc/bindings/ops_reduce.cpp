@@ -165,6 +165,10 @@ PyObject* extremum(Call& call) {
                                  : (op == ReduceOp::Max ? "max_values_cpu" : "min_values_cpu"), in.dtype);
     }
     check_not_empty(call, in, r);
+    if (Tensor* out = call.out(); has_dim && out) {
+        call.check(out->dtype == in.dtype, "Expected the dtype for input and out to match, but got ",
+                   info(in.dtype).class_name, " for input's dtype and ", info(out->dtype).class_name, " for out's dtype.");
+    }
     return deliver(call, reduced_tensor(op, in, in.dtype, r));
 }
 
@@ -211,6 +215,11 @@ PyObject* aminmax(Call& call) {
     if (r.all && in.numel == 0)
         call.fail(ErrorKind::Runtime, "cannot compute aminmax over an empty dimension as the operation has no identity.");
     check_not_empty(call, in, r);
+    for (Tensor* out : call.outs(2)) {
+        if (!out) continue;
+        call.check(out->dtype == in.dtype, "Expected out tensor to have dtype ", info(in.dtype).name, ", but got ",
+                   info(out->dtype).name, " instead");
+    }
     TensorRef low = reduced_tensor(ReduceOp::Min, in, in.dtype, r), high = reduced_tensor(ReduceOp::Max, in, in.dtype, r);
     return deliver_all(call, {low, high});
 }

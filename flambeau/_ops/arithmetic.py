@@ -351,3 +351,9 @@ op(
     """,
     vjp={"input": lambda grad, exponent: grad / flambeau.pow(2.0, exponent)},
 )
+
+
+@composite(method=True, public=False)
+def __rdiv__(self, other):
+    """other / self, under the name that PyTorch keeps from Python 2."""
+    return self.reciprocal() * other

@@ -1,7 +1,7 @@
 """Norms and distances: compositions of `linalg_vector_norm`."""
 
 from .registry import Tensor, composite, records
-from .select import _into
+from .outputs import deliver
 
 
 def _vector_norm(x, p, dim=None, keepdim=False, dtype=None):
@@ -34,9 +34,9 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None):
                 raise RuntimeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
             from .. import linalg
 
-            return _into(out, linalg.matrix_norm(input, "nuc", dims or (-2, -1), keepdim, dtype=dtype))
+            return deliver(linalg.matrix_norm(input, "nuc", dims or (-2, -1), keepdim, dtype=dtype), out, "norm")
     order = 2.0 if p is None or p == "fro" else _number(p)
-    return _into(out, _vector_norm(input, order, dims, keepdim, dtype))
+    return deliver(_vector_norm(input, order, dims, keepdim, dtype), out, "norm")
 
 
 @composite(method="norm", public=False)
@@ -73,7 +73,7 @@ def renorm(input, p, dim, maxnorm, *, out=None):
     tensor([[0.6000, 0.8000],
             [0.3000, 0.4000]])
     """
-    return _into(out, _renormed(input, _number(p), dim, _number(maxnorm)))
+    return deliver(_renormed(input, _number(p), dim, _number(maxnorm)), out, "renorm")
 
 
 @composite(method=True, public=False)
@@ -89,7 +89,7 @@ def dist(input, other, p=2, *, out=None):
     >>> flambeau.dist(flambeau.zeros(2), flambeau.tensor([3.0, 4.0]))
     tensor(5.)
     """
-    return _into(out, _vector_norm(input - other, _number(p)))
+    return deliver(_vector_norm(input - other, _number(p)), out, "dist")
 
 
 def _check_points(name, x, kind):

@@ -3,6 +3,7 @@
 import math
 
 from .arithmetic import conj
+from .outputs import deliver
 from .registry import composite, methods, op
 
 
@@ -203,10 +204,6 @@ op(
 # ---- outer products and contractions ----------------------------------------------------------------------------------
 
 
-def _deliver(result, out):
-    return result if out is None else out.resize_(result.shape).copy_(result)
-
-
 def _check_vector(name, argument, t):
     if t.dim() != 1:
         raise RuntimeError(f"{name}: Expected 1-D argument {argument}, but got {t.dim()}-D")
@@ -222,7 +219,7 @@ def outer(input, vec2, *, out=None):
     """
     _check_vector("outer", "self", input)
     _check_vector("outer", "vec2", vec2)
-    return _deliver(input.unsqueeze(1) * vec2, out)
+    return deliver(input.unsqueeze(1) * vec2, out, "outer")
 
 
 @composite(method=True)
@@ -235,11 +232,15 @@ def addr(input, vec1, vec2, *, beta=1, alpha=1, out=None):
     _check_vector("addr", "vec1", vec1)
     _check_vector("addr", "vec2", vec2)
     product = vec1.unsqueeze(1) * vec2
+    import flambeau
+
+    dtype = flambeau.result_type(input, product)
     if alpha != 1:
         product = product * alpha
     if beta != 0:
         product = (input if beta == 1 else input * beta) + product
-    return _deliver(product, out)
+    product = product.to(dtype)
+    return deliver(product, out, "addr")
 
 
 def _addr_(input, vec1, vec2, *, beta=1, alpha=1):
@@ -258,13 +259,13 @@ def inner(input, other, *, out=None):
     torch.Size([2, 4])
     """
     if input.dim() == 0 or other.dim() == 0:
-        return _deliver(input * other, out)
+        return deliver(input * other, out, "inner")
     if input.size(-1) != other.size(-1):
         raise RuntimeError(
             "inner() the last dimension must match on both input tensors but got shapes "
             f"{list(input.shape)} and {list(other.shape)}"
         )
-    return _deliver(tensordot(input, other, ([-1], [-1])), out)
+    return deliver(tensordot(input, other, ([-1], [-1])), out, "inner", same_dtype=True)
 
 
 @composite
@@ -302,7 +303,7 @@ def tensordot(a, b, dims=2, out=None):
     product = a.permute(keep_a + left).reshape(math.prod(rows), depth).mm(
         b.permute(right + keep_b).reshape(depth, math.prod(cols))
     )
-    return _deliver(product.reshape(rows + cols), out)
+    return deliver(product.reshape(rows + cols), out, "tensordot", same_dtype=True)
 
 
 @composite
@@ -331,7 +332,7 @@ def chain_matmul(*matrices, out=None):
     def multiply(i, j):
         return matrices[i] if i == j else multiply(i, split[i][j]).mm(multiply(split[i][j] + 1, j))
 
-    return _deliver(multiply(0, count - 1), out)
+    return deliver(multiply(0, count - 1), out, "chain_matmul", same_dtype=True)
 
 
 # ---- einsum -------------------------------------------------------------------------------------------------------------

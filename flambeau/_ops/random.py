@@ -1,5 +1,6 @@
 """Random numbers: PyTorch's for the same seed, bit for bit (docs/random.md)."""
 
+from .outputs import deliver
 from .registry import composite, op
 
 _OPTIONS = "dtype? dtype=None, layout? layout=None, device? device=None, bool pin_memory=False, bool requires_grad=False"
@@ -192,7 +193,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
                 result = quotients.argmax(-1, keepdim=True)
             else:
                 result = quotients.topk(num_samples).indices
-    return result if out is None else out.resize_(result.shape).copy_(result)
+    return deliver(result, out, "multinomial", same_dtype=True)
 
 
 def _replacement(input, num_samples, generator):

@@ -1,6 +1,7 @@
 """Reductions over all elements or along dimensions, and scans along one."""
 
 from .arithmetic import conj
+from .outputs import deliver
 from .registry import composite, op
 
 _REDUCED = """
@@ -329,7 +330,7 @@ def logsumexp(input, dim, keepdim=False, *, out=None):
     if not keepdim:
         for d in reversed(_dims(dim, input.dim())):
             result = result.squeeze(d)
-    return result if out is None else out.resize_(result.shape).copy_(result)
+    return deliver(result, out, "logsumexp")
 
 
 # ---- scans ----------------------------------------------------------------------------------------------------------

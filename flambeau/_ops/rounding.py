@@ -3,6 +3,7 @@
 import flambeau
 
 from ._pointwise import binary, unary, zero
+from .outputs import deliver
 from .registry import composite, op
 
 for _name, _what, _aliases, _shown in (
@@ -95,7 +96,7 @@ def nan_to_num(input, nan=None, posinf=None, neginf=None, *, out=None):
     if not input.dtype.is_complex:
         return input._nan_to_num(nan, posinf, neginf, out=out)
     result = flambeau.view_as_complex(flambeau.view_as_real(input)._nan_to_num(nan, posinf, neginf))
-    return result if out is None else out.copy_(result)
+    return deliver(result, out, "nan_to_num")
 
 
 @composite(method=True)

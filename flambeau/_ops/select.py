@@ -1,17 +1,8 @@
 """Sorting, selection by rank, unique elements, searches in sorted sequences, and counting."""
 
+from .outputs import deliver
 from .reduce import _picked_vjp, _shared_vjp
 from .registry import Tensor, composite, op, records
-
-
-def _into(out, made):
-    """Delivers a composite's result into `out=`, if there is one."""
-    if out is None:
-        return made
-    if out.shape != made.shape:
-        out.resize_(made.shape)
-    return out.copy_(made)
-
 
 # ---- sorting ---------------------------------------------------------------------------------------------------------
 
@@ -52,7 +43,7 @@ def msort(input, *, out=None):
     tensor([[2, 1],
             [3, 4]])
     """
-    return _into(out, input.sort(0).values)
+    return deliver(input.sort(0).values, out, "msort")
 
 
 op(
@@ -219,7 +210,7 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False, out=None
         known = test_elements.to(dtype).reshape(-1).sort().values
         at = flambeau.searchsorted(known, elements.to(dtype)).clamp(max=known.numel() - 1)
         found = known[at] == elements
-    return _into(out, ~found if invert else found)
+    return deliver(~found if invert else found, out, "isin")
 
 
 # ---- counting --------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Rearranging elements: repeating, turning, padding, triangles, and views composed of simpler views."""
 
+from .outputs import deliver
 from .registry import Tensor, composite, op
 
 op(
@@ -460,13 +461,7 @@ def diag(input, diagonal=0, *, out=None):
     if input.dim() not in (1, 2):
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.dim()}D")
     made = diag_embed(input, diagonal) if input.dim() == 1 else input.diagonal(diagonal).clone()
-    return made if out is None else _write_out(out, made)
-
-
-def _write_out(out, made):
-    if out.shape != made.shape:
-        out.resize_(made.shape)
-    return out.copy_(made)
+    return deliver(made, out, "diag")
 
 
 @composite(method=True)

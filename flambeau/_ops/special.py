@@ -5,6 +5,7 @@ import math
 import flambeau
 
 from ._pointwise import binary, unary
+from .outputs import deliver
 from .registry import composite, op
 
 unary(
@@ -148,7 +149,7 @@ def mvlgamma(input, p, *, out=None):
         input = input.to(flambeau.get_default_dtype())
     terms = flambeau.arange(0, -p, -1, dtype=input.dtype) / 2
     result = (input.unsqueeze(-1) + terms).lgamma().sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
-    return result if out is None else out.copy_(result)
+    return deliver(result, out, "mvlgamma")
 
 
 @composite(method=True, public=False)

@@ -1,7 +1,7 @@
 """Quantiles, covariance, histograms, differences and the trapezoidal rule: compositions of simpler operators."""
 
 from .registry import Tensor, composite
-from .select import _into
+from .outputs import deliver
 
 # ---- quantiles -------------------------------------------------------------------------------------------------------
 
@@ -64,7 +64,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, out, ignore_nan):
         result = result.squeeze(0)
     if keepdim:
         result = result.reshape(kept if one_q else [q.numel(), *kept])
-    return _into(out, result)
+    return deliver(result, out, "quantile", same_dtype=True)
 
 
 @composite(method=True)
@@ -122,7 +122,7 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None):
     parts = [t for t in (prepend, input, append) if t is not None]
     x = flambeau.cat(parts, dim) if len(parts) > 1 else input
     if n == 0:
-        return _into(out, x.clone())
+        return deliver(x.clone(), out, "diff")
     length = x.size(dim)
     for _ in range(min(n, length)):
         last = x.size(dim) - 1
@@ -130,7 +130,7 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None):
             break
         after, before = x.narrow(dim, 1, last), x.narrow(dim, 0, last)
         x = after.logical_xor(before) if x.dtype == flambeau.bool else after - before
-    return _into(out, x)
+    return deliver(x, out, "diff")
 
 
 def _check_samples(name, y, x):
@@ -416,7 +416,7 @@ def histogram(input, bins=100, *, range=None, weight=None, density=False, out=No
         weight = weight.reshape(-1)
     hist, (edges,) = _histogram(flat, [bins], range, weight, density)
     if out is not None:
-        hist, edges = _into(out[0], hist), _into(out[1], edges)
+        hist, edges = deliver(hist, out[0], "histogram"), deliver(edges, out[1], "histogram")
     return result_type((hist, edges))
 
 

@@ -1,5 +1,6 @@
 """Products of vectors and matrices beyond the matrix product: cross, Kronecker, gradients on a grid."""
 
+from .outputs import deliver
 from .registry import composite
 
 
@@ -50,9 +51,7 @@ def kron(input, other, *, out=None):
     b = other.reshape((1,) * (n - other.dim()) + tuple(other.shape))
     product = a.reshape([s for size in a.shape for s in (size, 1)]) * b.reshape([s for size in b.shape for s in (1, size)])
     product = product.reshape([x * y for x, y in zip(a.shape, b.shape, strict=True)])
-    if out is None:
-        return product
-    return (out if out.shape == product.shape else out.resize_(product.shape)).copy_(product)
+    return deliver(product, out, "kron")
 
 
 @composite

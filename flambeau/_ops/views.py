@@ -1,5 +1,6 @@
 """Other windows on the same elements: nothing here copies."""
 
+from .outputs import check_dtype, deliver
 from .registry import composite, op
 
 
@@ -344,11 +345,11 @@ def _copy_of(name):
             if out is None:
                 return made
             for o, v in zip(out, made, strict=True):
-                o.resize_(v.shape).copy_(v)
+                check_dtype(v.dtype, o, copied.__name__, same_dtype=True)
+            for o, v in zip(out, made, strict=True):
+                deliver(v, o, copied.__name__)
             return None
-        if out is None:
-            return _own(view)
-        return (out if out.shape == view.shape else out.resize_(view.shape)).copy_(view)
+        return deliver(_own(view) if out is None else view, out, copied.__name__, same_dtype=True)
 
     copied.__name__ = copied.__qualname__ = name + "_copy"
     copied.__doc__ = f"`{name}` as a copy: the result shares no memory with the input."
