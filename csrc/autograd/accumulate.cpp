@@ -1,4 +1,6 @@
 // AccumulateGrad: the node at which a leaf's gradient arrives.
+#include <utility>
+
 #include "autograd/node.h"
 #include "bindings/op.h"
 #include "kernels/pointwise.h"
@@ -37,20 +39,21 @@ void apply_accumulate(Node* n, TensorRef* in, TensorRef*) {
             if (!copy->is_meta()) copy_into(*copy, *incoming);
             incoming = std::move(copy);
         }
-        meta.grad = incoming.release();
+        PyObject* old = std::exchange(meta.grad, incoming.release());
+        Py_XDECREF(old);
         return;
     }
-    Tensor& grad = *reinterpret_cast<Tensor*>(meta.grad);
+    // Held: another thread may set `.grad` while this one adds.
+    const TensorRef grad = TensorRef::borrow(meta.grad);
     if (grad_mode()) {
         TensorRef sum = invoke_tensor(add_op, {grad.object(), incoming.object()});
-        PyObject* old = meta.grad;
-        meta.grad = sum.release();
-        Py_DECREF(old);
+        PyObject* old = std::exchange(meta.grad, sum.release());
+        Py_XDECREF(old);
         return;
     }
-    if (grad.is_meta()) return;
-    add_into(grad, *incoming);
-    bump_version(grad, "accumulating a gradient");
+    if (grad->is_meta()) return;
+    add_into(*grad, *incoming);
+    bump_version(*grad, "accumulating a gradient");
 }
 
 void destroy_accumulate(Node* n) {

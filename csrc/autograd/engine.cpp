@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <utility>
 
 #include "autograd/node.h"
 #include "bindings/op.h"
@@ -270,15 +271,11 @@ static void run_node_hooks(PyObject* hooks, TensorRef* grads, int count, PyObjec
 
 static void store_retained(Tensor& t, TensorRef& grad) {
     if (!grad) return;
+    const TensorRef held = TensorRef::borrow(&t);  // other threads run while the gradient is copied
     AutogradMeta& meta = t.ensure_meta();
-    PyObject* old = meta.grad;
-    if (old) {
-        meta.grad = add_gradients(TensorRef::borrow(old), grad).release();
-    } else {
-        // Like a leaf's gradient, it must not change when the pass goes on adding into its buffers.
-        TensorRef kept = grad_mode() ? grad : clone(*grad);
-        meta.grad = kept.release();
-    }
+    // Like a leaf's gradient, a first one must not change when the pass goes on adding into its buffers.
+    TensorRef sum = meta.grad ? add_gradients(TensorRef::borrow(meta.grad), grad) : grad_mode() ? grad : clone(*grad);
+    PyObject* old = std::exchange(meta.grad, sum.release());
     Py_XDECREF(old);
 }
 

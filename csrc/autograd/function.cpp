@@ -202,6 +202,9 @@ PyObject* function_apply(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
         const Py_ssize_t num_outputs = PyTuple_GET_SIZE(outputs.get());
         ObjectRef dirty = ObjectRef::borrow(attribute(n, "dirty_tensors"));
         ObjectRef non_differentiable = ObjectRef::borrow(attribute(n, "non_differentiable"));
+        for (const ObjectRef* marked : {&dirty, &non_differentiable})
+            check_as(ErrorKind::Type, !*marked || PyTuple_Check(marked->get()), "ctx: marked tensors must be a tuple, got ",
+                     *marked ? Py_TYPE(marked->get())->tp_name : "");
         check_dirty(dirty.get(), outputs.get());
         int num_tensor_outputs = 0;
         for (Py_ssize_t i = 0; i < num_outputs; ++i)

@@ -12,9 +12,18 @@
 
 namespace flb {
 
+// A node that shall give a tensor its gradient knows the tensor by address only: before the tensor takes another history,
+// or dies, the node must forget it. `meta->retains_grad` stays.
+static void forget_retaining(Tensor& t) {
+    if (!t.meta || !t.meta->retains_grad || !t.grad_fn || !t.grad_fn->hooks || !t.grad_fn->hooks->outputs) return;
+    OutputHooks& hooks = t.grad_fn->hooks->outputs[t.output_nr];
+    if (hooks.retains_grad == &t) hooks.retains_grad = nullptr;
+}
+
 // ---- histories --------------------------------------------------------------------------------------------------------
 
 void set_history(Tensor& t, Node* node, int output_nr) {
+    forget_retaining(t);
     Py_INCREF(node_object(node));
     Node* old = t.grad_fn;
     t.grad_fn = node;
@@ -259,6 +268,7 @@ void rebase_history(Tensor& t, Node* node, int output_nr) {
     set_output_meta(slices.get(), 0, base);
     rebase_history(base, slices.get(), 0);
     // The view's own history is now stale; it is made anew when somebody looks.
+    forget_retaining(t);
     Node* old = t.grad_fn;
     t.grad_fn = nullptr;
     t.requires_grad_flag = false;
@@ -331,11 +341,8 @@ void retain_gradient(Tensor& t) {
 
 void drop_retained_gradient(Tensor& t) {
     if (!t.meta || !t.meta->retains_grad) return;
+    forget_retaining(t);
     t.meta->retains_grad = false;
-    if (t.grad_fn && t.grad_fn->hooks && t.grad_fn->hooks->outputs) {
-        OutputHooks& hooks = t.grad_fn->hooks->outputs[t.output_nr];
-        if (hooks.retains_grad == &t) hooks.retains_grad = nullptr;
-    }
 }
 
 }  // namespace flb

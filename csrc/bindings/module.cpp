@@ -1,4 +1,7 @@
 // The extension module flambeau._C.
+#include <cxxabi.h>
+#include <unistd.h>
+
 #include "bindings/op.h"
 #include "bindings/types.h"
 #include "core/allocator.h"
@@ -49,6 +52,16 @@ PyObject* set_default_dtype_(PyObject*, PyObject* value) {
     });
 }
 
+// When the interpreter is shutting down it ends a thread that asks for the lock by pthread_exit, whose unwinding would
+// meet destructors here and abort the process. Such a thread sleeps instead until the process is gone.
+void reacquire(void* token) {
+    try {
+        PyEval_RestoreThread(static_cast<PyThreadState*>(token));
+    } catch (abi::__forced_unwind&) {
+        for (;;) pause();
+    }
+}
+
 PyMethodDef functions[] = {
     {"get_num_threads", get_num_threads, METH_NOARGS, "How many threads an operator may use."},
     {"set_num_threads", set_num_threads_, METH_O, "Sets how many threads an operator may use."},
@@ -71,7 +84,7 @@ extern "C" __attribute__((visibility("default"))) PyObject* PyInit__C() {
     PyObject* module = PyModule_Create(&definition);
     if (!module) return nullptr;
     release_interpreter = []() -> void* { return PyEval_SaveThread(); };
-    reacquire_interpreter = [](void* token) { PyEval_RestoreThread(static_cast<PyThreadState*>(token)); };
+    reacquire_interpreter = reacquire;
     PyObject* ok = guarded([&]() -> PyObject* {
         init_types(module);
         init_storage_type(module);

@@ -209,7 +209,7 @@ PyObject* guarded(F&& f) noexcept {
     } catch (const Error& e) {
         raise_python(e);
     } catch (const std::bad_alloc&) {
-        PyErr_NoMemory();
+        PyErr_SetString(PyExc_RuntimeError, "not enough memory for what the operator keeps beside its result");
     } catch (const std::exception& e) {
         PyErr_SetString(PyExc_RuntimeError, e.what());
     }

@@ -37,6 +37,7 @@ class StepLists {
     void run(F update) {
         struct Item {
             DType dtype;
+            int64_t numel;
             void* data[kMaxLists];
         };
         std::vector<Item> items(size());
@@ -44,7 +45,7 @@ class StepLists {
         int64_t total = 0;
         for (size_t i = 0; i < size(); ++i) {
             const Tensor& param = *lists_[0][i];
-            items[i] = {param.dtype == DType::Float64 ? DType::Float64 : DType::Float32, {}};
+            items[i] = {param.dtype == DType::Float64 ? DType::Float64 : DType::Float32, param.numel, {}};
             for (size_t k = 0; k < lists_.size(); ++k)
                 if (!lists_[k].empty() && param.numel)
                     items[i].data[k] = dense_data(*lists_[k][i], items[i].dtype, k != 1);
@@ -58,7 +59,7 @@ class StepLists {
                              for (int64_t j = b; j < e; ++j) {
                                  const auto [i, at] = pieces[size_t(j)];
                                  update(i, items[i].dtype, items[i].data, at,
-                                        std::min(lists_[0][i]->numel, at + kPiece));
+                                        std::min(items[i].numel, at + kPiece));
                              }
                          });
         }

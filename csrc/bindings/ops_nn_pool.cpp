@@ -168,6 +168,7 @@ PyObject* max_pool_backward(Call& call) {
     call.check(indices.dtype == DType::Int64, "indices must be int64, got ", name_of(indices.dtype));
     call.check(n >= 1 && n <= 3 && sizes.size() == grad.ndim() && sizes.size() >= n, "an input of size ",
                str(sizes), " does not fit grad of shape ", str(grad.sizes));
+    checked_numel(sizes);
     int64_t planes = 1, in_size = 1, out_size = 1;
     for (int i = 0; i < sizes.size(); ++i) {
         const bool spatial = i >= sizes.size() - n;
@@ -181,7 +182,7 @@ PyObject* max_pool_backward(Call& call) {
     TensorRef out = empty(sizes, dtype);
     fill(*out, Scalar(0.0));
     if (out->numel && grad.numel) {
-        TensorRef g = dense(grad, dtype), index = contiguous(indices);
+        TensorRef g = dense(grad, dtype), index = private_copy(indices, DType::Int64);
         const int64_t* at = data_of<int64_t>(index);
         bool inside = true;
         for (int64_t i = 0; i < index->numel; ++i) inside &= uint64_t(at[i]) < uint64_t(in_size);

@@ -190,7 +190,7 @@ PyObject* unique(Call& call) {
     call.check(!in.is_meta(), "the size of the result depends on the values, which a meta tensor has not");
     call.check(in.ndim() == 1 || in.ndim() == 2, "expected a vector or a matrix, got shape ", str(in.sizes));
     const int64_t n = in.sizes[0], width = in.ndim() == 2 ? in.sizes[1] : 1;
-    TensorRef data = contiguous(in), order;
+    TensorRef data = in.ndim() == 1 ? contiguous(in) : private_copy(in, in.dtype), order;
     if (!consecutive) {
         order = empty({n}, DType::Int64);
         if (in.ndim() == 1) {
@@ -264,7 +264,7 @@ PyObject* search(Call& call, Tensor& sequence, Tensor& values, bool out_int32, b
         d.sequence_rows = sequence.ndim() > 1 && n ? sequence.numel / n : 1;
         d.out = reinterpret_cast<int64_t*>(kernel_pointer(*found));
         if (sorter) {
-            order = contiguous(*sorter);
+            order = private_copy(*sorter, DType::Int64);
             d.order = reinterpret_cast<const int64_t*>(kernel_pointer(*order));
             for (int64_t i = 0; i < order->numel; ++i)
                 check(d.order[i] >= 0 && d.order[i] < n, "torch.searchsorted(): sorter index out of range");
@@ -345,8 +345,7 @@ PyObject* bincount(Call& call) {
     check(!weights || (weights->ndim() == 1 && weights->numel == in.numel),
           "weights should be 1-d and have the same length as input");
     call.check(!in.is_meta(), "the size of the result depends on the values, which a meta tensor has not");
-    TensorRef wide = cast(in, DType::Int64);
-    wide = contiguous(*wide);
+    TensorRef wide = private_copy(in, DType::Int64);
     const int64_t* bins = reinterpret_cast<const int64_t*>(kernel_pointer(*wide));
     int64_t largest = -1;
     for (int64_t i = 0; i < in.numel; ++i) {
@@ -359,7 +358,7 @@ PyObject* bincount(Call& call) {
         TensorRef counts = empty(sizes, DType::Int64);
         fill(*counts, Scalar(0));
         int64_t* to = reinterpret_cast<int64_t*>(kernel_pointer(*counts));
-        for (int64_t i = 0; i < in.numel; ++i) ++to[bins[i]];
+        for (int64_t i = 0; i < wide->numel; ++i) ++to[bins[i]];
         return deliver(call, counts);
     }
     const DType dtype = weights->dtype == DType::Float32 ? DType::Float32 : DType::Float64;
@@ -370,7 +369,7 @@ PyObject* bincount(Call& call) {
         using T = decltype(tag);
         T* to = reinterpret_cast<T*>(kernel_pointer(*sums));
         const T* from = reinterpret_cast<const T*>(kernel_pointer(*w));
-        for (int64_t i = 0; i < in.numel; ++i) to[bins[i]] += from[i];
+        for (int64_t i = 0; i < wide->numel; ++i) to[bins[i]] += from[i];
     };
     dtype == DType::Float32 ? add(float()) : add(double());
     return deliver(call, sums);
@@ -403,8 +402,9 @@ PyObject* histc(Call& call) {
     double* to = reinterpret_cast<double*>(kernel_pointer(*exact));
     for (int64_t i = 0; i < in.numel; ++i) {
         if (!(x[i] >= low && x[i] <= high)) continue;
-        const int64_t bin = int64_t((x[i] - low) * double(bins) / (high - low));
-        to[bin < bins ? bin : bins - 1] += 1;
+        // Halves, because high - low may overflow; a position that is nan or beyond falls into the last bin.
+        const double at = (x[i] / 2 - low / 2) / (high / 2 - low / 2) * double(bins);
+        to[at >= 0 && at < double(bins) ? int64_t(at) : bins - 1] += 1;
     }
     return deliver(call, cast(*exact, in.dtype));
 }

@@ -138,6 +138,12 @@ TensorRef clone(Tensor& t, MemoryFormat format) {
     return out;
 }
 
+TensorRef private_copy(Tensor& t, DType dtype) {
+    TensorRef out = empty(t.sizes, dtype, t.device);
+    copy_into(*out, t);
+    return out;
+}
+
 Scalar item(Tensor& t) {
     check(t.numel == 1, "a Tensor with ", t.numel, " elements cannot be converted to Scalar");
     check(!t.is_meta(), "Tensor.item() cannot be called on meta tensors");

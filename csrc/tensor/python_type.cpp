@@ -47,6 +47,7 @@ int tensor_traverse(PyObject* self, visitproc visit, void* arg) {
 
 int tensor_clear(PyObject* self) {
     Tensor& t = self_of(self);
+    drop_retained_gradient(t);
     Py_CLEAR(t.dict);
     if (t.meta) {
         Py_CLEAR(t.meta->grad);
@@ -57,6 +58,17 @@ int tensor_clear(PyObject* self) {
         PyObject* fn = node_object(t.grad_fn);
         t.grad_fn = nullptr;
         Py_DECREF(fn);
+    }
+    return 0;
+}
+
+// Attributes can close reference cycles, so the collector must see a tensor that has some, and a tensor that is one:
+// `x.twice = x.view(-1)` is a cycle through the view's base.
+int tensor_setattr(PyObject* self, PyObject* name, PyObject* value) {
+    if (PyObject_GenericSetAttr(self, name, value) < 0) return -1;
+    if (value && self_of(self).dict) {
+        track_tensor(self_of(self));
+        if (is_tensor(value)) track_tensor(self_of(value));
     }
     return 0;
 }
@@ -134,6 +146,7 @@ PyObject* get_grad_fn(PyObject* self, void*) {
     return guarded([&]() -> PyObject* {
         Node* fn = grad_fn_of(self_of(self));
         if (!fn) Py_RETURN_NONE;
+        track_tensor(self_of(self));  // what users attach to the node can close a cycle
         return expose_node(fn);
     });
 }
@@ -420,6 +433,7 @@ void init_tensor_type(PyObject* module) {
     std::vector<PyType_Slot> slots = {
         {Py_tp_new, reinterpret_cast<void*>(tensor_new)},
         {Py_tp_init, reinterpret_cast<void*>(tensor_init)},
+        {Py_tp_setattro, reinterpret_cast<void*>(tensor_setattr)},
         {Py_tp_dealloc, reinterpret_cast<void*>(tensor_dealloc)},
         {Py_tp_traverse, reinterpret_cast<void*>(tensor_traverse)},
         {Py_tp_clear, reinterpret_cast<void*>(tensor_clear)},

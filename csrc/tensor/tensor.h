@@ -132,6 +132,9 @@ void fill(Tensor& out, const Scalar& value);
 TensorRef contiguous(Tensor& t);             // t itself when it is contiguous
 TensorRef cast(Tensor& t, DType dtype);      // t itself when it has the dtype
 TensorRef clone(Tensor& t, MemoryFormat format = MemoryFormat::Preserve);
+// A contiguous copy in `dtype` that no other tensor shares. Indices are checked and used in one of these where they are
+// used without the interpreter lock: another thread may write the original meanwhile.
+TensorRef private_copy(Tensor& t, DType dtype);
 Scalar item(Tensor& t);                      // of one element
 TensorRef expand_view(Tensor& t, const Dims& sizes);
 
