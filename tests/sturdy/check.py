@@ -10,7 +10,7 @@ from .arguments import describe
 
 #: An operator that refuses raises one of these. SystemError and MemoryError never: the first is a broken promise to
 #: the interpreter, the second not what PyTorch raises.
-REFUSALS = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, OverflowError, KeyError)
+REFUSALS = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, OverflowError, KeyError, BufferError)
 
 
 class Fault(AssertionError):
