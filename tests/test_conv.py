@@ -1,0 +1,138 @@
+"""Convolutions against PyTorch: random settings in one to three dimensions, both layouts, all gradients."""
+
+import random
+
+import pytest
+
+import flambeau
+from flambeau._ops.nn import convolution
+
+torch = pytest.importorskip("torch")
+
+
+def ours_of(t):
+    return flambeau._C.tensor_from_data(t.tolist(), getattr(flambeau, str(t.dtype).partition(".")[2])).reshape(tuple(t.shape))
+
+
+def agree(ours, theirs, tolerance):
+    assert tuple(ours.shape) == tuple(theirs.shape)
+    back = torch.tensor(ours.tolist(), dtype=torch.float64).reshape(theirs.shape)
+    torch.testing.assert_close(back, theirs.double(), rtol=tolerance, atol=tolerance)
+
+
+def random_case(rng):
+    n = rng.choice([1, 2, 2, 2, 3])
+    groups, per_group, out_per_group = rng.choice([1, 1, 1, 2, 3]), rng.choice([1, 2, 3, 5, 20]), rng.choice([1, 2, 13, 40])
+    if rng.random() < 0.2:
+        groups, per_group, out_per_group = rng.choice([4, 9, 40]), 1, 1
+    kernel = [rng.choice([1, 2, 3, 5]) for _ in range(n)]
+    stride = [rng.choice([1, 1, 2, 3]) for _ in range(n)]
+    dilation = [rng.choice([1, 1, 2]) for _ in range(n)]
+    padding = [rng.choice([0, 0, 1, 2]) for _ in range(n)]
+    transposed = rng.random() < 0.3
+    extra = [rng.randrange(max(s, d)) if transposed else 0 for s, d in zip(stride, dilation, strict=True)]
+    channels = groups * (out_per_group if transposed else per_group)
+    size = [rng.choice([5, 6, 9, 14] if n < 3 else [4, 5, 6]) for _ in range(n)]
+    x = torch.randn(rng.choice([1, 2, 7]) if n < 3 else 1, channels, *size, dtype=torch.float64)
+    w = torch.randn(groups * out_per_group, per_group, *kernel, dtype=torch.float64)
+    b = torch.randn(groups * (per_group if transposed else out_per_group), dtype=torch.float64)
+    return x, w, b if rng.random() < 0.6 else None, (stride, padding, dilation, transposed, extra, groups)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("seed", range(40))
+def test_random_settings(seed, dtype):
+    torch.manual_seed(seed)
+    rng = random.Random(seed)
+    x, w, b, settings = random_case(rng)
+    theirs = [None if t is None else t.to(getattr(torch, dtype)).requires_grad_() for t in (x, w, b)]
+    ours = [None if t is None else ours_of(t.detach()).requires_grad_() for t in theirs]
+    x_ours, x_theirs = ours[0], theirs[0]
+    if x.dim() == 4 and rng.random() < 0.5:
+        x_theirs = x_theirs.contiguous(memory_format=torch.channels_last)
+        x_ours = x_ours.contiguous(memory_format=flambeau.channels_last)
+    try:
+        expected = torch.convolution(x_theirs, *theirs[1:], *settings)
+    except RuntimeError:
+        with pytest.raises(RuntimeError):
+            convolution(x_ours, *ours[1:], *settings)
+        return
+    result = convolution(x_ours, *ours[1:], *settings)
+    tolerance = 1e-9 if dtype == "float64" else 2e-3
+    agree(result.detach(), expected.detach(), tolerance)
+    weight = torch.randn_like(expected)
+    (expected * weight).sum().backward()
+    (result * ours_of(weight)).sum().backward()
+    for a, t in zip(ours, theirs, strict=True):
+        if t is not None:
+            agree(a.grad, t.grad, tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int64", "complex64"])
+def test_other_dtypes(dtype):
+    torch.manual_seed(0)
+    x, w = ((torch.randn(shape) * 3).to(getattr(torch, dtype)) for shape in ((2, 3, 6, 5), (4, 3, 3, 2)))
+    expected = torch.nn.functional.conv2d(x, w, stride=2, padding=1)
+    result = flambeau.nn.functional.conv2d(ours_of(x), ours_of(w), stride=2, padding=1)
+    assert str(result.dtype) == str(expected.dtype)
+    back = torch.tensor(result.tolist(), dtype=expected.dtype)
+    torch.testing.assert_close(back, expected, rtol=2e-2, atol=5e-2)
+
+
+def test_layouts_follow_the_input():
+    x, w = flambeau.ones(2, 3, 5, 5), flambeau.ones(4, 3, 3, 3)
+    args = ([1], [0], [1], False, [0], 1)
+    assert convolution(x, w, None, *args).is_contiguous()
+    last = convolution(x.contiguous(memory_format=flambeau.channels_last), w, None, *args)
+    assert last.is_contiguous(memory_format=flambeau.channels_last)
+
+
+def test_second_derivatives():
+    torch.manual_seed(0)
+    theirs = [torch.randn(s, dtype=torch.float64).requires_grad_() for s in ((2, 2, 7, 6), (4, 1, 3, 2))]
+    ours = [ours_of(t.detach()).requires_grad_() for t in theirs]
+    seconds = []
+    for library, (x, w) in ((flambeau, ours), (torch, theirs)):
+        y = library.convolution(x, w, None, [2, 1], [1, 0], [1, 1], False, [0, 0], 2)
+        grads = library.autograd.grad((y * y).sum(), (x, w), create_graph=True)
+        seconds.append(library.autograd.grad(sum((g * g).sum() for g in grads), (x, w)))
+    for a, t in zip(*seconds, strict=True):
+        agree(a, t, 1e-8)
+
+
+def test_the_same_bits_for_any_number_of_threads():
+    torch.manual_seed(0)
+    x, w = (ours_of(torch.randn(s)) for s in ((3, 8, 20, 20), (16, 8, 3, 3)))
+    before = flambeau.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 5):
+            flambeau.set_num_threads(threads)
+            a, b = x.clone().requires_grad_(), w.clone().requires_grad_()
+            y = convolution(a, b, None, [1], [1], [1], False, [0], 1)
+            (y * y).sum().backward()
+            results.append([t.tolist() for t in (y.detach(), a.grad, b.grad)])
+    finally:
+        flambeau.set_num_threads(before)
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize(
+    "shapes,settings,message",
+    [
+        (((1, 3, 5, 5), (4, 2, 3, 3)), ([1], [0], [1], False, [0], 1), r"to have 2 channels, but got 3 channels instead"),
+        (((1, 2, 2, 2), (4, 2, 3, 3)), ([1], [0], [1], False, [0], 1), "Kernel size can't be greater than actual input size"),
+        (((1, 2, 5, 5), (4, 2, 3, 3)), ([0], [0], [1], False, [0], 1), "non-positive stride is not supported"),
+        (((1, 2, 5, 5), (4, 2, 3, 3)), ([1], [-1], [1], False, [0], 1), "negative padding is not supported"),
+        (((1, 2, 5, 5), (4, 2, 3, 3)), ([1], [0], [0], False, [0], 1), "dilation should be greater than zero"),
+        (((1, 2, 5, 5), (4, 2, 3, 3)), ([1], [0], [1], False, [0], 0), "non-positive groups is not supported"),
+        (((1, 2, 5, 5), (3, 1, 3, 3)), ([1], [0], [1], False, [0], 2), "expected weight to be divisible by 2"),
+        (((1, 2, 5, 5), (2, 2, 3, 3)), ([1], [0], [1], True, [1], 1), "output padding must be smaller than"),
+        (((1, 2, 5, 5), (2, 2, 3)), ([1], [0], [1], False, [0], 1), "expected weight with 4 dimensions"),
+        (((1, 2, 5, 5), (2, 2, 3, 3)), ([1, 1, 1], [0], [1], False, [0], 1), "to match the convolution dimensions"),
+    ],
+)
+def test_errors(shapes, settings, message):
+    x, w = (flambeau.ones(shape) for shape in shapes)
+    with pytest.raises(RuntimeError, match=message):
+        convolution(x, w, None, *settings)
