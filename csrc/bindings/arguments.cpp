@@ -189,8 +189,27 @@ PyObject* deliver(Call& call, TensorRef result) {
     return deliver_to(call.out(), std::move(result)).release();
 }
 
+// Dtypes as PyTorch's older messages write them.
+static const char* c_name(DType dtype) {
+    switch (dtype) {
+        case DType::UInt8: return "unsigned char";
+        case DType::Int8: return "signed char";
+        case DType::Int16: return "short int";
+        case DType::Int32: return "int";
+        case DType::Int64: return "long int";
+        case DType::Float16: return "c10::Half";
+        case DType::BFloat16: return "c10::BFloat16";
+        case DType::Float32: return "float";
+        case DType::Float64: return "double";
+        default: return name_of(dtype);
+    }
+}
+
 PyObject* deliver_all(Call& call, std::initializer_list<TensorRef> results) {
     const std::vector<Tensor*> outs = call.outs(int(results.size()));
+    for (size_t k = 0; k < results.size(); ++k)  // all of them, before anything is written
+        check(!outs[k] || outs[k]->dtype == results.begin()[k]->dtype, "Expected out tensor to have dtype ",
+              c_name(results.begin()[k]->dtype), ", but got ", outs[k] ? c_name(outs[k]->dtype) : "", " instead");
     ObjectRef tuple = ObjectRef::steal(call.results(results));
     for (size_t k = 0; k < results.size(); ++k) prepare_destination(call, outs[k], results.begin()[k]);
     for (size_t k = 0; k < results.size(); ++k) {

@@ -120,6 +120,7 @@ PyObject* sum_like(Call& call) {
     const Reduced r = reduced_dims(call, in, 1, 2);
     const DType dtype = sum_dtype(call, in, 3);
     check(op != ReduceOp::NanSum || !is_complex(in.dtype), "nansum does not support complex inputs");
+    if (op == ReduceOp::NanSum && is_integral(dtype, true) && is_floating(in.dtype)) not_implemented("nansum_cpu", dtype);
     TensorRef operand = as_operand(in, dtype);
     return deliver(call, reduced_tensor(op, *operand, dtype, r));
 }
@@ -337,8 +338,11 @@ PyObject* scan(Call& call) {
     const int dim = wrap_dim(call.integer(1), in.ndim());
     DType dtype = in.dtype;
     if (op != ScanOp::LogSumExp) {
-        dtype = !call.none(2) ? call.dtype(2) : is_integral(in.dtype, true) ? DType::Int64 : in.dtype;
-    } else if (!is_floating(dtype)) {
+        dtype = sum_dtype(call, in, 2);
+        check(!call.op->inplace || dtype == in.dtype, "Bad in-place call: input tensor dtype ", name_of(in.dtype),
+              " and output tensor dtype ", name_of(dtype), " should match");
+        if (dtype == DType::Bool) not_implemented(op == ScanOp::Sum ? "cumsum_out_cpu" : "cumprod_out_cpu", dtype);
+    } else if (is_integral(dtype, true)) {
         not_implemented("logcumsumexp_out_cpu", dtype);
     }
     TensorRef operand = cast(in, dtype);

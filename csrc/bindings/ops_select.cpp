@@ -146,6 +146,11 @@ PyObject* pick(Call& call, const char* kernel_name, int64_t given_dim, bool keep
 
 // (input, k, dim, keepdim, *, out)
 PyObject* kthvalue(Call& call) {
+    const Tensor& in = call.tensor(0);
+    for (Tensor* out : call.outs(2))
+        check(!out || out->numel == 0 || out->storage != in.storage,
+              "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
+              "memory location. Please clone() the tensor before performing the operation.");
     const int64_t k = call.integer(1);
     return pick(call, "kthvalue_cpu", call.integer(2), call.boolean(3), false, k,
                 [&](DType dtype, const SortDesc& d) { kth_rows(dtype, d, k); });

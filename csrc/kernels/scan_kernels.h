@@ -17,7 +17,7 @@ struct ScanDesc {
 };
 
 // In and out have one dtype. Floating types accumulate in double and round each element once. Sum and Prod take all
-// dtypes, LogSumExp floating ones, Max and Min real ones; false for others.
+// dtypes, LogSumExp floating and complex ones, Max and Min real ones; false for others.
 FLB_KERNEL(scan_kernel, bool(ScanOp, DType, const ScanDesc&));
 
 }  // namespace flb

@@ -1,7 +1,7 @@
 """Norms and distances: compositions of `linalg_vector_norm`."""
 
-from .registry import Tensor, composite, records
 from .outputs import deliver
+from .registry import Tensor, composite, records
 
 
 def _vector_norm(x, p, dim=None, keepdim=False, dtype=None):

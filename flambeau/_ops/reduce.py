@@ -2,7 +2,7 @@
 
 from .arithmetic import conj
 from .outputs import deliver
-from .registry import composite, op
+from .registry import _publish, composite, functions, methods, op, records
 
 _REDUCED = """
 
@@ -78,6 +78,19 @@ op(
         / _count(input_shape, dim)
     },
 )
+
+
+@composite(method=True)
+def nanmean(input, dim=None, keepdim=False, *, dtype=None, out=None):
+    """Arithmetic mean of what is not NaN.
+
+    >>> flambeau.nanmean(flambeau.tensor([1.0, float("nan"), 3.0]))
+    tensor(2.)
+    """
+    if not (input.is_floating_point() or input.is_complex()):
+        raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype}")
+    count = (~input.isnan()).sum(dim, keepdim)
+    return deliver(input.nansum(dim, keepdim, dtype=dtype) / count, out, "nanmean")
 
 
 def _products_of_others(x, dim):
@@ -161,6 +174,9 @@ for _name, _word, _amax in (("max", "largest", "amax"), ("min", "smallest", "ami
         impl=f"{_name}_all",
         vjp={"input": lambda grad, input, result: _shared_vjp(grad, input, result)},
     )
+    # max(a, b) of two tensors is `maximum`.
+    for _table in (functions, methods):
+        _publish(_table, _name, records[f"{_name}imum"].op)
     op(
         f"{_name}.dim(Tensor input, int dim, bool keepdim=False, *, Tensor[]? out=None)"
         " -> (Tensor values, Tensor indices)",
@@ -365,12 +381,14 @@ def _logcumsumexp_vjp(grad, input, result, dim):
     # Before the first finite input the result is -inf, and so is the input: what is added to it must stay finite.
     result = result.masked_fill(result == low, 0)
 
-    def half(part):
-        none = part <= 0
-        logs = part.masked_fill(none, 1).log().masked_fill(none, low) - result
-        return (logs.flip(dim).logcumsumexp(dim).flip(dim) + input).exp()
+    def half(part, present):
+        logs = part.masked_fill(~present, 1).log().masked_fill(~present, low) - conj(result)
+        return (logs.flip(dim).logcumsumexp(dim).flip(dim) + conj(input)).exp()
 
-    return half(grad) - half(-grad)
+    if grad.is_complex():
+        return half(grad, grad != 0)
+
+    return half(grad, grad > 0) - half(-grad, grad < 0)
 
 
 for _name, _word, _rule in (

@@ -93,6 +93,8 @@ def sum_to_size(input, *size):
     tensor([[2., 2., 2.]])
     """
     size = _flat_size(size)
+    if not size:
+        return input.sum()
     if tuple(input.shape) == size:
         return input
     lead = input.dim() - len(size)

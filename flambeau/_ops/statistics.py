@@ -1,7 +1,7 @@
 """Quantiles, covariance, histograms, differences and the trapezoidal rule: compositions of simpler operators."""
 
-from .registry import Tensor, composite
 from .outputs import deliver
+from .registry import Tensor, composite
 
 # ---- quantiles -------------------------------------------------------------------------------------------------------
 

@@ -43,6 +43,21 @@ struct ScanLogAdd {
     }
 };
 
+// log(exp(a) + exp(b)) as large + log(1 + exp(small - large)), large having the larger real part: the imaginary part
+// follows that of the largest element, beyond pi too.
+FLB_INLINE Complex<double> log_add(Complex<double> a, Complex<double> b) {
+    const bool first = (a.re > b.re) | (a.re != a.re);
+    const Complex<double> large = first ? a : b, small = first ? b : a;
+    if (large.re == small.re && large.re - large.re != 0) {
+        if (large.re < 0) return small;
+        const Complex<double> sum{__builtin_cos(a.im) + __builtin_cos(b.im), __builtin_sin(a.im) + __builtin_sin(b.im)};
+        return {large.re, __builtin_atan2(sum.im, sum.re)};
+    }
+    const double scale = __builtin_exp(small.re - large.re), angle = small.im - large.im;
+    const double re = scale * __builtin_cos(angle), im = scale * __builtin_sin(angle);
+    return {large.re + 0.5 * __builtin_log1p(re * (2 + re) + im * im), large.im + __builtin_atan2(im, 1 + re)};
+}
+
 constexpr int64_t kTile = 256;
 constexpr int64_t kGrain = 1 << 15;
 
@@ -79,6 +94,22 @@ void scan_values(const ScanDesc& d) {
                     acc[j] = Op::step(acc[j], widen<A>(x[j]));
                     y[j] = narrow<T>(acc[j]);
                 }
+            }
+        }
+    });
+}
+
+template <class T>
+void scan_complex_log(const ScanDesc& d) {
+    const T* in = static_cast<const T*>(d.in);
+    T* out = static_cast<T*>(d.out);
+    parallel_for(0, d.outer * d.inner, grain_of(d.size * 16), [&](int64_t begin, int64_t end) {
+        for (int64_t line = begin; line < end; ++line) {
+            const int64_t base = line / d.inner * d.size * d.inner + line % d.inner;
+            Complex<double> acc{-__builtin_inf(), 0};
+            for (int64_t i = 0; i < d.size; ++i) {
+                acc = log_add(acc, widen<Complex<double>>(in[base + i * d.inner]));
+                out[base + i * d.inner] = narrow<T>(acc);
             }
         }
     });
@@ -128,6 +159,7 @@ bool run_scan(ScanOp op, DType dtype, const ScanDesc& d) {
         if (op == ScanOp::Sum) return scan_values<ScanAdd, T>(d), true;
         if (op == ScanOp::Prod) return scan_values<ScanMul, T>(d), true;
         if constexpr (requires(T z) { z.im; }) {
+            if (op == ScanOp::LogSumExp) return scan_complex_log<T>(d), true;
             return false;
         } else {
             if (op == ScanOp::Max) return scan_extremum<true, T>(d), true;
