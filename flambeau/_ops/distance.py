@@ -166,8 +166,6 @@ def pdist(input, p=2):
     _check_points("pdist", input, "")
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
-    if input.shape[0] < 2:
-        return input.new_empty((0,))
     first, second = flambeau.triu_indices(input.shape[0], input.shape[0], 1)
     return _vector_norm(input[first] - input[second], p, -1)
 

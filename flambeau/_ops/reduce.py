@@ -307,8 +307,9 @@ def _vector_norm_vjp(grad, x, ord, dim, keepdim, result):
     if ord == 2:
         return x * (grad / norm).masked_fill(norm == 0, 0)
     if ord in (float("inf"), float("-inf")):
-        hit = x.abs() == norm
-        shares = hit.sum(_dims(dim, x.dim()), keepdim=True) if x.dim() else 1
+        size, dims = x.abs(), _dims(dim, x.dim())
+        hit = size == (size.amax(dims, True) if ord > 0 else size.amin(dims, True))
+        shares = hit.sum(dims, keepdim=True) if x.dim() else 1
         return x.sgn() * (hit * (grad / shares))
     scale = (grad / norm ** (ord - 1)).masked_fill(norm == 0, 0)
     power = x.abs() ** (ord - 1)

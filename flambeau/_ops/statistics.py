@@ -8,6 +8,13 @@ from .registry import Tensor, composite
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
+def _vector(number, dim):
+    """A zero-dimensional tensor as a vector; it has the dimension 0 only."""
+    if dim not in (0, -1):
+        raise IndexError(f"Dimension out of range (expected to be in range of [-1, 0], but got {dim})")
+    return number.reshape(1)
+
+
 def _quantile(name, input, q, dim, keepdim, interpolation, out, ignore_nan):
     import flambeau
 
@@ -36,8 +43,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, out, ignore_nan):
     if dim is None:
         rows, kept = input.reshape(-1), [1] * len(shape)
     else:
-        input.size(dim)  # raises for a dimension that there is not
-        rows = input.movedim(dim, -1) if shape else input.reshape(1)
+        rows = input.movedim(dim, -1) if shape else _vector(input, dim)
         kept = shape[:]
         if shape:
             kept[dim] = 1
@@ -107,7 +113,7 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None):
         raise RuntimeError("diff expects input to be at least one-dimensional")
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
-    length = input.size(dim)
+    input.size(dim)  # raises for a dimension that there is not
     for extra in (prepend, append):
         if extra is None:
             continue
@@ -119,10 +125,10 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None):
                     "diff expects the shape of tensor to prepend or append to match that of input except along the "
                     f"differencing dimension; input.size({i}) = {want}, but got tensor.size({i}) = {have}"
                 )
+    if n == 0:
+        return deliver(input.clone(), out, "diff")
     parts = [t for t in (prepend, input, append) if t is not None]
     x = flambeau.cat(parts, dim) if len(parts) > 1 else input
-    if n == 0:
-        return deliver(x.clone(), out, "diff")
     length = x.size(dim)
     for _ in range(min(n, length)):
         last = x.size(dim) - 1
@@ -304,7 +310,7 @@ def corrcoef(input):
 # ---- histograms ------------------------------------------------------------------------------------------------------
 
 
-def _edges(samples, bins, range, weight, one_dimensional):
+def _edges(samples, bins, range):
     """The bin edges of every coordinate of `samples` (n, d): from the caller, or equal parts of the range."""
     import flambeau
 
@@ -376,7 +382,7 @@ def _histogram(samples, bins, range, weight, density):
             )
         weight = weight.reshape(-1)
     samples = samples.reshape(-1, samples.shape[-1]).detach()
-    edges = _edges(samples, bins, range, weight, False)
+    edges = _edges(samples, bins, range)
     shape = [e.numel() - 1 for e in edges]
     place = flambeau.zeros(samples.shape[0], dtype=flambeau.int64)
     inside = flambeau.ones(samples.shape[0], dtype=flambeau.bool)
