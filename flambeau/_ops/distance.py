@@ -175,7 +175,7 @@ def pairwise_distance(x1, x2, p=2.0, eps=1e-06, keepdim=False):
     """The p-norm of x1 - x2 + eps along the last dimension.
 
     >>> flambeau.pairwise_distance(flambeau.zeros(1, 2), flambeau.tensor([[3.0, 4.0]]))
-    tensor([5.])
+    tensor([5.0000])
     """
     return _vector_norm(x1 - x2 + eps, p, -1, keepdim)
 

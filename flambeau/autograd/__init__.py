@@ -25,21 +25,18 @@ __all__ = [
 ]
 
 _SUBMODULES = frozenset(
-    "anomaly_mode forward_ad function functional grad_mode gradcheck graph profiler variable".split()
+    "anomaly_mode forward_ad function functional grad_mode graph profiler variable".split()
 )
 _LAZY = {
     "Function": "function",
     "Variable": "variable",
     "detect_anomaly": "anomaly_mode",
     "set_detect_anomaly": "anomaly_mode",
-    "gradgradcheck": "gradcheck",
 }
 
 
 def __getattr__(name):
-    if name == "gradcheck":
-        value = importlib.import_module(".gradcheck", __name__).gradcheck
-    elif name in _LAZY:
+    if name in _LAZY:
         value = getattr(importlib.import_module("." + _LAZY[name], __name__), name)
     elif name in _SUBMODULES:
         return importlib.import_module("." + name, __name__)
@@ -197,3 +194,7 @@ def _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_un
         for i in range(count)
     ]
     return tuple(None if column[0] is None else flambeau.stack(column) for column in zip(*rows, strict=True))
+
+
+# A function and its module share a name: the module is loaded at once, so that no later import of it hides the function.
+from .gradcheck import gradcheck, gradgradcheck  # noqa: E402

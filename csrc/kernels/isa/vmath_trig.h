@@ -62,13 +62,18 @@ FLB_INLINE T vsin(T x) {
     const T y = from_bits<T>(to_bits(sin_poly(r)) ^ sign);
     return x == T(0) ? x : y;
 }
+// Below, cos(x) rounds to 1; sin_poly at -pi/2 would miss that by the last bit, and programs rely on cos(0) == 1.
+template <Real T>
+constexpr T kCosIsOne = sizeof(T) == 4 ? T(0x1p-12) : T(0x1p-27);
+
 // x = r + (k + 1/2) pi: cos(x) = -(-1)^k sin(r)
 template <Real T>
 FLB_INLINE T vcos(T x) {
     const T shifted = fmadd(x, T(0x1.45f306dc9c883p-2), T(-0.5)) + Fp<T>::kMagic;
     const T r = subtract_pi(x, (shifted - Fp<T>::kMagic) + T(0.5));
     const auto sign = ~(to_bits(shifted) << (sizeof(T) * 8 - 1)) & top_bit<T>();
-    return from_bits<T>(to_bits(sin_poly(r)) ^ sign);
+    const T y = from_bits<T>(to_bits(sin_poly(r)) ^ sign);
+    return vabs(x) < kCosIsOne<T> ? T(1) : y;
 }
 // x = r + k pi/2: tan(x) = tan(r), or -1/tan(r) for odd k. One division serves both.
 template <Real T>

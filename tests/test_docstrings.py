@@ -1,0 +1,65 @@
+"""Every example in the documentation of a public name runs and prints what it says."""
+
+import doctest
+import importlib
+import inspect
+
+import pytest
+
+import flambeau
+from flambeau import nn
+from flambeau._ops import registry
+
+#: Modules whose public functions and classes are documented, beside the operators.
+MODULES = """
+    autograd autograd.functional autograd.gradcheck linalg nn nn.functional nn.init nn.parameter nn.utils optim
+    optim.lr_scheduler overrides random serialization special testing utils.data _settings _tensor.legacy _tensor.interop
+""".split()
+
+#: What examples may use without importing it.
+NAMES = {"flambeau": flambeau, "nn": nn, "F": nn.functional}
+
+parser = doctest.DocTestParser()
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def documents():
+    """(name, docstring) of everything public that has an example."""
+    for name, record in registry.records.items():
+        yield name, record.doc
+    for kind, table in (("", registry.functions), ("Tensor.", registry.methods)):
+        for name, made in table.items():
+            if inspect.isfunction(made):
+                yield kind + name, made.__doc__
+    for module_name in MODULES:
+        module = importlib.import_module("flambeau." + module_name)
+        yield module_name, module.__doc__
+        for name in sorted(set(dir(module))):
+            value = getattr(module, name)
+            if name.startswith("_") or not str(getattr(value, "__module__", "")).startswith("flambeau"):
+                continue
+            if inspect.isfunction(value):
+                yield f"{module_name}.{name}", value.__doc__
+            elif inspect.isclass(value):
+                yield f"{module_name}.{name}", value.__dict__.get("__doc__")
+                for method, function in vars(value).items():
+                    if inspect.isfunction(function):
+                        yield f"{module_name}.{name}.{method}", function.__doc__
+
+
+def examples():
+    """Documents with examples, each text once."""
+    seen = {}
+    for name, text in documents():
+        if text and ">>>" in text:
+            seen.setdefault(text, name)
+    return {name: text for text, name in seen.items()}
+
+
+@pytest.mark.parametrize("name, text", examples().items(), ids=lambda v: v if ">>>" not in v else "")
+def test_examples(name, text):
+    flambeau.manual_seed(0)
+    test = parser.get_doctest(text, dict(NAMES), name, None, 0)
+    report = []
+    doctest.DocTestRunner(optionflags=FLAGS, verbose=False).run(test, out=report.append, clear_globs=True)
+    assert not report, "".join(report)
