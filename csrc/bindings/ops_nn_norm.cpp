@@ -230,7 +230,7 @@ void check_channels(const char* name, const Tensor* t, int64_t channels) {
           " elements not ", t ? t->numel : 0);
 }
 
-PyObject* native_batch_norm(
+PyObject* batch_norm(
     Call& call) {  // input, weight, bias, running_mean, running_var, training, momentum, eps
     Tensor& t = call.tensor(0);
     call.check(t.ndim() >= 2, "expected input with a batch and a channel dimension, got shape ",
@@ -375,6 +375,6 @@ PyObject* native_batch_norm_backward(Call& call) {  // grad, input, weight, mean
 
 FLB_OPS({"native_layer_norm", row_norm<true>}, {"native_layer_norm_backward", row_norm_backward<true>},
         {"_rms_norm", row_norm<false>}, {"_rms_norm_backward", row_norm_backward<false>},
-        {"native_batch_norm", native_batch_norm}, {"native_batch_norm_backward", native_batch_norm_backward});
+        {"_batch_norm", batch_norm}, {"native_batch_norm_backward", native_batch_norm_backward});
 
 }  // namespace flb

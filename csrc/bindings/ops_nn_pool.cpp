@@ -33,7 +33,9 @@ PoolShape pool_shape(const Call& call, const Tensor& t, int first, const Dims* d
     call.check(stride.size() == n && padding.size() == n && (!dilation || dilation->size() == n),
                "kernel_size, stride, padding and dilation must have one entry per dimension: ", str(kernel),
                ", ", str(stride), ", ", str(padding));
-    check_input(call, t, n);
+    // What is wrong with the window is said before what is wrong with the input's size.
+    if (t.ndim() != n + 1 && t.ndim() != n + 2) check_input(call, t, n);
+    for (int64_t p : padding) call.check(p >= 0, "pad must be non-negative, but got pad: ", str(padding));
     PoolShape s{};
     for (int i = 0; i < 3; ++i) {
         PoolDim& d = s.d[i];
@@ -44,10 +46,14 @@ PoolShape pool_shape(const Call& call, const Tensor& t, int first, const Dims* d
         d = {t.sizes[t.ndim() - n + k], 0, kernel[k], stride[k], padding[k], dilation ? (*dilation)[k] : 1};
         call.check(d.kernel > 0,
                    "kernel size should be greater than zero, but got kernel_size: ", str(kernel));
-        call.check(d.stride > 0, "stride should not be zero, but got stride: ", str(stride));
-        call.check(d.dilation > 0, "dilation should be greater than zero, but got dilation: ",
-                   dilation ? str(*dilation) : "");
-        call.check(d.pad >= 0, "pad must be non-negative, but got pad: ", str(padding));
+        call.check(d.stride > 0,
+                   n == 1 ? "stride must be greater than zero, but got "
+                          : "stride should not be zero, but got stride: ",
+                   n == 1 ? std::to_string(d.stride) : str(stride));
+        call.check(d.dilation > 0,
+                   n == 1 ? "dilation must be greater than zero, but got "
+                          : "dilation should be greater than zero, but got dilation: ",
+                   n == 1 || !dilation ? std::to_string(d.dilation) : str(*dilation));
         call.check(d.kernel < kLargest && d.stride < kLargest && d.pad < kLargest &&
                        d.dilation < kLargest / d.kernel,
                    "the window is too large");
@@ -56,6 +62,7 @@ PoolShape pool_shape(const Call& call, const Tensor& t, int first, const Dims* d
                    ", kernel_size=", str(kernel), " and dilation=", dilation ? str(*dilation) : "1");
         d.out = output_size(d, ceil_mode);
     }
+    check_input(call, t, n);
     for (int i = 3 - n; i < 3; ++i)
         if (s.d[i].out < 1) {
             std::string in, out;
@@ -209,10 +216,10 @@ PyObject* max_pool_backward(Call& call) {
 
 // kernel(dtype, in, out, begin, end) over planes of `source`.
 template <class F>
-PyObject* run_mean(const Call& call, Tensor& t, const Dims& sizes, int64_t plane, F&& kernel) {
+PyObject* run_mean(Call& call, Tensor& t, const Dims& sizes, int64_t plane, F&& kernel) {
     // Integers divide and are cut off, as in PyTorch.
     const DType dtype = t.dtype == DType::Int64 ? DType::Float64 : compute_dtype(call, t);
-    if (t.is_meta()) return empty(sizes, t.dtype, t.device).release();
+    if (t.is_meta()) return deliver(call, empty(sizes, t.dtype, t.device));
     TensorRef out = empty(sizes, dtype);
     if (out->numel) {
         TensorRef x = dense(t, dtype);
@@ -227,7 +234,7 @@ PyObject* run_mean(const Call& call, Tensor& t, const Dims& sizes, int64_t plane
     out = cast(*out, t.dtype);
     if (suggested_format(t) == MemoryFormat::ChannelsLast && !t.contiguous && t.ndim() == 4)
         out = clone(*out, MemoryFormat::ChannelsLast);
-    return out.release();
+    return deliver(call, out);
 }
 
 PoolShape mean_shape(Call& call, const Tensor& t, int first) {

@@ -2,7 +2,7 @@
 
 import flambeau
 
-from .registry import op
+from .registry import composite, op
 from .second_order import vjp_through
 
 
@@ -154,7 +154,7 @@ def _batch_norm_second(grads, grad_output, input, weight, mean, invstd, training
 native_batch_norm_backward = op(
     "native_batch_norm_backward(Tensor grad_output, Tensor input, Tensor? weight, Tensor mean, Tensor invstd, "
     "bool training, float eps, int output_mask) -> (Tensor grad_input, Tensor grad_weight, Tensor grad_bias)",
-    "Gradients of `native_batch_norm`; bits of `output_mask` say which are wanted, the others are None.",
+    "Gradients of `_batch_norm`; bits of `output_mask` say which are wanted, the others are None.",
     public=False,
     method=False,
     vjp={"grad_output, input, weight": _batch_norm_second, "mean": None, "invstd": None},
@@ -169,18 +169,32 @@ def _batch_norm_vjp(grad, input, weight, save_mean, save_invstd, training, eps, 
     )
 
 
-native_batch_norm = op(
-    "native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, "
+_batch_norm = op(
+    "_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, "
     "bool training, float momentum, float eps) -> (Tensor output, Tensor save_mean, Tensor save_invstd)",
-    """Batch normalisation of (N, C, *) per channel, with the mean and inverse deviation that were used.
-
-    In training these are the batch's, and `running_mean` and `running_var` move towards them by `momentum`, in place.
-    """,
+    "Batch normalisation of (N, C, *) per channel, with the mean and inverse deviation that were used.",
+    public=False,
     method=False,
     vjp={"input, weight, bias": _batch_norm_vjp, "running_mean": None, "running_var": None},
 )
 
 
+@composite
+def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
+    """Batch normalisation of (N, C, \\*) per channel: (output, mean, inverse deviation).
+
+    In training with the mean and variance of the batch, which also move `running_mean` and `running_var` in place by the
+    share `momentum`; otherwise with the running values, and the last two results are empty.
+    """
+    results = _batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
+    if training:
+        return tuple(results)
+    none = results[1].new_empty(0)
+    return results[0], none, none.clone()
+
+
 def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
     """Normalise every channel; in training this also moves the running statistics."""
-    return native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
+    if input.dim() < 2 and input.numel() == 0:
+        return input.clone()
+    return _batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]

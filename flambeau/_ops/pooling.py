@@ -94,7 +94,7 @@ _avg_pool_backward = op(
     },
 )
 avg_pool = op(
-    f"_avg_pool(Tensor input, {_MEAN}) -> Tensor",
+    f"_avg_pool(Tensor input, {_MEAN}, *, Tensor? out=None) -> Tensor",
     "The mean of every window.",
     public=False,
     method=False,

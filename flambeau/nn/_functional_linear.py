@@ -65,8 +65,6 @@ def _renorm_rows(weight, indices, max_norm, norm_type):
 
 
 def _padding_index(padding_idx, rows):
-    if padding_idx is None:
-        return -1
     if padding_idx > 0 and padding_idx >= rows:
         raise AssertionError("Padding_idx must be within num_embeddings")
     if padding_idx < 0:
@@ -87,7 +85,7 @@ def embedding(
         scale_grad_by_freq: divide a row's gradient by how often it was looked up.
         sparse: accepted; gradients are dense.
     """
-    padding_idx = _padding_index(padding_idx, weight.size(0))
+    padding_idx = -1 if padding_idx is None else _padding_index(padding_idx, weight.size(0))
     if max_norm is not None:
         _renorm_rows(weight, input, max_norm, norm_type)
     return flambeau.embedding(weight, input, padding_idx, scale_grad_by_freq, sparse)

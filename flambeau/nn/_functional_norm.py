@@ -8,7 +8,7 @@ from .._ops import norm as _nn
 
 
 def _check_batch_statistics(shape):
-    if math.prod(shape) // max(shape[1], 1) <= 1:
+    if math.prod(shape[:1] + shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {shape}")
 
 
@@ -116,7 +116,7 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
         eps = flambeau.finfo(flambeau.float64 if input.dtype == flambeau.float64 else flambeau.float32).eps
     if not input.is_complex():
         return _nn.rms_norm(input, shape, weight, eps)
-    square = input.abs().pow(2).mean(tuple(range(-len(shape), 0)), keepdim=True)
+    square = input.pow(2).mean(tuple(range(-len(shape), 0)), keepdim=True)
     output = input * flambeau.rsqrt(square + eps)
     return output if weight is None else output * weight
 

@@ -140,19 +140,33 @@ def max_unpool3d(input, indices, kernel_size, stride=None, padding=0, output_siz
 # --- average pooling -------------------------------------------------------------------------------------------------
 
 
-def _avg_pool(name, n, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
+def _avg_pool(
+    name, n, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, out
+):
     _check_input(name, input, n)
     kernel, stride, padding, _ = _settings(name, n, kernel_size, stride, padding)
-    return _native.avg_pool(input, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _native.avg_pool(
+        input, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override, out=out
+    )
 
 
 def avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
     """The mean of every window of (N, C, L) or (C, L)."""
-    return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+    return _avg_pool(
+        "avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None, None
+    )
 
 
 def avg_pool2d(
-    input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+    input,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+    *,
+    out=None,
 ):
     """The mean of every window of (N, C, H, W) or (C, H, W); `stride` defaults to `kernel_size`.
 
@@ -161,16 +175,42 @@ def avg_pool2d(
         divisor_override: divide the sums by this instead of the number of elements.
     """
     return _avg_pool(
-        "avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        "avg_pool2d",
+        2,
+        input,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        count_include_pad,
+        divisor_override,
+        out,
     )
 
 
 def avg_pool3d(
-    input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+    input,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+    *,
+    out=None,
 ):
     """The mean of every window of (N, C, D, H, W) or (C, D, H, W)."""
     return _avg_pool(
-        "avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        "avg_pool3d",
+        3,
+        input,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        count_include_pad,
+        divisor_override,
+        out,
     )
 
 
@@ -202,6 +242,12 @@ def lp_pool3d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
 
 
 def _adaptive_size(name, input, output_size, n):
+    if n == 1 and output_size is not None and len(ntuple(output_size, 1)) != 1:
+        raise RuntimeError(f"{name}: 'output_size' should contain one int, but got {list(output_size)}")
+    if n > 1 and output_size is not None and len(ntuple(output_size, n)) >= input.dim():
+        raise ValueError(
+            f"Input dimension should be at least {len(ntuple(output_size, n)) + 1}, but {name} got {input.dim()}"
+        )
     _check_input(name, input, n)
     size = ntuple(output_size, n) if output_size is not None else (None,) * n
     if len(size) != n:
