@@ -158,6 +158,7 @@ TensorRef output(Call& call, const Dims& sizes, DType dtype, DeviceType device =
 PyObject* deliver(Call& call, TensorRef result);
 PyObject* deliver_all(Call& call, std::initializer_list<TensorRef> results);
 void resize_output(Tensor& out, const Dims& sizes, const char* op_name);
+bool can_cast(DType from, DType to);  // whether out= of dtype `to` can hold a result of dtype `from`
 
 // ---- registration --------------------------------------------------------------------------------------------------
 struct OpEntry {

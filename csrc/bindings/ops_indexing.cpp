@@ -347,9 +347,22 @@ std::vector<int64_t> flat_offsets(Tensor& t, Tensor& index) {
     return out;
 }
 
+// For operators whose result has another shape than their inputs: out= may share no memory with them.
+void check_out_apart(const Call& call, std::initializer_list<const Tensor*> inputs) {
+    const Tensor* out = call.out();
+    if (!out) return;
+    for (const Tensor* in : inputs) {
+        const bool same = out->storage == in->storage && out->offset == in->offset && out->numel && in->numel;
+        call.check(!same, "unsupported operation: the input tensor and the written-to tensor refer to the same memory. "
+                   "Please clone() the tensor before performing the operation.");
+        check_no_partial_overlap(*out, *in, call.name());
+    }
+}
+
 PyObject* take(Call& call) {
     Tensor &t = call.tensor(0), &index = call.tensor(1);
     check_positions(call, t, index);
+    check_out_apart(call, {&t, &index});
     TensorRef out = empty(index.sizes, t.dtype, t.device);
     if (!t.is_meta() && index.numel) {
         IndexPlan plan;
@@ -379,13 +392,15 @@ PyObject* put(Call& call) {  // input, index, source, accumulate
 }
 
 TensorRef dense_mask(Call& call, Tensor& mask, const Dims& shape) {
-    call.check(mask.dtype == DType::Bool, "expected BoolTensor for mask, but got ", info(mask.dtype).class_name);
+    call.check(mask.dtype == DType::Bool, "expected BoolTensor for mask, but got ", info(mask.dtype).class_name, "; ", call.name(),
+               "_ only supports boolean masks");
     return contiguous(*expand_view(mask, shape));
 }
 
 PyObject* masked_select(Call& call) {
     Tensor &t = call.tensor(0), &mask = call.tensor(1);
     const Dims shape = broadcast_shapes(t.sizes, mask.sizes);
+    check_out_apart(call, {&t, &mask});
     check(!t.is_meta(), "masked_select(): the result's size depends on data, which a meta tensor doesn't have");
     TensorRef m = dense_mask(call, mask, shape);
     TensorRef full = contiguous(*expand_view(t, shape));

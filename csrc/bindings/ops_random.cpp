@@ -124,7 +124,12 @@ PyObject* normal_tensor_float(Call& call) {  // mean, std, generator, out
     Tensor& mean = call.tensor(0);
     const double std = call.real(1);
     call.check(std >= 0, "normal expects std >= 0.0, but found std ", std);
-    return normal_of(call, mean.sizes, mean.dtype, mean.device);
+    // The draws have the deviation at once: in half precision a product would be rounded once more.
+    TensorRef t = output(call, mean.sizes, mean.dtype, mean.device);
+    normal_into(call, *t, 0, std, call.generator(2));
+    const GradModeGuard no_grad(false);
+    invoke_tensor(add_op, {t.object(), call.args[0]});
+    return t.release();
 }
 PyObject* normal_float_tensor(Call& call) {
     Tensor& std = call.tensor(1);

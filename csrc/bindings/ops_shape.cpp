@@ -30,6 +30,14 @@ TensorRef narrowed(Tensor& t, int dim, int64_t start, int64_t length) {
 // PyTorch's old leniency: an empty vector joins anything.
 bool skipped(const Tensor& t) { return t.ndim() == 1 && t.numel == 0; }
 
+// PyTorch's joining operators raise TypeError for an out= that can't hold the result.
+void check_out_holds(const Call& call, DType result) {
+    const Tensor* out = call.out();
+    if (out && !can_cast(result, out->dtype))
+        call.fail(ErrorKind::Type, "input types can't be cast to the desired output type ", info(out->dtype).class_name,
+                  " (the result's type is ", info(result).class_name, ")");
+}
+
 PyObject* cat(Call& call) {  // tensors, dim, out
     const std::vector<Tensor*> tensors = call.tensors(0);
     call.check(!tensors.empty(), "expected a non-empty list of Tensors");
@@ -63,6 +71,7 @@ PyObject* cat(Call& call) {  // tensors, dim, out
     const DType dtype = promotion.result();
     TensorRef out;
     if (call.out()) {
+        check_out_holds(call, dtype);
         for (const Tensor* t : tensors) check_no_partial_overlap(*call.out(), *t, "cat");
         for (const Tensor* t : tensors)
             call.check(t->numel == 0 || t->storage != call.out()->storage, "unsupported operation: the input tensors cannot refer to any of the "
@@ -99,6 +108,7 @@ PyObject* stack(Call& call) {  // tensors, dim, out
     }
     Dims shape = first;
     shape.insert(dim, int64_t(tensors.size()));
+    check_out_holds(call, promotion.result());
     TensorRef out = output(call, shape, promotion.result(), device);
     if (out->is_meta()) return out.release();
     Dims sizes = first, strides = out->strides;
@@ -238,6 +248,7 @@ PyObject* roll(Call& call) {  // input, shifts, dims
         return out.release();
     }
     call.check(shifts.size() == dims.size(), "shifts and dimensions must align. shifts: ", shifts.size(), ", dims:", dims.size());
+    if (!t.ndim()) fail(ErrorKind::Index, "roll(): Dimension specified as ", dims[0], " but tensor has no dimensions");
     TensorRef current = TensorRef::borrow(&t);
     for (int i = 0; i < dims.size(); ++i) {
         const int dim = wrap_dim(dims[i], t.ndim());

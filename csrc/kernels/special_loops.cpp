@@ -57,7 +57,14 @@ template <class T>
 struct Polygamma {
     int order;
     explicit FLB_INLINE Polygamma(const void* params) : order(int(param<T>(params, 0))) {}
-    FLB_INLINE T operator()(T x) const { return T(special::polygamma(order, double(x))); }
+    FLB_INLINE T operator()(T x) const {
+        if (order == 1 && x < 0 && x == std::floor(x)) {
+            // At a pole PyTorch gives what pi ** 2 / sin(pi * x) ** 2 makes of the rounded product, in the dtype itself.
+            const T s = std::sin(T(3.14159265358979323846) * x);
+            return T(3.14159265358979323846 * 3.14159265358979323846) / (s * s);
+        }
+        return T(special::polygamma(order, double(x)));
+    }
 };
 FLB_LOOPS(FLB_FLOATS(unary_p, Polygamma, "polygamma"));
 

@@ -204,6 +204,11 @@ def rsub(input, other, *, alpha=1):
     >>> flambeau.rsub(flambeau.ones(2), 3)
     tensor([2., 2.])
     """
+    if not isinstance(input, flambeau.Tensor):
+        raise TypeError(
+            "rsub() received an invalid combination of arguments - got "
+            f"({type(input).__name__}, {type(other).__name__}), but the first must be a Tensor"
+        )
     return flambeau.sub(other, input, alpha=alpha)
 
 

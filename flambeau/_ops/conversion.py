@@ -24,7 +24,7 @@ op(
     vjp=_same,
     public=False,
 )
-op(f"to.other(Tensor input, Tensor other, {_TO}", vjp=_same, public=False)
+op(f"to.other(Tensor input, Tensor other, {_TO}", vjp={**_same, "other": None}, public=False)
 op(f"to(Tensor input, device? device=None, dtype? dtype=None, {_TO}", vjp=_same, public=False)
 for _name in "float double half bfloat16 bool byte char short int long chalf cfloat cdouble".split():
     op(

@@ -245,7 +245,7 @@ def _split_along(name, dim, least, doc):
     def apply(input, indices_or_sections):
         if input.dim() < least:
             raise RuntimeError(
-                f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, "
+                f"torch.{name} requires a tensor with at least {least} dimension, "
                 f"but got a tensor with {input.dim()} dimensions!"
             )
         along = 0 if name == "hsplit" and input.dim() == 1 else dim

@@ -67,6 +67,7 @@ def unravel_index(indices, shape):
         raise TypeError(f"expected 'indices' to be a tensor, but got {type(indices).__name__}")
     if indices.is_complex() or indices.is_floating_point() or indices.dtype == flambeau.bool:
         raise ValueError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+    indices = indices.to(flambeau.int64)
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     if any(n < 0 for n in shape):
         raise ValueError(f"'shape' cannot have negative values, but got {shape}")

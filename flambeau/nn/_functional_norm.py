@@ -49,15 +49,14 @@ def instance_norm(
     # A sample's channel becomes a channel of its own.
     means = None if running_mean is None else running_mean.repeat(n)
     variances = None if running_var is None else running_var.repeat(n)
-    output = _nn.batch_norm(
-        input.contiguous().view(1, n * c, *input.shape[2:]), None, None, means, variances, use_input_stats, momentum,
-        eps,
-    )  # fmt: skip
+    scale, shift = (None if p is None else p.repeat(n) for p in (weight, bias))
+    channels = input.contiguous().view(1, n * c, *input.shape[2:])
+    output = _nn.batch_norm(channels, scale, shift, means, variances, use_input_stats, momentum, eps)
     if use_input_stats and running_mean is not None:
         with flambeau.no_grad():
             running_mean.copy_(means.view(n, c).mean(0))
             running_var.copy_(variances.view(n, c).mean(0))
-    return _affine(output.view(input.shape), weight, bias)
+    return output.view(input.shape)
 
 
 def _affine(output, weight, bias):
@@ -96,6 +95,9 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-05):
             f"Expected more than 1 value per channel when training, got input size "
             f"{[n * c // num_groups, num_groups, *input.shape[2:]]}"
         )
+    if input.dtype in (flambeau.float16, flambeau.bfloat16):  # rounded once, after the scale and shift
+        wide = (None if p is None else p.float() for p in (weight, bias))
+        return group_norm(input.float(), num_groups, *wide, eps).to(input.dtype)
     size = c // num_groups * math.prod(input.shape[2:])
     grouped = input.reshape(n * num_groups, size)
     return _affine(_nn.layer_norm(grouped, (size,), None, None, eps).view(input.shape), weight, bias)
@@ -134,7 +136,9 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
         1, -1
     )
     total = sum(padded.narrow(1, offset, channels) for offset in range(size))
-    return input / (total / size * alpha + k).pow(beta)
+    # The mean of integers is an integer, as in avg_pool.
+    mean = total / size if total.is_floating_point() or total.is_complex() else total // size
+    return input / (mean * alpha + k).pow(beta)
 
 
 def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):

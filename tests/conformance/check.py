@@ -459,7 +459,7 @@ class Operator:
             if out is None:
                 continue
             theirs, args, kwargs = self._converted(sample)
-            their_out = to_peer(out)
+            their_out, strides = to_peer(out), out.stride()
             step = lambda: call(peer, self.function, theirs, *args, **kwargs, out=their_out)  # noqa: B023, E731
             what = f"out= {kind}"
             try:
@@ -472,7 +472,9 @@ class Operator:
             require(returned is their_out, f"{what}: the result must be `out` itself")
             compare(out, their_out, close, what, self.has_values, self._precise(sample))
             if kind == "with other strides":
-                require(tuple(their_out.stride()) == out.stride(), f"{what}: the strides must stay")
+                # PyTorch itself gives `out` other strides here and there: what the caller gave is right too.
+                kept = tuple(their_out.stride()) in (out.stride(), strides)
+                require(kept, f"{what}: the strides must stay")
 
     @staticmethod
     def _make_out(expected: torch.Tensor, kind: str) -> torch.Tensor | None:
