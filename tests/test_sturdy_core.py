@@ -178,6 +178,25 @@ def test_storage_with_a_buffer_does_not_move():
     storage.resize_(4096)
 
 
+def test_memory_that_must_not_be_written(tmp_path):
+    import mmap
+    import warnings
+
+    path = tmp_path / "numbers"
+    path.write_bytes(bytes(range(16)))
+    with open(path, "rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        x = flambeau.frombuffer(mapped, dtype=flambeau.uint8)
+        view = x[2:4]
+        view.add_(100)
+        flambeau.add(x[:2], 50, out=x[:2])
+        x.untyped_storage()[15] = 1
+    assert x[:5].tolist() == [50, 51, 102, 103, 4]
+    assert view.tolist() == [102, 103]
+    assert mapped[:4] == b"\0\1\2\3"
+
+
 def test_data_replaced_while_kernels_run():
     big, other = flambeau.ones(1 << 20), flambeau.ones(1 << 20)
     stop = threading.Event()

@@ -52,6 +52,7 @@ void apply_accumulate(Node* n, TensorRef* in, TensorRef*) {
         return;
     }
     if (grad->is_meta()) return;
+    if (grad->storage->read_only) own_memory(grad->storage);
     add_into(*grad, *incoming);
     bump_version(*grad, "accumulating a gradient");
 }

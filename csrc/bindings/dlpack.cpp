@@ -101,6 +101,7 @@ void drop_capsule(PyObject* capsule) {
 
 template <class Managed>
 PyObject* lend(Tensor& t, bool copied) {
+    if (t.storage->read_only) own_memory(t.storage);
     char* data = kernel_pointer(t);
     auto* loan = new Loan<Managed>{};
     loan->sizes.assign(t.sizes.begin(), t.sizes.end());
@@ -195,9 +196,11 @@ PyObject* borrow(PyObject* capsule) {
         ~Guard() { release(storage); }
     } guard{storage};
     if constexpr (std::is_same_v<Managed, DLManagedTensorVersioned>)
-        if (managed->flags & kReadOnly)
-            warn("from_dlpack: the memory is read-only, and tensors cannot be marked as not writable: writing to this tensor "
-                 "is undefined behavior. You may want to copy it first.");
+        if (managed->flags & kReadOnly) {
+            storage->read_only = true;
+            warn("from_dlpack: the memory is read-only, and tensors cannot be marked as not writable: at the first write "
+                 "this tensor takes a copy of its own. You may want to copy it first.");
+        }
     return from_storage(storage, sizes, strides, 0, dtype).release();
 }
 

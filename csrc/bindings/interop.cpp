@@ -120,7 +120,7 @@ void warn_not_writable(const char* what) {
     if (warned) return;
     warned = true;
     warn(join("The given ", what, " is not writable, and tensors cannot be marked as not writable: writing to this "
-              "tensor is undefined behavior. You may want to copy the data first. This warning is given only once.").c_str());
+              "tensor is undefined behavior (here the tensor then takes a copy of its own). You may want to copy the data first. This warning is given only once.").c_str());
 }
 
 }  // namespace
@@ -177,6 +177,7 @@ TensorRef from_numpy_array(PyObject* array, bool will_copy) {
         throw;
     }
     const StorageGuard storage{adopt_storage(view.buf, nbytes, HeldBuffer::release, held)};
+    storage.storage->read_only = !writable;
     if (!writable && !will_copy) warn_not_writable("NumPy array");
     return from_storage(storage.storage, sizes, strides, 0, dtype);
 }
@@ -213,6 +214,7 @@ PyObject* frombuffer(Call& call) {  // buffer, dtype, count, offset, requires_gr
     const int64_t available = (length - offset) / size, wanted = count > 0 ? count : available;
     check_as(ErrorKind::Value, wanted <= available, "requested buffer length (", wanted, " * ", size, " bytes) after offset (",
              offset, " bytes) must not be greater than actual buffer length (", length, " bytes)");
+    storage.storage->read_only = !writable;
     if (!writable) warn_not_writable("buffer");
     // A storage begins where its elements do, so that an offset of any number of bytes is possible.
     char* start = static_cast<char*>(held->view.buf) + offset;
@@ -266,6 +268,7 @@ int get_tensor_buffer(PyObject* self, Py_buffer* view, int flags) {
             PyErr_SetString(PyExc_BufferError, why);
             return nullptr;
         }
+        if (t.storage->read_only) own_memory(t.storage);
         char* data = kernel_pointer(t);
         const int n = t.ndim();
         auto* out = static_cast<Export*>(std::malloc(sizeof(Export) + 2 * size_t(n) * sizeof(Py_ssize_t)));

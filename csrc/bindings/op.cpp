@@ -130,6 +130,15 @@ struct Running {
 }
 }  // namespace
 
+[[gnu::cold, gnu::noinline]] static void make_writable(PyObject* out) {
+    if (is_tensor(out)) {
+        Storage* storage = reinterpret_cast<Tensor*>(out)->storage;
+        if (storage->read_only) own_memory(storage);
+    } else if (PyTuple_Check(out)) {
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(out); ++i) make_writable(PyTuple_GET_ITEM(out, i));
+    }
+}
+
 static ObjectRef run(Op* op, PyObject** args) {
     const Running scope;
     Call call{op, args};
@@ -139,12 +148,14 @@ static ObjectRef run(Op* op, PyObject** args) {
     if (op->out_param >= 0 && args[op->out_param] && args[op->out_param] != Py_None) {
         check(!record, op->cname, "(): functions with out=... arguments don't support automatic differentiation, "
               "but one of the arguments requires grad.");
+        make_writable(args[op->out_param]);
         ObjectRef result = ObjectRef::steal(op->impl(call));
         note_out_written(args[op->out_param], op);
         return result;
     }
     if (written) {
         check_inplace(*written, record);
+        if (__builtin_expect(written->storage->read_only, 0)) own_memory(written->storage);
         ObjectRef original;
         PyObject* adjusted[kMaxParams];
         if (record) {

@@ -82,6 +82,7 @@ class StepLists {
                     "] has elements that share memory; clone it first");
     }
     void* dense_data(Tensor& t, DType dtype, bool written) {
+        if (written && t.storage->read_only) own_memory(t.storage);
         if (t.contiguous && t.dtype == dtype) return kernel_pointer(t);
         TensorRef copy = dense(t, dtype);
         if (written) copies_.push_back({&t, copy});

@@ -113,6 +113,12 @@ int set_item(PyObject* self, Py_ssize_t i, PyObject* value) {
         if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "a storage holds bytes: values from 0 to 255");
         return -1;
     }
+    PyObject* ok = guarded([&]() -> PyObject* {
+        if (s.read_only) own_memory(&s);
+        Py_RETURN_NONE;
+    });
+    if (!ok) return -1;
+    Py_DECREF(ok);
     static_cast<unsigned char*>(s.data)[i] = static_cast<unsigned char>(v);
     return 0;
 }
@@ -124,6 +130,12 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
         PyErr_SetString(PyExc_BufferError, "a meta storage has no data");
         return -1;
     }
+    PyObject* ok = guarded([&]() -> PyObject* {
+        if (s.read_only) own_memory(&s);
+        Py_RETURN_NONE;
+    });
+    if (!ok) return -1;
+    Py_DECREF(ok);
     if (PyBuffer_FillInfo(view, self, s.data, Py_ssize_t(s.nbytes), 0, flags) < 0) return -1;
     ++s.exports;
     return 0;
@@ -134,7 +146,8 @@ void release_buffer(PyObject* self, Py_buffer*) { --of(self).exports; }
 PyObject* from_buffer(PyObject* type, PyObject* object) {
     return guarded([&]() -> PyObject* {
         auto* view = new Py_buffer();
-        if (PyObject_GetBuffer(object, view, PyBUF_WRITABLE) < 0) {
+        const bool writable = PyObject_GetBuffer(object, view, PyBUF_WRITABLE) == 0;
+        if (!writable) {
             PyErr_Clear();
             if (PyObject_GetBuffer(object, view, PyBUF_SIMPLE) < 0) {
                 delete view;
@@ -146,6 +159,7 @@ PyObject* from_buffer(PyObject* type, PyObject* object) {
             PyBuffer_Release(held);
             delete held;
         }, view);
+        storage->read_only = !writable;
         return wrap(reinterpret_cast<PyTypeObject*>(type), storage);
     });
 }

@@ -81,6 +81,19 @@ static void free_block(void* data, size_t nbytes) {
     MemoryInUse::waiting = true;
 }
 
+void own_memory(Storage* storage) {
+    check(storage->exports == 0, "the memory is read-only and other objects still show it; write to a clone() instead");
+    void* data = allocate(storage->nbytes);
+    if (storage->nbytes) std::memcpy(data, storage->data, storage->nbytes);
+    Storage* lent = adopt_storage(storage->data, storage->nbytes, storage->release, storage->owner);
+    storage->data = data;
+    storage->release = nullptr;
+    storage->owner = nullptr;
+    storage->read_only = false;
+    storage->resizable = true;
+    release_when_unused(lent);
+}
+
 void resize_storage(Storage* storage, size_t nbytes) {
     check(storage->resizable, "Trying to resize storage that is not resizable");
     check(storage->exports == 0, "Trying to resize storage that is not resizable: ", storage->exports,

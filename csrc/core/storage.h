@@ -35,6 +35,7 @@ struct Storage {
     void (*release)(void* owner) = nullptr;        // foreign memory: called instead of deallocate
     void* owner = nullptr;
     void* python = nullptr;                        // the living UntypedStorage object, if any (not owned)
+    bool read_only = false;                        // foreign memory that must not be written: see own_memory
     bool shared = false;                           // lies in memory that other processes see
 };
 
@@ -42,6 +43,9 @@ Storage* new_storage(size_t nbytes, DeviceType device);  // uninitialised bytes
 Storage* adopt_storage(void* data, size_t nbytes, void (*release)(void*), void* owner);
 // Gives up one reference; the storage of a tensor that others may be reading, see [Memory in use], waits.
 void release_when_unused(Storage* storage);
+// Before the first write to memory that must not be written (a bytes object, a file mapped for reading): the storage takes
+// a copy of its own. Whoever lent the memory never sees a write, and the processor never refuses one.
+void own_memory(Storage* storage);
 void resize_storage(Storage* storage, size_t nbytes);    // keeps the common bytes; raises if not resizable
 
 // Note [Memory in use]: while a kernel runs without the interpreter lock, or a function hands out elements one by one,

@@ -13,6 +13,10 @@ class Target:
         self.name, self.call, self.make, self.writes = name, call, make, writes
 
 
+#: Operators that write lists of tensors: the positions of these.
+WRITTEN_LISTS = {"sgd_step": (0, 2), "adam_step": (0, 2, 3, 4, 5)}
+
+
 def _operator(name, op, inplace):
     names = [p.name for p in parameters(op.signature)]
 
@@ -25,6 +29,9 @@ def _operator(name, op, inplace):
         written = list(written) if isinstance(written, (list, tuple)) else [written]
         if inplace:
             written.append(given.get(names[0]))
+        for i in WRITTEN_LISTS.get(name, ()):
+            tensors = given.get(names[i])
+            written += tensors if isinstance(tensors, (list, tuple)) else []
         return [t for t in written if isinstance(t, flambeau.Tensor)]
 
     return Target(name, op, make, writes)
