@@ -25,6 +25,9 @@ struct FactoryOptions {
 // The dtype of a tensor that holds `s` when none is named.
 DType dtype_of_scalar(const Scalar& s);
 
+// Raises when a tensor of `dtype` cannot be filled with the number.
+void check_fits(const Scalar& value, DType dtype);
+
 // The fresh tensor of NAME_like operators: input's layout and device unless the options say otherwise.
 TensorRef empty_like_options(const Call& call, const FactoryOptions& options, int first, int format_index);
 

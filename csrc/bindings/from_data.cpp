@@ -94,7 +94,7 @@ void survey(PyObject* o, Leaves& leaves, int depth) {
 }
 
 void store_number(PyObject* o, DType dtype, char* at) {
-    if (PyFloat_CheckExact(o) && is_floating(dtype)) {
+    if (PyFloat_Check(o) && is_floating(dtype)) {
         Scalar(PyFloat_AS_DOUBLE(o)).store(dtype, at);
         return;
     }
@@ -123,7 +123,7 @@ void store_number(PyObject* o, DType dtype, char* at) {
     const Scalar s = number_from(o);
     check_as(ErrorKind::Type, !s.is_complex() || is_complex(dtype) || dtype == DType::Bool, is_integral(dtype)
              ? "'complex' object cannot be interpreted as an integer" : "must be real number, not complex");
-    check(s.fits(dtype), "value cannot be converted to type ", name_of(dtype), " without overflow");
+    check(is_differentiable(dtype) || s.fits(dtype), "value cannot be converted to type ", name_of(dtype), " without overflow");
     s.store(dtype, at);
 }
 
@@ -255,8 +255,7 @@ PyObject* new_tensor(Call& call) {  // input, data, dtype, device, requires_grad
 PyObject* scalar_tensor_(Call& call) {  // s, dtype ...
     const FactoryOptions o(call, 1, default_dtype());
     const Scalar value = call.scalar(0);
-    call.check((!value.is_complex() || is_complex(o.dtype)) && value.fits(o.dtype), "value cannot be converted to type ",
-               name_of(o.dtype), " without overflow");
+    check_fits(value, o.dtype);
     return o.finish(scalar_tensor(value, o.dtype, o.device));
 }
 // Data of other kinds than tensors, for as_tensor and asarray, which keep tensors and their history.

@@ -73,8 +73,7 @@ PyObject* new_constant(Call& call) {
 PyObject* new_full(Call& call) {  // input, size, fill_value, dtype ...
     const FactoryOptions o(call, 3, call.tensor(0).dtype);
     const Scalar value = call.scalar(2);
-    check((!value.is_complex() || is_complex(o.dtype)) && value.fits(o.dtype), "value cannot be converted to type ",
-          name_of(o.dtype), " without overflow");
+    check_fits(value, o.dtype);
     TensorRef t = empty(call.ints(1), o.dtype, new_device(call, 5));
     fill(*t, value);
     return o.finish(t);

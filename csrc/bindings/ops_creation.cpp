@@ -37,6 +37,11 @@ DType dtype_of_scalar(const Scalar& s) {
     return default_complex_dtype();
 }
 
+void check_fits(const Scalar& value, DType dtype) {
+    check((!value.is_complex() || is_complex(dtype) || value.to_complex().im == 0) && value.fits(dtype),
+          "value cannot be converted to type ", name_of(dtype), " without overflow");
+}
+
 TensorRef empty_like_options(const Call& call, const FactoryOptions& o, int first, int format_index) {
     Tensor& t = call.tensor(0);
     const MemoryFormat format = call.memory_format(format_index, MemoryFormat::Preserve);
@@ -65,6 +70,7 @@ PyObject* empty_strided_(Call& call) {  // size, stride, dtype ...
 PyObject* full(Call& call) {  // size, fill_value, out, dtype ...
     const Scalar value = call.scalar(1);
     const FactoryOptions o(call, 3, dtype_of_scalar(value));
+    check_fits(value, o.dtype);
     TensorRef t = output(call, call.ints(0), o.dtype, o.device);
     fill(*t, value);
     return o.finish(t);
@@ -91,15 +97,17 @@ PyObject* constant_like(Call& call) {
 }
 PyObject* full_like(Call& call) {  // input, fill_value, dtype ...
     const FactoryOptions o(call, 2, call.tensor(0).dtype);
+    const Scalar value = call.scalar(1);
+    check_fits(value, o.dtype);
     TensorRef t = empty_like_options(call, o, 2, 7);
-    fill(*t, call.scalar(1));
+    fill(*t, value);
     return o.finish(t);
 }
 
-PyObject* fill_(Call& call) {  // Elements that share memory take the same value: an expanded tensor may be filled.
+PyObject* fill_(Call& call) {  // one value everywhere: elements that overlap do no harm
     Tensor& t = call.tensor(0);
     const Scalar value = call.scalar(1);
-    call.check(!value.is_complex() || is_complex(t.dtype), "value cannot be converted to type ", name_of(t.dtype), " without overflow");
+    check_fits(value, t.dtype);
     fill(t, value);
     return Py_NewRef(call.args[0]);
 }

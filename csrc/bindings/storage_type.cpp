@@ -91,6 +91,12 @@ PyObject* get_device(PyObject* self, void*) {
 }
 PyObject* get_cdata(PyObject* self, void*) { return PyLong_FromVoidPtr(&of(self)); }
 PyObject* get_is_cuda(PyObject*, void*) { Py_RETURN_FALSE; }
+PyObject* share_memory_(PyObject* self, PyObject*) {
+    return guarded([&]() -> PyObject* {
+        share_storage(&of(self));
+        return Py_NewRef(self);
+    });
+}
 PyObject* is_shared(PyObject* self, PyObject*) { return PyBool_FromLong(of(self).shared); }
 
 Py_ssize_t length(PyObject* self) { return Py_ssize_t(of(self).nbytes); }
@@ -170,6 +176,7 @@ PyMethodDef methods[] = {
     {"data_ptr", data_ptr, METH_NOARGS, "The address of the first byte."},
     {"resizable", resizable, METH_NOARGS, "Whether resize_ may be called."},
     {"resize_", resize_, METH_O, "resize_(nbytes)\n\nChanges the number of bytes; those in common are kept."},
+    {"share_memory_", share_memory_, METH_NOARGS, "Moves the bytes into memory that forked processes share."},
     {"is_shared", is_shared, METH_NOARGS, "Whether other processes see the memory."},
     {"_from_buffer", from_buffer, METH_O | METH_CLASS, "A storage on the memory of an object with the buffer protocol."},
     {nullptr, nullptr, 0, nullptr},

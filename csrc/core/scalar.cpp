@@ -6,7 +6,15 @@
 namespace flb {
 
 bool Scalar::fits(DType t) const {
-    if (info(t).kind >= DTypeKind::Float || t == DType::Bool) return true;
+    if (t == DType::Bool) return true;
+    if (info(t).kind >= DTypeKind::Float) {
+        const DType part = info(t).real;
+        const double limit = part == DType::Float16 ? 65504 : part == DType::BFloat16 ? 0x1.fep127
+                             : part == DType::Float32 ? double(std::numeric_limits<float>::max())
+                                                      : std::numeric_limits<double>::max();
+        const auto beyond = [=](double x) { return (x > limit || x < -limit) && x - x == 0; };
+        return !beyond(to_double()) && !beyond(to_complex().im);
+    }
     return visit(t, [&](auto tag) -> bool {
         using T = typename decltype(tag)::type;
         if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {

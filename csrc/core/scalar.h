@@ -59,7 +59,7 @@ class Scalar {
             }
         });
     }
-    // True when an integer dtype holds the value exactly (floating dtypes: always).
+    // False when the value lies beyond the range of the dtype (infinities and NaN fit floating ones).
     bool fits(DType t) const;
     static Scalar load(DType t, const void* in);
 

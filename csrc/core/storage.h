@@ -47,6 +47,7 @@ void release_when_unused(Storage* storage);
 // a copy of its own. Whoever lent the memory never sees a write, and the processor never refuses one.
 void own_memory(Storage* storage);
 void resize_storage(Storage* storage, size_t nbytes);    // keeps the common bytes; raises if not resizable
+void share_storage(Storage* storage);                    // moves it into memory that forked processes share
 
 // Note [Memory in use]: while a kernel runs without the interpreter lock, or a function hands out elements one by one,
 // other code may resize the storage it reads or replace a tensor's storage. The old memory then lives on until nobody is

@@ -38,14 +38,9 @@ def numpy(self, *, force=False):
         raise RuntimeError(
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
         )
-    code = _C._numpy_code(self.dtype)
-    np = _numpy()
-    if self.numel() == 0:
-        return np.empty(tuple(self.shape), code)
-    size = self.itemsize
-    strides = tuple(step * size for step in self.stride())
-    # The array keeps the storage alive; while it does, the storage refuses to be resized.
-    return np.ndarray(tuple(self.shape), code, self.untyped_storage(), self.storage_offset() * size, strides)
+    _C._numpy_code(self.dtype)  # refuses dtypes that NumPy lacks
+    # By way of a memoryview, which claims the memory: while the array lives, the storage refuses to be resized.
+    return _numpy().asarray(memoryview(self))
 
 
 def array(self, dtype=None, copy=None):
@@ -62,6 +57,8 @@ def array_wrap(self, array, context=None, return_scalar=False):
     """What NumPy's functions return when they were given tensors."""
     if not hasattr(array, "dtype"):
         return array
+    if array.dtype == bool:
+        array = array.astype("uint8")  # as PyTorch, which knew no bool when this began
     if not hasattr(array, "__array_interface__") or array.ndim == 0:
         return flambeau.tensor(array)
     return flambeau.from_numpy(array)

@@ -60,7 +60,7 @@ def new(cls, *args, device=None, **kwargs):
     elif kwargs:
         raise TypeError(f"new() got an unexpected keyword argument '{next(iter(kwargs))}'")
     if len(args) == 1 and isinstance(args[0], flambeau.Tensor):
-        tensor = args[0].detach() if args[0].requires_grad else args[0].alias()
+        tensor = args[0]._alias()
     else:
         tensor = _make(args, flambeau.get_default_dtype(), device, "Tensor")
     return tensor if cls is flambeau.Tensor else tensor.as_subclass(cls)

@@ -117,6 +117,12 @@ def storage(self):
     return flambeau.TypedStorage(wrap_storage=self.untyped_storage(), dtype=self.dtype)
 
 
+def share_memory_(self):
+    """Moves the tensor's memory to where processes forked from this one see it too, and returns the tensor."""
+    self.untyped_storage().share_memory_()
+    return self
+
+
 def is_shared(self) -> bool:
     """Whether other processes see the tensor's memory."""
     return self.untyped_storage().is_shared()
@@ -167,12 +173,13 @@ def dim_order(self, *, ambiguity_check=False):
 
 
 def is_distributed(self) -> bool:
+    """False: the tensor is whole."""
     return False
 
 
 def install(Tensor):
     for function in (
-        __contains__, __reversed__, __setstate__, apply_, map_, map2_, cuda, xpu, pin_memory, storage, is_shared, module_load,
+        __contains__, __reversed__, __setstate__, apply_, map_, map2_, cuda, xpu, pin_memory, storage, share_memory_, is_shared, module_load,
         resize, resize_as, reinforce, to_dense, dense_dim, sparse_dim, dim_order, is_distributed,
     ):
         setattr(Tensor, function.__name__, function)

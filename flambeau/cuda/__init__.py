@@ -135,4 +135,9 @@ def __getattr__(name):
         import importlib
 
         return importlib.import_module("flambeau.cuda.amp")
+    if name.endswith("Tensor"):
+        from flambeau._tensor import legacy
+
+        if name in legacy.cuda_types:
+            return legacy.cuda_types[name]
     raise AttributeError(f"module 'flambeau.cuda' has no attribute {name!r}")
