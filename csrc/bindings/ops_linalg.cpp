@@ -362,7 +362,7 @@ TensorRef small_linear(Tensor& input, Tensor& weight, Tensor* bias) {
 PyObject* linear(Call& call) {
     Tensor &input = call.tensor(0), &weight = call.tensor(1);
     Tensor* bias = call.tensor_or_null(2);
-    if (TensorRef done = small_linear(input, weight, bias)) return done.release();
+    if (TensorRef done = small_linear(input, weight, bias)) return deliver(call, std::move(done));
     call.check(weight.ndim() == 1 || weight.ndim() == 2, "expected weight to be a matrix or a vector, got ", weight.ndim(),
                "-D");
     call.check(input.ndim() >= 1, "both arguments to linear need to be at least 1D, but the input is 0D");
@@ -391,7 +391,7 @@ PyObject* linear(Call& call) {
     }
     Dims sizes(input.sizes.data(), last);
     if (!vector) sizes.push_back(features);
-    return with_sizes(out, sizes).release();
+    return deliver(call, with_sizes(out, sizes));
 }
 
 // ---- products added to something ----------------------------------------------------------------------------------

@@ -84,12 +84,12 @@ void check_tensors(const Call& call, const Tensor& input, const Tensor& weight, 
     if (input.dtype != weight.dtype)
         call.fail(ErrorKind::Runtime, "Input type (", name_of(input.dtype), ") and weight type (",
                   name_of(weight.dtype), ") should be the same");
-    if (!is_floating(input.dtype))
-        fail(ErrorKind::NotImplemented, "\"convolution\" not implemented for '", info(input.dtype).class_name,
-             "'");
     if (bias && bias->dtype != input.dtype)
         call.fail(ErrorKind::Runtime, "Input type (", name_of(input.dtype), ") and bias type (",
                   name_of(bias->dtype), ") should be the same");
+    if (!is_floating(input.dtype))
+        fail(ErrorKind::NotImplemented, "\"convolution\" not implemented for '", info(input.dtype).class_name,
+             "'");
     check(weight.sizes[0] % groups == 0 && (!transposed || weight.sizes[0] >= groups),
           "Given groups=", groups, ", expected weight to be divisible by ", groups,
           " at dimension 0, but got weight of size [", text(weight.sizes), "] instead");

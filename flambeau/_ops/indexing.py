@@ -374,6 +374,9 @@ def take_along_dim(input, indices, dim=None, *, out=None):
         raise RuntimeError(
             f"torch.take_along_dim(): dtype of indices should be Long but got {str(indices.dtype).split('.')[-1]}"
         )
+    # Negative indices count from the end, which gather does not know.
+    length = input.numel() if dim is None else input.size(dim)
+    indices = flambeau.where(indices < 0, indices + length, indices)
     if dim is None:
         return input.reshape(-1).gather(0, indices.reshape(-1), out=out)
     if input.dim() != indices.dim():

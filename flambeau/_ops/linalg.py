@@ -123,7 +123,7 @@ def _linear_weight(grad, input, weight_shape):
 
 
 linear = op(
-    "linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
+    "linear(Tensor input, Tensor weight, Tensor? bias=None, *, Tensor? out=None) -> Tensor",
     """input @ weight.T + bias for an input (\\*, in), a weight (out, in) and a bias (out); or a weight (in).""",
     public=False,
     method=False,

@@ -273,10 +273,11 @@ def movedim(input, source, destination):
         )
     if n == 0 and not source:
         return input.view(())
+    given = {"source": list(source), "destination": list(destination)}
     source, destination = [_wrap(d, n) for d in source], [_wrap(d, n) for d in destination]
-    for name, dims in (("source", source), ("destination", destination)):
+    for (name, as_given), dims in zip(given.items(), (source, destination), strict=True):
         if len(set(dims)) != len(dims):
-            raise RuntimeError(f"movedim: repeated dim in `{name}` ({dims})")
+            raise RuntimeError(f"movedim: repeated dim in `{name}` ({as_given})")
     if n == 0:
         return input.view(())
     order = [d for d in range(n) if d not in source]
@@ -423,13 +424,14 @@ def select_scatter(input, src, dim, index):
 
 
 @composite(method=True)
-def slice_scatter(input, src, dim=0, start=None, end=None, step=1):
+def slice_scatter(input, src, dim=0, start=None, end=None, step=1, *, out=None):
     """A copy of `input` with elements start, start + step, ... of `dim` replaced by `src`.
 
     >>> flambeau.slice_scatter(flambeau.zeros(3), flambeau.ones(2), 0, 1)
     tensor([0., 1., 1.])
     """
-    return _scattered(input, lambda t: t._slice(dim, start, end, step), src, "slice_scatter")
+    made = _scattered(input, lambda t: t._slice(dim, start, end, step), src, "slice_scatter")
+    return deliver(made, out, "slice_scatter", same_dtype=True)
 
 
 @composite(method=True)

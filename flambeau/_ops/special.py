@@ -5,7 +5,7 @@ import math
 import flambeau
 
 from ._pointwise import binary, unary
-from .outputs import deliver
+from .outputs import check_dtype, deliver
 from .registry import composite, op
 
 unary(
@@ -133,7 +133,9 @@ def _polygamma_method(input, n):
 @composite(method=True, public=False)
 def polygamma_(input, n):
     """In-place form of `polygamma`."""
-    return input.copy_(flambeau.polygamma(n, input))
+    result = flambeau.polygamma(n, input)
+    check_dtype(result.dtype, input, "polygamma_")
+    return input.copy_(result)
 
 
 @composite(method=True)

@@ -106,7 +106,8 @@ def dropout3d(input, p=0.5, training=True, inplace=False):
 def _drop_channels(input, p, training, inplace, batched):
     if batched:
         return _drop(input, p, training, inplace, per_channel=True)
-    return _drop(input.unsqueeze(0), p, training, inplace, per_channel=True).squeeze(0)
+    dropped = _drop(input.unsqueeze(0), p, training, inplace, per_channel=True)
+    return input if inplace else dropped.squeeze(0)
 
 
 def _warn_dims(name, dims, spatial):
