@@ -84,8 +84,7 @@ static PyObject* overloads_vectorcall(PyObject* self, PyObject* const* args, siz
         for (Py_ssize_t i = 0; i < n; ++i) {
             Op* op = reinterpret_cast<Op*>(PyTuple_GET_ITEM(set->ops, i));
             ParsedArgs parsed;
-            std::string why;
-            if (!parse_arguments(op, args, PyVectorcall_NARGS(nargsf), kwnames, parsed, &why)) continue;
+            if (!parse_arguments(op, args, PyVectorcall_NARGS(nargsf), kwnames, parsed, kSilently)) continue;
             if (parsed.overridden) return call_torch_function(self, args, nargsf, kwnames, op, parsed.slots);
             return invoke(op, parsed.slots);
         }

@@ -348,11 +348,15 @@ std::string describe(PyObject* o) {
 
 }  // namespace
 
+static std::string nobody;
+std::string* const kSilently = &nobody;
+
 bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames, ParsedArgs& parsed,
                      std::string* why) {
-    const auto mismatch = [&](const std::string& message) -> bool {
-        if (!why) fail(ErrorKind::Type, message);
-        *why = message;
+    // The message is only made where somebody reads it: trying one overload after the other must be cheap.
+    const auto mismatch = [&](auto&& message) -> bool {
+        if (!why) fail(ErrorKind::Type, message());
+        if (why != kSilently) *why = message();
         return false;
     };
     const std::vector<Param>& params = *op->params;
@@ -373,8 +377,8 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
         positional = va + 1;
     } else {
         if (nargs > op->num_positional)
-            return mismatch(join(op->cname, "() takes ", op->num_positional, " positional argument",
-                                 op->num_positional == 1 ? "" : "s", " but ", nargs, nargs == 1 ? " was" : " were", " given"));
+            return mismatch([&] { return join(op->cname, "() takes ", op->num_positional, " positional argument",
+                                 op->num_positional == 1 ? "" : "s", " but ", nargs, nargs == 1 ? " was" : " were", " given"); });
         for (Py_ssize_t i = 0; i < nargs; ++i) slots[i] = args[i];
     }
     for (int i = int(positional); i < n; ++i) slots[i] = nullptr;
@@ -389,8 +393,8 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
                 if (PyUnicode_Compare(params[i].name, key) == 0 ||
                     (params[i].alias && PyUnicode_Compare(params[i].alias, key) == 0))
                     found = i;
-            if (found < 0) return mismatch(join(op->cname, "() got an unexpected keyword argument '", utf8(key), "'"));
-            if (slots[found]) return mismatch(join(op->cname, "() got multiple values for argument '", utf8(key), "'"));
+            if (found < 0) return mismatch([&] { return join(op->cname, "() got an unexpected keyword argument '", utf8(key), "'"); });
+            if (slots[found]) return mismatch([&] { return join(op->cname, "() got multiple values for argument '", utf8(key), "'"); });
             slots[found] = args[nargs + k];
         }
     }
@@ -398,7 +402,7 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
         const Param& p = params[i];
         PyObject* o = slots[i];
         if (!o) {
-            if (p.required) return mismatch(join(op->cname, "() missing 1 required positional arguments: \"", utf8(p.name), "\""));
+            if (p.required) return mismatch([&] { return join(op->cname, "() missing 1 required positional arguments: \"", utf8(p.name), "\""); });
             slots[i] = p.default_value;
             continue;
         }
@@ -409,9 +413,9 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
         const bool ok = i == 0 && op->inplace ? tensor_like(o, parsed.overridden) : accepts(p, o, parsed.overridden);
         if (__builtin_expect(!ok, 0)) {
             if (PyErr_Occurred()) throw Error(ErrorKind::Python, "");
-            const std::string where = p.keyword_only ? "" : join(" (position ", i + 1, ")");
-            return mismatch(join(op->cname, "(): argument '", utf8(p.name), "'", where, " must be ",
-                                 type_text(p.kind), ", not ", short_type(o)));
+            return mismatch([&] { return join(op->cname, "(): argument '", utf8(p.name), "'",
+                                 p.keyword_only ? "" : join(" (position ", i + 1, ")"), " must be ",
+                                 type_text(p.kind), ", not ", short_type(o)); });
         }
         slots[i] = plain_argument(p, o, parsed);
     }

@@ -31,7 +31,9 @@ struct ParsedArgs {
 void parse_signature(Op* op, const char* text);
 // A named tuple of results, torch.return_types.NAME.
 PyTypeObject* make_result_type(const std::string& name, const std::vector<PyObject*>& field_names);
-// Fills parsed.slots. On a mismatch: raises TypeError, or with `why` given returns false and says why there.
+extern std::string* const kSilently;
+// Fills parsed.slots. On a mismatch: raises TypeError, or with `why` given returns false and says why there
+// (kSilently: says nothing).
 bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames, ParsedArgs& parsed,
                      std::string* why);
 [[noreturn]] void raise_no_overload(PyObject* name, PyObject* ops, PyObject* const* args, Py_ssize_t nargs,

@@ -8,8 +8,12 @@ from flambeau import _C
 def _late(module, name):
     """A method whose module is imported at the first call."""
 
+    found = None
+
     def method(self, *args, **kwargs):
-        found = getattr(__import__(f"{__name__}.{module}", fromlist=[name]), name)
+        nonlocal found
+        if found is None:
+            found = getattr(__import__(f"{__name__}.{module}", fromlist=[name]), name)
         return found(self, *args, **kwargs)
 
     method.__name__ = method.__qualname__ = name
