@@ -4,8 +4,6 @@
 
 namespace flb {
 
-bool can_cast(DType from, DType to);  // arguments.cpp
-
 namespace {
 
 PyObject* converted(PyObject* self, DType dtype, DeviceType device, bool copy, MemoryFormat format) {

@@ -61,8 +61,8 @@ PyObject* nonzero_(Call& call) {
 // dim wrapped, the index checked for dtype and shape against `along` (the tensor that the index names elements of).
 int check_gather(Call& call, Tensor& along, Tensor& index, Tensor* src) {
     const int dim = wrap_dim(call.integer(1), along.ndim());
+    if (index.numel == 0) return dim;  // of any dtype
     call.check(index.dtype == DType::Int64 || index.dtype == DType::Int32, "Expected dtype int32/int64 for index");
-    if (index.numel == 0) return dim;
     const auto ndim = [](const Tensor& t) { return t.ndim() ? t.ndim() : 1; };
     call.check(ndim(index) == ndim(along), "Index tensor must have the same number of dimensions as ", src ? "self" : "input", " tensor");
     call.check(!src || ndim(index) == ndim(*src), "Index tensor must have the same number of dimensions as src tensor");
@@ -81,8 +81,8 @@ PyObject* gather_(Call& call) {
     const int dim = check_gather(call, t, index, nullptr);
     if (call.out()) {
         call.check(call.out()->dtype == t.dtype, "Expected out tensor to have dtype ", info(t.dtype).class_name, ", but got ", info(call.out()->dtype).class_name);
-        check_no_partial_overlap(*call.out(), t, "gather");
-        check_no_partial_overlap(*call.out(), index, "gather");
+        check_no_overlap(*call.out(), t, "gather");
+        check_no_overlap(*call.out(), index, "gather");
     }
     TensorRef result = empty(index.sizes, t.dtype, t.device);
     if (!t.is_meta()) gather(*result, t, dim, *cast(index, DType::Int64));
@@ -230,7 +230,9 @@ PyObject* index_select_(Call& call) {
     Tensor &t = call.tensor(0), &index = call.tensor(2);
     const int dim = check_slices(call, t, index, ErrorKind::Index, false);
     if (call.out()) {
-        check_no_partial_overlap(*call.out(), t, "index_select");
+        call.check(!has_internal_overlap(*call.out()), kOverlap);
+        check_no_overlap(*call.out(), t, "index_select");
+        check_no_overlap(*call.out(), index, "index_select");
         call.check(call.out()->dtype == t.dtype, "self and result must have the same scalar type");
     }
     Dims shape = t.sizes;
@@ -249,7 +251,8 @@ PyObject* write_slices(Call& call, TensorRef source, Reduce reduce, bool mean, b
                ") should be equal to source.size(dim) (", source->size(dim < source->ndim() ? dim : 0), ") for dim ", dim);
     if (t.ndim()) {
         call.check(source->ndim() == t.ndim() || (source->ndim() == 0 && t.ndim() == 1),
-                   "Source/destination tensor must have same dimensionality, got ", source->ndim(), " and ", t.ndim());
+                   "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = ",
+                   str(t.sizes), " source.shape = ", str(source->sizes));
         for (int d = 0; d < source->ndim(); ++d)
             call.check(d == dim || source->sizes[d] == t.sizes[d], "Source/destination tensor must have same slice shapes. Destination slice shape: ",
                        str(t.sizes), " at dimension ", dim, " and source slice shape: ", str(source->sizes), " at dimension ", dim);

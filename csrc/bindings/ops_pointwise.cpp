@@ -290,6 +290,11 @@ static PyObject* from_parts(Call& call, const PointwiseOp& op) {
           " and ", info(b).class_name);
     check(a == b, "Expected object of scalar type ", info(a).class_name, " but got scalar type ", info(b).class_name,
           " for second argument");
+    if (const Tensor* out = call.out()) {
+        const DType whole = info(a).complex;
+        check(out->dtype == whole, "Expected object of scalar type ", info(whole).class_name, " but got scalar type ",
+              info(out->dtype).class_name, " for argument 'out'");
+    }
     return run_pointwise(call, op, operands, 2);
 }
 static PyObject* complex(Call& call) {

@@ -216,10 +216,12 @@ PyObject* aminmax(Call& call) {
     if (r.all && in.numel == 0)
         call.fail(ErrorKind::Runtime, "cannot compute aminmax over an empty dimension as the operation has no identity.");
     check_not_empty(call, in, r);
+    // PyTorch names C++'s types here.
+    const auto cpp_name = [](DType t) { return t == DType::Float32 ? "float" : t == DType::Float64 ? "double" : name_of(t); };
     for (Tensor* out : call.outs(2)) {
         if (!out) continue;
-        call.check(out->dtype == in.dtype, "Expected out tensor to have dtype ", info(in.dtype).name, ", but got ",
-                   info(out->dtype).name, " instead");
+        call.check(out->dtype == in.dtype, "Expected out tensor to have dtype ", cpp_name(in.dtype), ", but got ",
+                   cpp_name(out->dtype), " instead");
     }
     TensorRef low = reduced_tensor(ReduceOp::Min, in, in.dtype, r), high = reduced_tensor(ReduceOp::Max, in, in.dtype, r);
     return deliver_all(call, {low, high});

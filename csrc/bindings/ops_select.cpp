@@ -7,6 +7,7 @@
 #include "bindings/op.h"
 #include "bindings/types.h"
 #include "core/interpreter.h"
+#include "kernels/iterator.h"
 #include "kernels/promotion.h"
 #include "kernels/sort_kernels.h"
 #include "kernels/unique_kernels.h"
@@ -152,6 +153,9 @@ PyObject* kthvalue(Call& call) {
               "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
               "memory location. Please clone() the tensor before performing the operation.");
     const int64_t k = call.integer(1);
+    for (const Tensor* out : call.outs(2)) {
+        if (out) check_no_overlap(*out, call.tensor(0), "kthvalue");
+    }
     return pick(call, "kthvalue_cpu", call.integer(2), call.boolean(3), false, k,
                 [&](DType dtype, const SortDesc& d) { kth_rows(dtype, d, k); });
 }

@@ -40,7 +40,7 @@ void check_out_holds(const Call& call, DType result) {
 
 PyObject* cat(Call& call) {  // tensors, dim, out
     const std::vector<Tensor*> tensors = call.tensors(0);
-    call.check(!tensors.empty(), "expected a non-empty list of Tensors");
+    check_as(ErrorKind::Value, !tensors.empty(), "torch.cat(): expected a non-empty list of Tensors");
     const Tensor* like = nullptr;
     Promotion promotion;
     MemoryFormat format = suggested_format(*tensors[0]);

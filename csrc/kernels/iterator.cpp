@@ -316,10 +316,13 @@ void Iterator::run(Loop loop, const void* params, int64_t grain) {
 // ---- layout ---------------------------------------------------------------------------------------------------------------
 
 void check_no_partial_overlap(const Tensor& out, const Tensor& in, const char* op_name) {
-    if (out.storage != in.storage || &out == &in || out.numel == 0 || in.numel == 0) return;
-    const bool same = out.offset == in.offset && out.sizes == in.sizes && out.strides == in.strides &&
-                      itemsize(out.dtype) == itemsize(in.dtype);
-    if (same) return;
+    const bool same = &out == &in || (out.offset == in.offset && out.sizes == in.sizes && out.strides == in.strides &&
+                                      itemsize(out.dtype) == itemsize(in.dtype));
+    if (!same) check_no_overlap(out, in, op_name);
+}
+
+void check_no_overlap(const Tensor& out, const Tensor& in, const char* op_name) {
+    if (out.storage != in.storage || out.numel == 0 || in.numel == 0) return;
     const auto bytes = [](const Tensor& t) { return std::pair<int64_t, int64_t>{
         t.offset * itemsize(t.dtype), checked_extent_bytes(t.sizes, t.strides, t.offset, itemsize(t.dtype))}; };
     const auto [ob, oe] = bytes(out);

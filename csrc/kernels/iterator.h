@@ -44,6 +44,8 @@ class Iterator {
 
 // Raises PyTorch's error when the written tensor and an input share memory other than exactly.
 void check_no_partial_overlap(const Tensor& out, const Tensor& in, const char* op_name);
+// The same for operators that can't write the very elements they read either.
+void check_no_overlap(const Tensor& out, const Tensor& in, const char* op_name);
 // The layout of a fresh pointwise result: keeps the order of the operands' strides, as PyTorch does.
 Dims result_strides(const Dims& shape, const Tensor* const* inputs, int count);
 

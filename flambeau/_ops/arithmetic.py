@@ -182,6 +182,11 @@ def float_power(input, exponent, *, out=None):
             f"the output given to float_power has dtype {out.dtype} but the operation's result requires dtype {dtype}"
         )
     if not isinstance(input, flambeau.Tensor):
+        if not isinstance(exponent, flambeau.Tensor):
+            raise TypeError(
+                f"float_power() received an invalid combination of arguments - got ({type(input).__name__}, "
+                f"{type(exponent).__name__}), but expected a tensor as input or exponent"
+            )
         input = flambeau.scalar_tensor(input, dtype=dtype)
     return flambeau.pow(_widest(input, dtype), _widest(exponent, dtype), out=out)
 

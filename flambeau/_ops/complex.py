@@ -3,18 +3,27 @@
 import flambeau
 
 from ._pointwise import conj, unary
-from .registry import composite, op
+from .registry import composite, op, records
 
 unary(
     "conj_physical",
-    """The complex conjugate, computed; real tensors are copied.
-
-    >>> flambeau.conj_physical(flambeau.tensor([1 + 2j]))
-    tensor([1.-2.j])
-    """,
+    "The complex conjugate, computed; real tensors are copied.",
     lambda grad: conj(grad),
     kind="same",
 )
+
+
+_computed = records["conj_physical"].op
+
+
+@composite(method=True)
+def conj_physical(input, *, out=None):
+    """The complex conjugate, computed at once; a real tensor is returned itself.
+
+    >>> flambeau.conj_physical(flambeau.tensor([1 + 2j]))
+    tensor([1.-2.j])
+    """
+    return input if out is None and not input.dtype.is_complex else _computed(input, out=out)
 
 
 @composite(method=True, name="conj")

@@ -69,11 +69,23 @@ _factory(
     "`fill_value` everywhere, with the size, dtype and layout of `input`.",
 )
 op(
-    "fill_(Tensor input, Scalar value) -> Tensor",
-    "Overwrites every element with `value`.",
-    vjp={"input": lambda grad: grad * 0},
+    "fill_(Tensor input, Operand value) -> Tensor",
+    "Overwrites every element with `value`, a number or a zero-dimensional tensor.",
+    vjp={"input": lambda grad: grad * 0, "value": lambda grad: grad.sum()},
     public=True,
 )
+
+
+@composite
+def fill(input, value):
+    """`value` everywhere, with the size and dtype of `input`.
+
+    >>> flambeau.fill(flambeau.zeros(2), 7)
+    tensor([7., 7.])
+    """
+    return input.clone().fill_(value)
+
+
 op("zero_(Tensor input) -> Tensor", "Overwrites every element with 0.", vjp={"input": lambda grad: grad * 0})
 op(
     "copy_(Tensor input, Tensor src, bool non_blocking=False) -> Tensor",

@@ -256,6 +256,14 @@ def _spread(index, dim, like):
     return index.reshape(shape).expand(like.shape).contiguous()
 
 
+def _filled(grad, dim, index):
+    """`grad` where the fill wrote, zero elsewhere; a slice that is named twice counts once."""
+    import flambeau
+
+    kept = flambeau.ones(grad.shape, dtype=flambeau.bool, device=grad.device).index_fill(dim, index, False)
+    return grad.masked_fill(kept, 0)
+
+
 _INDEX_FILL = {"input": lambda grad, dim, index: grad.index_fill(dim, index, 0)}
 op(
     "index_fill(Tensor input, int dim, Tensor index, Operand value) -> Tensor",
@@ -265,7 +273,7 @@ op(
     tensor([7., 0., 7.])
     """,
     inplace=True,
-    vjp={**_INDEX_FILL, "value": lambda grad, dim, index: grad.index_select(dim, index).sum()},
+    vjp={**_INDEX_FILL, "value": lambda grad, dim, index: _filled(grad, dim, index).sum()},
 )
 
 # ---- by flat position, and by mask -----------------------------------------------------------------------------------

@@ -248,6 +248,11 @@ def _split_along(name, dim, least, doc):
                 f"torch.{name} requires a tensor with at least {least} dimension, "
                 f"but got a tensor with {input.dim()} dimensions!"
             )
+        if isinstance(indices_or_sections, str):
+            raise TypeError(
+                f"{name}() received an invalid combination of arguments. - got (Tensor, str), but expected a number of "
+                "sections or a list of indices"
+            )
         along = 0 if name == "hsplit" and input.dim() == 1 else dim
         if isinstance(indices_or_sections, int) and (
             indices_or_sections == 0 or input.shape[along] % indices_or_sections

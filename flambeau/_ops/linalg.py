@@ -231,16 +231,16 @@ def addr(input, vec1, vec2, *, beta=1, alpha=1, out=None):
     """
     _check_vector("addr", "vec1", vec1)
     _check_vector("addr", "vec2", vec2)
-    product = vec1.unsqueeze(1) * vec2
     import flambeau
 
-    dtype = flambeau.result_type(input, product)
+    dtype = flambeau.promote_types(input.dtype, flambeau.promote_types(vec1.dtype, vec2.dtype))
+    # The factors are numbers of the result's dtype, rounded like its elements.
     if alpha != 1:
-        product = product * alpha
+        vec1 = vec1 * flambeau.scalar_tensor(alpha, dtype=dtype)
+    product = vec1.unsqueeze(1) * vec2
     if beta != 0:
-        product = (input if beta == 1 else input * beta) + product
-    product = product.to(dtype)
-    return deliver(product, out, "addr")
+        product = (input if beta == 1 else input * flambeau.scalar_tensor(beta, dtype=dtype)) + product
+    return deliver(product.to(dtype), out, "addr")
 
 
 def _addr_(input, vec1, vec2, *, beta=1, alpha=1):

@@ -118,7 +118,15 @@ def gradient(input, *, spacing=1, dim=None, edge_order=1):
 
     n = input.dim()
     dims = list(range(n)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
-    dims = [d + n if d < 0 else d for d in dims]
+    for d in dims:
+        if not -n <= d < n:
+            raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {d})")
+    dims = [d % n for d in dims]
+    for d in dims:
+        if dims.count(d) > 1:
+            raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
+    if spacing is None:
+        spacing = 1
     if edge_order not in (1, 2):
         raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
     for d in dims:
@@ -126,9 +134,11 @@ def gradient(input, *, spacing=1, dim=None, edge_order=1):
             raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
     if isinstance(spacing, (list, tuple)):
         steps = list(spacing)
+        if any(isinstance(step, flambeau.Tensor) and step.device != input.device for step in steps):
+            raise RuntimeError("torch.gradient expected each tensor to be on the same device, the input's")
         if len(steps) != len(dims):
             raise RuntimeError(
-                f"torch.gradient expected spacing to be unspecified, a scalar, or a list of length {len(dims)}, but got "
+                f"torch.gradient expected spacing to be unspecified, a scalar or a list of length {len(dims)}, but got "
                 f"a list of length {len(steps)}"
             )
     else:
