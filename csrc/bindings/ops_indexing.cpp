@@ -81,6 +81,7 @@ PyObject* gather_(Call& call) {
     const int dim = check_gather(call, t, index, nullptr);
     if (call.out()) {
         call.check(call.out()->dtype == t.dtype, "Expected out tensor to have dtype ", info(t.dtype).class_name, ", but got ", info(call.out()->dtype).class_name);
+        resize_output(*call.out(), index.sizes, call.name());  // first: it may grow into the others
         check_no_overlap(*call.out(), t, "gather");
         check_no_overlap(*call.out(), index, "gather");
     }
