@@ -63,6 +63,21 @@ constexpr int64_t kGrain = 1 << 15;
 
 FLB_INLINE int64_t grain_of(int64_t elements) { return elements >= kGrain ? 1 : kGrain / (elements ? elements : 1); }
 
+// Each step waits for the one before it: several rows at a time fill the wait.
+constexpr int kLanes = 8;
+template <int lanes, class Op, class T>
+FLB_INLINE void scan_rows(const T* __restrict in, T* __restrict out, int64_t size) {
+    using A = typename ScanAcc<T>::type;
+    A acc[lanes];
+    for (int r = 0; r < lanes; ++r) acc[r] = Op::template start<A>();
+    for (int64_t i = 0; i < size; ++i) {
+        for (int r = 0; r < lanes; ++r) {
+            acc[r] = Op::step(acc[r], widen<A>(in[r * size + i]));
+            out[r * size + i] = narrow<T>(acc[r]);
+        }
+    }
+}
+
 template <class Op, class T>
 void scan_values(const ScanDesc& d) {
     using A = typename ScanAcc<T>::type;
@@ -70,13 +85,9 @@ void scan_values(const ScanDesc& d) {
     T* out = static_cast<T*>(d.out);
     if (d.inner == 1) {
         parallel_for(0, d.outer, grain_of(d.size), [&](int64_t begin, int64_t end) {
-            for (int64_t o = begin; o < end; ++o) {
-                A acc = Op::template start<A>();
-                for (int64_t i = o * d.size; i < (o + 1) * d.size; ++i) {
-                    acc = Op::step(acc, widen<A>(in[i]));
-                    out[i] = narrow<T>(acc);
-                }
-            }
+            int64_t o = begin;
+            for (; o + kLanes <= end; o += kLanes) scan_rows<kLanes, Op>(in + o * d.size, out + o * d.size, d.size);
+            for (; o < end; ++o) scan_rows<1, Op>(in + o * d.size, out + o * d.size, d.size);
         });
         return;
     }
@@ -125,11 +136,43 @@ FLB_INLINE bool takes_over(T x, T a) {
     return (x != x) | ((a == a) & (max ? x >= a : x <= a));
 }
 
+template <int lanes, bool max, class T>
+FLB_INLINE void scan_extremum_rows(const T* __restrict in, T* __restrict out, int64_t* __restrict indices, int64_t size) {
+    using A = typename OrderAs<T>::type;
+    T best[lanes];
+    int64_t at[lanes];
+    for (int r = 0; r < lanes; ++r) {
+        best[r] = in[r * size];
+        at[r] = 0;
+    }
+    for (int64_t i = 0; i < size; ++i) {
+        for (int r = 0; r < lanes; ++r) {
+            const T x = in[r * size + i];
+            const bool wins = takes_over<max>(A(x), A(best[r]));
+            best[r] = wins ? x : best[r];
+            at[r] = wins ? i : at[r];
+            out[r * size + i] = best[r];
+            indices[r * size + i] = at[r];
+        }
+    }
+}
+
 template <bool max, class T>
 void scan_extremum(const ScanDesc& d) {
     using A = typename OrderAs<T>::type;
     const T* in = static_cast<const T*>(d.in);
     T* out = static_cast<T*>(d.out);
+    if (d.inner == 1) {
+        constexpr int lanes = 4;
+        parallel_for(0, d.outer, grain_of(d.size), [&](int64_t begin, int64_t end) {
+            int64_t o = begin;
+            for (; o + lanes <= end; o += lanes)
+                scan_extremum_rows<lanes, max>(in + o * d.size, out + o * d.size, d.indices + o * d.size, d.size);
+            for (; o < end; ++o)
+                scan_extremum_rows<1, max>(in + o * d.size, out + o * d.size, d.indices + o * d.size, d.size);
+        });
+        return;
+    }
     const int64_t tiles = (d.inner - 1) / kTile + 1;
     parallel_for(0, d.outer * tiles, grain_of(d.size * (d.inner < kTile ? d.inner : kTile)), [&](int64_t begin, int64_t end) {
         for (int64_t unit = begin; unit < end; ++unit) {
