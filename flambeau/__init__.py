@@ -8,11 +8,31 @@ import importlib
 
 from . import _C
 from ._C import *  # noqa: F403  (dtypes, layouts, memory formats)
-from ._C import Generator, Size, Tensor, UntypedStorage, default_generator, device, dtype, layout, memory_format
+from ._C import (
+    Generator,
+    Size,
+    Tensor,
+    UntypedStorage,
+    default_generator,
+    device,
+    dtype,
+    layout,
+    memory_format,
+)
 from ._ops import load as _load_operators
 from ._version import __version__ as _flambeau_version
 
-__all__ = ["Generator", "Size", "Tensor", "UntypedStorage", "default_generator", "device", "dtype", "layout", "memory_format"]
+__all__ = [
+    "Generator",
+    "Size",
+    "Tensor",
+    "UntypedStorage",
+    "default_generator",
+    "device",
+    "dtype",
+    "layout",
+    "memory_format",
+]
 
 # Python's and C's names for dtypes.
 float = float32  # noqa: F405
@@ -42,9 +62,7 @@ _SUBMODULES = frozenset(
 #: Names that another module defines, loaded at first use: {name: module}.
 _LAZY = {
     "__version__": "version",
-    **dict.fromkeys(
-        "manual_seed seed initial_seed get_rng_state set_rng_state".split(), "random"
-    ),
+    **dict.fromkeys("manual_seed seed initial_seed get_rng_state set_rng_state".split(), "random"),
     **dict.fromkeys("save load".split(), "serialization"),
     **dict.fromkeys("set_printoptions get_printoptions".split(), "_tensor.printing"),
     **dict.fromkeys("no_grad enable_grad inference_mode set_grad_enabled".split(), "autograd.grad_mode"),

@@ -2,13 +2,21 @@
 
 from . import _C
 
-_state = {"deterministic": False, "warn_only": False, "matmul_precision": "highest", "interop": 1, "warn_always": False}
+_state = {
+    "deterministic": False,
+    "warn_only": False,
+    "matmul_precision": "highest",
+    "interop": 1,
+    "warn_always": False,
+}
 
 
 def use_deterministic_algorithms(mode, *, warn_only=False):
     """Accepted: every operator here is deterministic, for any number of threads, whatever the mode."""
     if not isinstance(mode, bool):
-        raise TypeError(f"use_deterministic_algorithms(): argument 'mode' must be bool, not {type(mode).__name__}")
+        raise TypeError(
+            f"use_deterministic_algorithms(): argument 'mode' must be bool, not {type(mode).__name__}"
+        )
     _state["deterministic"], _state["warn_only"] = mode, bool(warn_only)
 
 
@@ -46,7 +54,9 @@ def get_deterministic_debug_mode():
 def set_float32_matmul_precision(precision):
     """Accepted: float32 products are always computed in float32 here."""
     if precision not in ("highest", "high", "medium"):
-        raise RuntimeError(f"Invalid float32 matmul precision: {precision} (expected 'highest', 'high' or 'medium')")
+        raise RuntimeError(
+            f"Invalid float32 matmul precision: {precision} (expected 'highest', 'high' or 'medium')"
+        )
     _state["matmul_precision"] = precision
 
 

@@ -50,7 +50,9 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None, out=No
     if ord == "fro":
         return vector_norm(A, 2, tuple(dim), keepdim, dtype=dtype, out=out)
     if ord in ("nuc", 2, -2):
-        raise NotImplementedError(f"linalg.matrix_norm: order {ord!r} needs singular values, which are not there yet")
+        raise NotImplementedError(
+            f"linalg.matrix_norm: order {ord!r} needs singular values, which are not there yet"
+        )
     if ord not in (1, -1, float("inf"), -float("inf")):
         raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
     row, column = (d % A.dim() for d in dim)
@@ -140,7 +142,9 @@ def qr(A, mode="reduced", *, out=None):
         phase = flambeau.where(lead == 0, flambeau.ones_like(lead), flambeau.sgn(lead))
         v = flambeau.cat([lead + phase * size, x[..., 1:]], -1)
         square = (v.abs() ** 2).sum(-1, True)
-        scale = flambeau.where(square == 0, flambeau.zeros_like(square), 2 / flambeau.where(square == 0, 1.0, square))
+        scale = flambeau.where(
+            square == 0, flambeau.zeros_like(square), 2 / flambeau.where(square == 0, 1.0, square)
+        )
         pad = v.new_zeros((*v.shape[:-1], j))
         v = flambeau.cat([pad, v], -1).unsqueeze(-1)
         scale = scale.unsqueeze(-1).to(A.dtype)

@@ -6,7 +6,11 @@ from ._ops import registry
 
 #: Functions that the main namespace has too: {name here: name there}.
 _SHARED = {
-    "expit": "sigmoid", "gammaln": "lgamma", "psi": "digamma", "multigammaln": "mvlgamma", "gammainc": "igamma",
+    "expit": "sigmoid",
+    "gammaln": "lgamma",
+    "psi": "digamma",
+    "multigammaln": "mvlgamma",
+    "gammainc": "igamma",
     "gammaincc": "igammac",
     **{
         name: name
@@ -15,7 +19,11 @@ _SHARED = {
         ).split()
     },
 }
-_OWN = {name.removeprefix("special_"): record.op for name, record in registry.records.items() if name.startswith("special_")}
+_OWN = {
+    name.removeprefix("special_"): record.op
+    for name, record in registry.records.items()
+    if name.startswith("special_")
+}
 
 __all__ = sorted([*_SHARED, *_OWN])
 

@@ -48,7 +48,14 @@ def cases():
         yield f"t.randint(10, ({n},))"
     # Bounds that a dtype rounds, and the threshold where draws become 64 bits wide.
     for d in ("bfloat16", "float32", "float64", "int32", "int64"):
-        for low, high in ((-5, 100), (0, 2**28 - 1), (0, 2**28), (1, 2**28), (-(2**30), 2**30), (-100, 2**24)):
+        for low, high in (
+            (-5, 100),
+            (0, 2**28 - 1),
+            (0, 2**28),
+            (1, 2**28),
+            (-(2**30), 2**30),
+            (-100, 2**24),
+        ):
             yield f"t.empty(200, dtype=t.{d}).random_({low}, {high})"
         yield f"t.empty(200, dtype=t.{d}).random_(-7, None)"
     for d in ("bfloat16", "float32", "float64", "int64"):

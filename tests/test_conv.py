@@ -11,7 +11,9 @@ torch = pytest.importorskip("torch")
 
 
 def ours_of(t):
-    return flambeau._C.tensor_from_data(t.tolist(), getattr(flambeau, str(t.dtype).partition(".")[2])).reshape(tuple(t.shape))
+    return flambeau._C.tensor_from_data(
+        t.tolist(), getattr(flambeau, str(t.dtype).partition(".")[2])
+    ).reshape(tuple(t.shape))
 
 
 def agree(ours, theirs, tolerance):
@@ -22,7 +24,11 @@ def agree(ours, theirs, tolerance):
 
 def random_case(rng):
     n = rng.choice([1, 2, 2, 2, 3])
-    groups, per_group, out_per_group = rng.choice([1, 1, 1, 2, 3]), rng.choice([1, 2, 3, 5, 20]), rng.choice([1, 2, 13, 40])
+    groups, per_group, out_per_group = (
+        rng.choice([1, 1, 1, 2, 3]),
+        rng.choice([1, 2, 3, 5, 20]),
+        rng.choice([1, 2, 13, 40]),
+    )
     if rng.random() < 0.2:
         groups, per_group, out_per_group = rng.choice([4, 9, 40]), 1, 1
     kernel = [rng.choice([1, 2, 3, 5]) for _ in range(n)]
@@ -120,16 +126,44 @@ def test_the_same_bits_for_any_number_of_threads():
 @pytest.mark.parametrize(
     "shapes,settings,message",
     [
-        (((1, 3, 5, 5), (4, 2, 3, 3)), ([1], [0], [1], False, [0], 1), r"to have 2 channels, but got 3 channels instead"),
-        (((1, 2, 2, 2), (4, 2, 3, 3)), ([1], [0], [1], False, [0], 1), "Kernel size can't be greater than actual input size"),
-        (((1, 2, 5, 5), (4, 2, 3, 3)), ([0], [0], [1], False, [0], 1), "non-positive stride is not supported"),
+        (
+            ((1, 3, 5, 5), (4, 2, 3, 3)),
+            ([1], [0], [1], False, [0], 1),
+            r"to have 2 channels, but got 3 channels instead",
+        ),
+        (
+            ((1, 2, 2, 2), (4, 2, 3, 3)),
+            ([1], [0], [1], False, [0], 1),
+            "Kernel size can't be greater than actual input size",
+        ),
+        (
+            ((1, 2, 5, 5), (4, 2, 3, 3)),
+            ([0], [0], [1], False, [0], 1),
+            "non-positive stride is not supported",
+        ),
         (((1, 2, 5, 5), (4, 2, 3, 3)), ([1], [-1], [1], False, [0], 1), "negative padding is not supported"),
-        (((1, 2, 5, 5), (4, 2, 3, 3)), ([1], [0], [0], False, [0], 1), "dilation should be greater than zero"),
-        (((1, 2, 5, 5), (4, 2, 3, 3)), ([1], [0], [1], False, [0], 0), "non-positive groups is not supported"),
-        (((1, 2, 5, 5), (3, 1, 3, 3)), ([1], [0], [1], False, [0], 2), "expected weight to be divisible by 2"),
+        (
+            ((1, 2, 5, 5), (4, 2, 3, 3)),
+            ([1], [0], [0], False, [0], 1),
+            "dilation should be greater than zero",
+        ),
+        (
+            ((1, 2, 5, 5), (4, 2, 3, 3)),
+            ([1], [0], [1], False, [0], 0),
+            "non-positive groups is not supported",
+        ),
+        (
+            ((1, 2, 5, 5), (3, 1, 3, 3)),
+            ([1], [0], [1], False, [0], 2),
+            "expected weight to be divisible by 2",
+        ),
         (((1, 2, 5, 5), (2, 2, 3, 3)), ([1], [0], [1], True, [1], 1), "output padding must be smaller than"),
         (((1, 2, 5, 5), (2, 2, 3)), ([1], [0], [1], False, [0], 1), "expected weight with 4 dimensions"),
-        (((1, 2, 5, 5), (2, 2, 3, 3)), ([1, 1, 1], [0], [1], False, [0], 1), "to match the convolution dimensions"),
+        (
+            ((1, 2, 5, 5), (2, 2, 3, 3)),
+            ([1, 1, 1], [0], [1], False, [0], 1),
+            "to match the convolution dimensions",
+        ),
     ],
 )
 def test_errors(shapes, settings, message):

@@ -46,7 +46,9 @@ def test_limits_follow_the_environment(build):
             for name, value in os.environ.items()
             if name not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "FLAMBEAU_CPU_CAPABILITY")
         }
-        run = subprocess.run([*prefix, program], env=clean | environment, stdout=subprocess.PIPE, check=True, text=True)
+        run = subprocess.run(
+            [*prefix, program], env=clean | environment, stdout=subprocess.PIPE, check=True, text=True
+        )
         hardware, level, affinity, available, threads = run.stdout.split()
         return hardware, level, int(affinity), int(available), int(threads)
 

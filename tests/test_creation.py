@@ -144,8 +144,14 @@ def test_matrices():
     assert t.eye(2, 3).tolist() == np.eye(2, 3).tolist()
     assert t.eye(2, m=1, dtype=t.bool).tolist() == [[True], [False]]
     for rows, cols, offset in ((3, 3, 0), (3, 4, 1), (4, 3, -2), (0, 4, 0), (3, 3, 10), (3, 3, -10)):
-        assert t.tril_indices(rows, cols, offset).tolist() == np.array(np.tril_indices(rows, offset, cols)).tolist()
-        assert t.triu_indices(rows, cols, offset).tolist() == np.array(np.triu_indices(rows, offset, cols)).tolist()
+        assert (
+            t.tril_indices(rows, cols, offset).tolist()
+            == np.array(np.tril_indices(rows, offset, cols)).tolist()
+        )
+        assert (
+            t.triu_indices(rows, cols, offset).tolist()
+            == np.array(np.triu_indices(rows, offset, cols)).tolist()
+        )
     assert t.vander(t.tensor([1, 2, 3])).tolist() == np.vander([1, 2, 3]).tolist()
     assert t.vander(t.tensor([1.0, 2]), 4, increasing=True).tolist() == np.vander([1.0, 2], 4, True).tolist()
     assert t.empty_permuted((2, 3, 4), (1, 0, 2)).stride() == (4, 8, 1)
@@ -160,17 +166,23 @@ def test_windows(name, reference):
     window = getattr(t, name + "_window")
     for n in (0, 1, 2, 7, 8):
         assert np.allclose(window(n, periodic=False, dtype=t.float64).numpy(), reference(n))
-        assert np.allclose(window(n, dtype=t.float64).numpy(), reference(n + 1)[:n] if n > 1 else reference(n))
+        assert np.allclose(
+            window(n, dtype=t.float64).numpy(), reference(n + 1)[:n] if n > 1 else reference(n)
+        )
     assert np.allclose(t.kaiser_window(9, False, 5.0, dtype=t.float64).numpy(), np.kaiser(9, 5.0))
 
 
 def test_conversions():
     x = t.rand(2, 3)
     assert x.to(t.float32) is x and x.to("cpu") is x and x.float() is x and x.cpu() is x
-    assert x.to(t.float64).dtype is x.to("cpu", t.float64).dtype is x.to(t.ones(1).double()).dtype is t.float64
+    assert (
+        x.to(t.float64).dtype is x.to("cpu", t.float64).dtype is x.to(t.ones(1).double()).dtype is t.float64
+    )
     assert x.to(t.float32, copy=True) is not x
     assert x.to("meta").is_meta
-    for name, dtype in dict(half=t.float16, bool=t.bool, byte=t.uint8, long=t.int64, cfloat=t.complex64).items():
+    for name, dtype in dict(
+        half=t.float16, bool=t.bool, byte=t.uint8, long=t.int64, cfloat=t.complex64
+    ).items():
         assert getattr(x, name)().dtype is dtype
     assert x.t().double().stride() == (1, 3)
     y = t.ones(2, requires_grad=True)
@@ -216,9 +228,20 @@ def test_first_interface():
     x = t.rand(2)
     assert t.Tensor(x).data_ptr() == x.data_ptr()
     assert t.LongTensor([1, 2]).dtype is t.int64
-    assert isinstance(x, t.FloatTensor) and not isinstance(x, t.DoubleTensor) and not isinstance(x, t.cuda.FloatTensor)
-    assert x.type() == "torch.FloatTensor" and x.type(t.DoubleTensor).type("torch.LongTensor").dtype is t.int64
-    for call in (lambda: t.Tensor(1.5), lambda: t.Tensor("a"), lambda: t.LongTensor(x), lambda: t.cuda.FloatTensor(2)):
+    assert (
+        isinstance(x, t.FloatTensor)
+        and not isinstance(x, t.DoubleTensor)
+        and not isinstance(x, t.cuda.FloatTensor)
+    )
+    assert (
+        x.type() == "torch.FloatTensor" and x.type(t.DoubleTensor).type("torch.LongTensor").dtype is t.int64
+    )
+    for call in (
+        lambda: t.Tensor(1.5),
+        lambda: t.Tensor("a"),
+        lambda: t.LongTensor(x),
+        lambda: t.cuda.FloatTensor(2),
+    ):
         with pytest.raises(TypeError):
             call()
     with pytest.raises(ValueError, match="invalid type"):

@@ -124,7 +124,12 @@ def test_numpy_is_not_imported_and_its_absence_is_named():
 def test_buffers_of_tensors():
     x = t.arange(6, dtype=t.int32).reshape(2, 3)
     view = memoryview(x)
-    assert view.format == "i" and view.shape == (2, 3) and view.strides == (12, 4) and view.tolist() == x.tolist()
+    assert (
+        view.format == "i"
+        and view.shape == (2, 3)
+        and view.strides == (12, 4)
+        and view.tolist() == x.tolist()
+    )
     view[1, 2] = 50
     assert x[1, 2].item() == 50
     assert bytes(t.tensor([1, 2], dtype=t.uint8)) == b"\x01\x02"

@@ -1,4 +1,4 @@
-"""Matrix products against PyTorch: every dtype and layout, broadcasting, derivatives, errors, and bits for any thread count."""
+"""Matrix products against PyTorch: dtypes, layouts, broadcasting, derivatives, errors; bits for any thread count."""
 
 import itertools
 
@@ -19,9 +19,13 @@ def pair(shape, dtype, seed=0, turned=False):
     generator = torch.Generator().manual_seed(seed)
     if turned:
         shape = (*shape[:-2], shape[-1], shape[-2])
-    theirs = torch.randn(shape, generator=generator, dtype=torch.complex128 if dtype in COMPLEX else torch.float64)
+    theirs = torch.randn(
+        shape, generator=generator, dtype=torch.complex128 if dtype in COMPLEX else torch.float64
+    )
     theirs = (theirs * 3 if dtype in INTEGERS else theirs).to(getattr(torch, dtype))
-    ours = flambeau._C.tensor_from_data(theirs.tolist(), getattr(flambeau, dtype)).reshape(tuple(theirs.shape))
+    ours = flambeau._C.tensor_from_data(theirs.tolist(), getattr(flambeau, dtype)).reshape(
+        tuple(theirs.shape)
+    )
     return (ours.transpose(-1, -2), theirs.transpose(-1, -2)) if turned else (ours, theirs)
 
 
@@ -31,11 +35,23 @@ def agree(ours, theirs, scale=1.0):
     assert tuple(ours.shape) == tuple(theirs.shape)
     wide = torch.complex128 if theirs.is_complex() else torch.float64
     back = torch.tensor(ours.tolist(), dtype=wide).reshape(theirs.shape)
-    limit = TOLERANCE.get(dtype, 1e-4) * scale * max(1.0, float(theirs.abs().max()) if theirs.numel() else 1.0)
+    limit = (
+        TOLERANCE.get(dtype, 1e-4) * scale * max(1.0, float(theirs.abs().max()) if theirs.numel() else 1.0)
+    )
     torch.testing.assert_close(back, theirs.to(wide), rtol=0, atol=limit)
 
 
-SIZES = [(1, 1, 1), (3, 5, 7), (1, 16, 16), (8, 1, 32), (17, 33, 65), (2, 3, 0), (0, 3, 2), (130, 70, 300), (200, 100, 530)]
+SIZES = [
+    (1, 1, 1),
+    (3, 5, 7),
+    (1, 16, 16),
+    (8, 1, 32),
+    (17, 33, 65),
+    (2, 3, 0),
+    (0, 3, 2),
+    (130, 70, 300),
+    (200, 100, 530),
+]
 
 
 @pytest.mark.parametrize("dtype", FLOATS + INTEGERS + COMPLEX)
@@ -92,7 +108,10 @@ def test_operands_with_gaps_are_copied():
 )
 def test_einsum(equation, shapes, dtype):
     operands = [pair(shape, dtype, seed) for seed, shape in enumerate(shapes)]
-    agree(flambeau.einsum(equation, *(o for o, _ in operands)), torch.einsum(equation, *(t for _, t in operands)))
+    agree(
+        flambeau.einsum(equation, *(o for o, _ in operands)),
+        torch.einsum(equation, *(t for _, t in operands)),
+    )
 
 
 def test_einsum_takes_numbered_dimensions():
@@ -175,18 +194,33 @@ def ones(*shape, dtype="float32"):
     [
         (lambda: ones(2, 3) @ ones(4, 5), r"mat1 and mat2 shapes cannot be multiplied \(2x3 and 4x5\)"),
         (lambda: flambeau.mm(ones(2, 3), ones(3)), "mat2 must be a matrix"),
-        (lambda: flambeau.mm(ones(2, 3), ones(3, 4, dtype="float64")), "to have the same dtype, but got: float != double"),
-        (lambda: flambeau.bmm(ones(2, 3, 4), ones(2, 5, 4)), r"batch2 tensor to be: \[2, 4\] but got: \[2, 5\]"),
+        (
+            lambda: flambeau.mm(ones(2, 3), ones(3, 4, dtype="float64")),
+            "to have the same dtype, but got: float != double",
+        ),
+        (
+            lambda: flambeau.bmm(ones(2, 3, 4), ones(2, 5, 4)),
+            r"batch2 tensor to be: \[2, 4\] but got: \[2, 5\]",
+        ),
         (lambda: flambeau.mv(ones(2, 3), ones(4)), r"size mismatch, got input \(2\), mat \(2x3\), vec \(4\)"),
         (lambda: flambeau.dot(ones(2), ones(3)), "inconsistent tensor size"),
         (lambda: flambeau.dot(ones(2, 2), ones(3)), "1D tensors expected"),
         (lambda: ones() @ ones(3), "both arguments to matmul need to be at least 1D"),
-        (lambda: ones(5, 2, 3) @ ones(4, 3, 2), r"The size of tensor a \(5\) must match the size of tensor b \(4\)"),
+        (
+            lambda: ones(5, 2, 3) @ ones(4, 3, 2),
+            r"The size of tensor a \(5\) must match the size of tensor b \(4\)",
+        ),
         (lambda: flambeau.addmm(ones(5), ones(2, 3), ones(3, 4)), "must match the existing size"),
-        (lambda: flambeau.einsum("ij,jk", ones(2, 3), ones(4, 4)), "does not broadcast with previously seen size 3"),
+        (
+            lambda: flambeau.einsum("ij,jk", ones(2, 3), ones(4, 4)),
+            "does not broadcast with previously seen size 3",
+        ),
         (lambda: flambeau.einsum("ij->z", ones(2, 3)), "output subscript z does not appear"),
         (lambda: flambeau.tensordot(ones(2, 3), ones(4, 4), 1), "contracted dimensions need to match"),
-        (lambda: flambeau.mm(ones(2, 3), ones(3, 4), out=ones(2, 4, dtype="float64")), "Expected out tensor to have dtype"),
+        (
+            lambda: flambeau.mm(ones(2, 3), ones(3, 4), out=ones(2, 4, dtype="float64")),
+            "Expected out tensor to have dtype",
+        ),
     ],
 )
 def test_errors(call, message):

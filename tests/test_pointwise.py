@@ -9,26 +9,89 @@ import flambeau
 from flambeau._ops import registry
 
 UNARY = {
-    "neg": np.negative, "abs": np.abs, "sign": np.sign, "square": np.square, "sqrt": np.sqrt, "reciprocal": np.reciprocal,
-    "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "log": np.log, "log2": np.log2, "log10": np.log10, "log1p": np.log1p,
-    "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh,
-    "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "sinc": np.sinc,
-    "ceil": np.ceil, "floor": np.floor, "round": np.round, "trunc": np.trunc, "isnan": np.isnan, "isinf": np.isinf,
-    "isfinite": np.isfinite, "signbit": np.signbit, "deg2rad": np.deg2rad, "rad2deg": np.rad2deg,
-    "erf": np.vectorize(math.erf), "erfc": np.vectorize(math.erfc), "logical_not": np.logical_not,
+    "neg": np.negative,
+    "abs": np.abs,
+    "sign": np.sign,
+    "square": np.square,
+    "sqrt": np.sqrt,
+    "reciprocal": np.reciprocal,
+    "exp": np.exp,
+    "exp2": np.exp2,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log2": np.log2,
+    "log10": np.log10,
+    "log1p": np.log1p,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "tanh": np.tanh,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
+    "sinc": np.sinc,
+    "ceil": np.ceil,
+    "floor": np.floor,
+    "round": np.round,
+    "trunc": np.trunc,
+    "isnan": np.isnan,
+    "isinf": np.isinf,
+    "isfinite": np.isfinite,
+    "signbit": np.signbit,
+    "deg2rad": np.deg2rad,
+    "rad2deg": np.rad2deg,
+    "erf": np.vectorize(math.erf),
+    "erfc": np.vectorize(math.erfc),
+    "logical_not": np.logical_not,
 }
 BINARY = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "floor_divide": np.floor_divide,
-    "remainder": np.remainder, "fmod": np.fmod, "pow": np.power, "atan2": np.arctan2, "hypot": np.hypot,
-    "logaddexp": np.logaddexp, "logaddexp2": np.logaddexp2, "maximum": np.maximum, "minimum": np.minimum, "fmax": np.fmax,
-    "fmin": np.fmin, "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
-    "ge": np.greater_equal, "copysign": np.copysign, "nextafter": np.nextafter, "logical_and": np.logical_and,
-    "logical_or": np.logical_or, "logical_xor": np.logical_xor,
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "floor_divide": np.floor_divide,
+    "remainder": np.remainder,
+    "fmod": np.fmod,
+    "pow": np.power,
+    "atan2": np.arctan2,
+    "hypot": np.hypot,
+    "logaddexp": np.logaddexp,
+    "logaddexp2": np.logaddexp2,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "fmax": np.fmax,
+    "fmin": np.fmin,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "copysign": np.copysign,
+    "nextafter": np.nextafter,
+    "logical_and": np.logical_and,
+    "logical_or": np.logical_or,
+    "logical_xor": np.logical_xor,
 }
 INTEGER_BINARY = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "floor_divide": np.floor_divide, "remainder": np.remainder,
-    "fmod": np.fmod, "gcd": np.gcd, "lcm": np.lcm, "bitwise_and": np.bitwise_and, "bitwise_or": np.bitwise_or,
-    "bitwise_xor": np.bitwise_xor, "maximum": np.maximum, "minimum": np.minimum,
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "floor_divide": np.floor_divide,
+    "remainder": np.remainder,
+    "fmod": np.fmod,
+    "gcd": np.gcd,
+    "lcm": np.lcm,
+    "bitwise_and": np.bitwise_and,
+    "bitwise_or": np.bitwise_or,
+    "bitwise_xor": np.bitwise_xor,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
 }
 EDGES = [0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0, 0.5, -2.5, 1e-30, 100.0, -7.0, 3.0]
 
@@ -186,7 +249,16 @@ def _differentiable():
 
 @pytest.mark.parametrize("name", sorted(_differentiable()))
 def test_derivatives(name):
-    shift = {"acosh": 1.5, "log": 0.5, "log2": 0.5, "log10": 0.5, "sqrt": 0.5, "rsqrt": 0.5, "lgamma": 0.5, "digamma": 0.5}
+    shift = {
+        "acosh": 1.5,
+        "log": 0.5,
+        "log2": 0.5,
+        "log10": 0.5,
+        "sqrt": 0.5,
+        "rsqrt": 0.5,
+        "lgamma": 0.5,
+        "digamma": 0.5,
+    }
     operator = registry.records[name].op
     start = shift.get(name, 0.1)
     points = [start + 0.13 * k for k in range(5)]
@@ -195,7 +267,9 @@ def test_derivatives(name):
     step = 1e-6
     for k, point in enumerate(points):
         both = operator(flambeau.tensor([point + step, point - step], dtype=flambeau.float64)).tolist()
-        assert x.grad.tolist()[k] == pytest.approx((both[0] - both[1]) / (2 * step), rel=1e-5, abs=1e-7), point
+        assert x.grad.tolist()[k] == pytest.approx((both[0] - both[1]) / (2 * step), rel=1e-5, abs=1e-7), (
+            point
+        )
 
 
 @pytest.mark.parametrize(
@@ -208,16 +282,24 @@ def test_binary_derivatives(name):
     operator(x, y).sum().backward()
     step = 1e-6
     for k in range(3):
+
         def f(da, db, k=k):
             return operator(
-                flambeau.tensor([a[k] + da], dtype=flambeau.float64), flambeau.tensor([b[k] + db], dtype=flambeau.float64)
+                flambeau.tensor([a[k] + da], dtype=flambeau.float64),
+                flambeau.tensor([b[k] + db], dtype=flambeau.float64),
             ).item()
 
-        assert x.grad.tolist()[k] == pytest.approx((f(step, 0) - f(-step, 0)) / (2 * step), rel=1e-6, abs=1e-8)
-        assert y.grad.tolist()[k] == pytest.approx((f(0, step) - f(0, -step)) / (2 * step), rel=1e-6, abs=1e-8)
+        assert x.grad.tolist()[k] == pytest.approx(
+            (f(step, 0) - f(-step, 0)) / (2 * step), rel=1e-6, abs=1e-8
+        )
+        assert y.grad.tolist()[k] == pytest.approx(
+            (f(0, step) - f(0, -step)) / (2 * step), rel=1e-6, abs=1e-8
+        )
 
 
-@pytest.mark.parametrize("dtype", [flambeau.float16, flambeau.bfloat16, flambeau.float32, flambeau.float64], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [flambeau.float16, flambeau.bfloat16, flambeau.float32, flambeau.float64], ids=str
+)
 @pytest.mark.parametrize("count", [1, 33])
 def test_exact_at_zero_and_one(dtype, count):
     zero, one = flambeau.zeros(count, dtype=dtype), flambeau.ones(count, dtype=dtype)

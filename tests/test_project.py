@@ -43,6 +43,8 @@ def test_example_of_an_operator_is_the_real_one():
     for path, text in zip(sources[::2], sources[1::2], strict=True):
         source = "".join((ROOT / path).read_text().split())
         for block in re.findall(r"```\w+\n(.*?)```", text, flags=re.DOTALL):
-            assert "".join(block.split()) in source, f"CONTRIBUTING.md shows what {path} does not hold:\n{block}"
+            assert "".join(block.split()) in source, (
+                f"CONTRIBUTING.md shows what {path} does not hold:\n{block}"
+            )
             checked += 1
     assert checked >= 3

@@ -3,10 +3,9 @@
 import json
 
 import pytest
-
-import flambeau
 from make_random_golden import GOLDEN, cases, fingerprint
 
+import flambeau
 
 EXPECTED = json.loads(GOLDEN.read_text())
 

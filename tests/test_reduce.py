@@ -9,7 +9,19 @@ import flambeau
 
 torch = pytest.importorskip("torch")
 
-DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "complex64"]
+DTYPES = [
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "complex64",
+]
 REAL = [d for d in DTYPES if d != "complex64"]
 FLOATS = ["float16", "bfloat16", "float32", "float64"]
 SHAPES = [(), (1,), (7,), (2, 3), (33, 5), (3, 40, 17), (2, 3, 2, 5)]
@@ -121,7 +133,10 @@ def test_bits_do_not_depend_on_threads(shape):
     [
         (lambda f, t: t.sum(2), "Dimension out of range"),
         (lambda f, t: t.sum((0, 0)), "appears multiple times"),
-        (lambda f, t: f.empty(0, 3).max(), r"max\(\): Expected reduction dim to be specified for input.numel\(\) == 0"),
+        (
+            lambda f, t: f.empty(0, 3).max(),
+            r"max\(\): Expected reduction dim to be specified for input.numel\(\) == 0",
+        ),
         (lambda f, t: f.empty(0, 3).max(0), r"max\(\): Expected reduction dim 0 to have non-zero size"),
         (lambda f, t: f.empty(0, 3).amax(0), r"amax\(\): Expected reduction dim 0 to have non-zero size"),
         (lambda f, t: f.empty(0).argmax(), r"argmax\(\): Expected reduction dim to be specified"),

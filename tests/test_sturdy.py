@@ -16,7 +16,9 @@ from tests.sturdy.targets import targets
 
 CASES = int(os.environ.get("FLAMBEAU_STURDY_CASES", "40"))
 FIRST = int(os.environ.get("FLAMBEAU_STURDY_FIRST", "0"))
-SILENCE = float(os.environ.get("FLAMBEAU_STURDY_SILENCE", "60"))  # seconds one call may take, on a busy machine
+SILENCE = float(
+    os.environ.get("FLAMBEAU_STURDY_SILENCE", "60")
+)  # seconds one call may take, on a busy machine
 GROUPS = 4
 NAMES = sorted(targets())
 
@@ -29,7 +31,18 @@ def watch(names, first, count):
         read_end, write_end = os.pipe()
         errors = []
         with subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", "-m", "tests.sturdy", "--walk", str(write_end), str(first), str(count), *names],
+            [
+                sys.executable,
+                "-X",
+                "faulthandler",
+                "-m",
+                "tests.sturdy",
+                "--walk",
+                str(write_end),
+                str(first),
+                str(count),
+                *names,
+            ],
             pass_fds=[write_end],
             stderr=subprocess.PIPE,
             env=dict(os.environ, OMP_NUM_THREADS="2"),

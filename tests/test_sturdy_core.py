@@ -26,7 +26,7 @@ def alone(program, timeout=120):
     return done.stdout
 
 
-# ---- arguments that run code while they are read ---------------------------------------------------------------------
+# ---- arguments that run code while they are read -----------------------------------------------------------
 
 
 class Mischief:
@@ -58,7 +58,11 @@ def test_index_that_reshapes_its_tensor():
     def reshape():
         x.as_strided_((1, 1, 1, 1, 1, 1), (1, 1, 1, 1, 1, 1))
 
-    for key in [(Mischief(reshape), ..., 0), (slice(Mischief(reshape), None), ..., 0), (..., Mischief(reshape))]:
+    for key in [
+        (Mischief(reshape), ..., 0),
+        (slice(Mischief(reshape), None), ..., 0),
+        (..., Mischief(reshape)),
+    ]:
         x = flambeau.zeros(2, 3)
         try:
             x[key].clone()
@@ -115,7 +119,7 @@ def test_warnings_run_no_code_inside_an_operator():
     assert out.tolist() == [2.0] * 5
 
 
-# ---- whole or not at all -------------------------------------------------------------------------------------------------
+# ---- whole or not at all -----------------------------------------------------------------------------------
 
 
 def test_integer_division_by_zero_writes_nothing():
@@ -138,7 +142,13 @@ def test_second_destination_refused_before_the_first_is_written():
 def test_smallest_integer_by_minus_one():
     for dtype in [flambeau.int8, flambeau.int16, flambeau.int32, flambeau.int64]:
         low = flambeau.full((3,), flambeau.iinfo(dtype).min, dtype=dtype)
-        for operator in [flambeau.floor_divide, flambeau.fmod, flambeau.remainder, flambeau.gcd, flambeau.lcm]:
+        for operator in [
+            flambeau.floor_divide,
+            flambeau.fmod,
+            flambeau.remainder,
+            flambeau.gcd,
+            flambeau.lcm,
+        ]:
             operator(low, flambeau.full_like(low, -1))
 
 
@@ -165,7 +175,7 @@ def test_step_beyond_the_end():
     assert flambeau.arange(4).unfold(0, 4, 2**62).tolist() == [[0, 1, 2, 3]]
 
 
-# ---- memory that others look at ---------------------------------------------------------------------------------------------
+# ---- memory that others look at ----------------------------------------------------------------------------
 
 
 def test_storage_with_a_buffer_does_not_move():
@@ -234,7 +244,11 @@ def test_index_overwritten_while_it_is_used():
     thread.start()
     try:
         for _ in range(40):
-            for use in [lambda: x.gather(0, index), lambda: x[index], lambda: flambeau.index_select(x, 0, index)]:
+            for use in [
+                lambda: x.gather(0, index),
+                lambda: x[index],
+                lambda: flambeau.index_select(x, 0, index),
+            ]:
                 try:
                     use()
                 except (RuntimeError, IndexError):
@@ -265,7 +279,7 @@ def test_threads_forward_and_backward():
     assert not errors
 
 
-# ---- life and death -----------------------------------------------------------------------------------------------------------
+# ---- life and death ----------------------------------------------------------------------------------------
 
 
 def test_long_chain_of_gradients():
@@ -330,7 +344,7 @@ def test_retained_gradient_of_a_renewed_view():
     view.retain_grad()
     result = (view * 2).sum()
     base.mul_(3)
-    view.grad_fn
+    assert view.grad_fn is not None
     del view
     gc.collect()
     junk = [flambeau.zeros(2) for _ in range(300)]
@@ -419,7 +433,7 @@ def test_too_many_dimensions():
         flambeau.empty([1] * 100_000)
 
 
-# ---- no leaks ---------------------------------------------------------------------------------------------------------------------
+# ---- no leaks ----------------------------------------------------------------------------------------------
 
 
 def step(parameters, data):
@@ -467,7 +481,12 @@ def test_references_balance(name):
         if name == "tensor":
             _C.tensor_from_data(numbers)
         elif name == "failed":
-            for bad in [lambda: x.view(3, 5), lambda: flambeau.cat([x, numbers]), lambda: x.sum(dim="a"), lambda: x[9]]:
+            for bad in [
+                lambda: x.view(3, 5),
+                lambda: flambeau.cat([x, numbers]),
+                lambda: x.sum(dim="a"),
+                lambda: x[9],
+            ]:
                 try:
                     bad()
                 except (RuntimeError, TypeError, IndexError):

@@ -13,7 +13,11 @@ FLAGS = "-std=gnu++20 -O3 -fno-strict-aliasing -fno-math-errno -fno-trapping-mat
 LEVELS = {
     "baseline": (0, ["-march=x86-64-v2"], {"sse4_2"}),
     "avx2": (1, ["-march=x86-64-v3"], {"avx2", "fma", "bmi2"}),
-    "avx512": (2, ["-march=x86-64-v4", "-mprefer-vector-width=512"], {"avx512f", "avx512dq", "avx512bw", "avx512vl"}),
+    "avx512": (
+        2,
+        ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+        {"avx512f", "avx512dq", "avx512bw", "avx512vl"},
+    ),
 }
 
 
@@ -33,7 +37,11 @@ SOURCES = {
 
 @pytest.mark.parametrize(
     ("program", "name"),
-    [*(("vmath_test", level) for level in LEVELS), ("block_cast_test", "avx2"), ("special_functions_test", "baseline")],
+    [
+        *(("vmath_test", level) for level in LEVELS),
+        ("block_cast_test", "avx2"),
+        ("special_functions_test", "baseline"),
+    ],
 )
 def test_native_program(program, name, tmp_path):
     if shutil.which("g++") is None:

@@ -3,6 +3,7 @@
 Each polynomial interpolates its target at Chebyshev nodes, in 60-digit arithmetic: within a small factor of the best
 possible polynomial of its degree. Run `python tools/fit_vmath.py > csrc/kernels/isa/vmath_coefficients.h`.
 """
+
 import mpmath as mp
 from mpmath import mpf
 
@@ -69,7 +70,9 @@ def main():
     print("// Written by tools/fit_vmath.py: polynomial coefficients, lowest degree first.")
     print("#pragma once\n\nnamespace flb::coefficients {\n")
     half = LN2 / 2 * mpf("1.001")
-    emit_pair("kExp", lambda r: (mp.exp(r) - 1 - r) / r**2, -half, half, 4, 9, "(e^r - 1 - r) / r^2, |r| <= ln(2)/2")
+    emit_pair(
+        "kExp", lambda r: (mp.exp(r) - 1 - r) / r**2, -half, half, 4, 9, "(e^r - 1 - r) / r^2, |r| <= ln(2)/2"
+    )
     emit_pair("kExp2", lambda r: (2**r - 1) / r, -0.5, 0.5, 5, 10, "(2^r - 1) / r, |r| <= 1/2")
     emit("kExp2Pow", fit(lambda r: (2**r - 1) / r, -0.5, 0.5, 6))
     low, high = mp.sqrt(mpf(1) / 2) - 1, mp.sqrt(2) - 1
@@ -91,8 +94,11 @@ def main():
         fit(lambda z: (atanh_tail(mp.sqrt(z)) - 2) / z, 0, s_max, 7),
         "(log((1+s)/(1-s))/s - 2) / z with z = s^2 and s = f/(2+f), the same range of f",
     )
-    emit("kLogPowD", fit(lambda z: (atanh_tail(mp.sqrt(z)) - 2 - 2 * z / 3) / z**2, 0, s_max, 7),
-         "(log((1+s)/(1-s))/s - 2 - 2z/3) / z^2")
+    emit(
+        "kLogPowD",
+        fit(lambda z: (atanh_tail(mp.sqrt(z)) - 2 - 2 * z / 3) / z**2, 0, s_max, 7),
+        "(log((1+s)/(1-s))/s - 2 - 2z/3) / z^2",
+    )
     emit("kLog2Pow", fit(lambda z: atanh_tail(mp.sqrt(z)) / LN2, 0, s_max, 5), "log2((1+s)/(1-s)) / s")
     quarter = (mp.pi / 2) ** 2 * mpf("1.02")
     emit_pair("kSin", odd_tail(mp.sin), 0, quarter, 4, 9, "(sin(x) - x) / x^3 over z = x^2, |x| <= pi/2")
@@ -100,16 +106,34 @@ def main():
     ratio = lambda z: mp.tan(mp.sqrt(z)) / mp.sqrt(z)  # noqa: E731
     for width, top, bottom in (("F", 3, 2), ("D", 4, 4)):
         p, q = fit_ratio(ratio, 0, eighth, top, bottom)
-        emit(f"kTanTop{width}", p, "tan(x)/x = top(z)/bottom(z) over z = x^2, |x| <= pi/4" if width == "F" else None)
+        emit(
+            f"kTanTop{width}",
+            p,
+            "tan(x)/x = top(z)/bottom(z) over z = x^2, |x| <= pi/4" if width == "F" else None,
+        )
         emit(f"kTanBottom{width}", q)
-    emit_pair("kTanh", odd_tail(mp.tanh), 0, mpf("0.625") ** 2, 4, 11, "(tanh(x) - x) / x^3 over x^2, |x| <= 0.625")
+    emit_pair(
+        "kTanh", odd_tail(mp.tanh), 0, mpf("0.625") ** 2, 4, 11, "(tanh(x) - x) / x^3 over x^2, |x| <= 0.625"
+    )
     emit_pair("kSinh", odd_tail(mp.sinh), 0, 1, 3, 7, "(sinh(x) - x) / x^3 over x^2, |x| <= 1")
     emit_pair("kAsin", odd_tail(mp.asin), 0, mpf("0.25"), 5, 13, "(asin(x) - x) / x^3 over x^2, |x| <= 1/2")
-    emit_pair("kAtan", odd_tail(mp.atan), 0, mp.tan(mp.pi / 8) ** 2 * mpf("1.001"), 4, 11,
-              "(atan(x) - x) / x^3 over x^2, |x| <= tan(pi/8)")
-    emit_pair("kErf", lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1, 0, 1, 7, 14,
-              "erf(x)/x - 1 over x^2, |x| <= 1")
-    emit("kErfTailF", fit(lambda x: mp.log(mp.erfc(x)), mpf("0.98"), mpf("4.05"), 9), "log(erfc(x)), 1 <= x <= 4")
+    emit_pair(
+        "kAtan",
+        odd_tail(mp.atan),
+        0,
+        mp.tan(mp.pi / 8) ** 2 * mpf("1.001"),
+        4,
+        11,
+        "(atan(x) - x) / x^3 over x^2, |x| <= tan(pi/8)",
+    )
+    emit_pair(
+        "kErf", lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1, 0, 1, 7, 14, "erf(x)/x - 1 over x^2, |x| <= 1"
+    )
+    emit(
+        "kErfTailF",
+        fit(lambda x: mp.log(mp.erfc(x)), mpf("0.98"), mpf("4.05"), 9),
+        "log(erfc(x)), 1 <= x <= 4",
+    )
 
     def scaled(t):  # x = 4 (1+t)/(1-t): the half-line becomes [-1, 1)
         x = 4 * (1 + t) / (1 - t)

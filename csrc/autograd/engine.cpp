@@ -274,7 +274,9 @@ static void store_retained(Tensor& t, TensorRef& grad) {
     const TensorRef held = TensorRef::borrow(&t);  // other threads run while the gradient is copied
     AutogradMeta& meta = t.ensure_meta();
     // Like a leaf's gradient, a first one must not change when the pass goes on adding into its buffers.
-    TensorRef sum = meta.grad ? add_gradients(TensorRef::borrow(meta.grad), grad) : grad_mode() ? grad : clone(*grad);
+    TensorRef sum = meta.grad     ? add_gradients(TensorRef::borrow(meta.grad), grad)
+                    : grad_mode() ? grad
+                                  : clone(*grad);
     PyObject* old = std::exchange(meta.grad, sum.release());
     Py_XDECREF(old);
 }

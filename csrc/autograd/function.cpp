@@ -203,7 +203,8 @@ PyObject* function_apply(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
         ObjectRef dirty = ObjectRef::borrow(attribute(n, "dirty_tensors"));
         ObjectRef non_differentiable = ObjectRef::borrow(attribute(n, "non_differentiable"));
         for (const ObjectRef* marked : {&dirty, &non_differentiable})
-            check_as(ErrorKind::Type, !*marked || PyTuple_Check(marked->get()), "ctx: marked tensors must be a tuple, got ",
+            check_as(ErrorKind::Type, !*marked || PyTuple_Check(marked->get()),
+                     "ctx: marked tensors must be a tuple, got ",
                      *marked ? Py_TYPE(marked->get())->tp_name : "");
         check_dirty(dirty.get(), outputs.get());
         int num_tensor_outputs = 0;

@@ -15,7 +15,8 @@ namespace flb {
 // A node that shall give a tensor its gradient knows the tensor by address only: before the tensor takes another history,
 // or dies, the node must forget it. `meta->retains_grad` stays.
 static void forget_retaining(Tensor& t) {
-    if (!t.meta || !t.meta->retains_grad || !t.grad_fn || !t.grad_fn->hooks || !t.grad_fn->hooks->outputs) return;
+    if (!t.meta || !t.meta->retains_grad || !t.grad_fn || !t.grad_fn->hooks || !t.grad_fn->hooks->outputs)
+        return;
     OutputHooks& hooks = t.grad_fn->hooks->outputs[t.output_nr];
     if (hooks.retains_grad == &t) hooks.retains_grad = nullptr;
 }

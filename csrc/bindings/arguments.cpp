@@ -35,7 +35,9 @@ static int64_t to_int64(PyObject* o) {
     if (!index) throw Error(ErrorKind::Python, "");
     int overflow = 0;
     const long long value = PyLong_AsLongLongAndOverflow(index.get(), &overflow);
-    if (overflow) fail(ErrorKind::Overflow, "Overflow when unpacking long long: an integer argument does not fit in 64 bits");
+    if (overflow)
+        fail(ErrorKind::Overflow,
+             "Overflow when unpacking long long: an integer argument does not fit in 64 bits");
     if (value == -1 && PyErr_Occurred()) throw Error(ErrorKind::Python, "");
     return value;
 }
@@ -55,7 +57,8 @@ std::vector<Tensor*> Call::tensors(int i) const {
     out.reserve(size_t(n));
     for (Py_ssize_t k = 0; k < n; ++k) {
         if (items[k] != Py_None && !flb::is_tensor(items[k]))
-            fail(ErrorKind::Type, "expected Tensor as element ", k, " in argument ", i, ", but got ", Py_TYPE(items[k])->tp_name);
+            fail(ErrorKind::Type, "expected Tensor as element ", k, " in argument ", i, ", but got ",
+                 Py_TYPE(items[k])->tp_name);
         out.push_back(items[k] == Py_None ? nullptr : reinterpret_cast<Tensor*>(items[k]));
     }
     return out;
@@ -86,7 +89,8 @@ std::vector<double> Call::reals(int i) const {
     PyObject* o = args[i];
     std::vector<double> out;
     if (PyTuple_Check(o) || PyList_Check(o)) {
-        for (Py_ssize_t k = 0; k < PySequence_Fast_GET_SIZE(o); ++k) out.push_back(to_double(PySequence_Fast_ITEMS(o)[k]));
+        for (Py_ssize_t k = 0; k < PySequence_Fast_GET_SIZE(o); ++k)
+            out.push_back(to_double(PySequence_Fast_ITEMS(o)[k]));
         return out;
     }
     const int repeat = (*op->params)[i].list_length;
@@ -108,7 +112,8 @@ MemoryFormat Call::memory_format(int i, MemoryFormat fallback) const {
 // ---- results ---------------------------------------------------------------------------------------------------------
 
 PyObject* Call::results(std::initializer_list<TensorRef> values) const {
-    PyObject* out = checked_object(op->result_type ? PyStructSequence_New(op->result_type) : PyTuple_New(Py_ssize_t(values.size())));
+    PyObject* out = checked_object(op->result_type ? PyStructSequence_New(op->result_type)
+                                                   : PyTuple_New(Py_ssize_t(values.size())));
     Py_ssize_t k = 0;
     for (const TensorRef& v : values) {
         PyObject* o = v ? Py_NewRef(v.object()) : Py_NewRef(Py_None);
@@ -127,7 +132,8 @@ std::vector<Tensor*> Call::outs(int n) const {
         out[0] = reinterpret_cast<Tensor*>(o);
         return out;
     }
-    check(PySequence_Fast_GET_SIZE(o) == n, "expected a tuple of ", n, " tensors as out=, got ", PySequence_Fast_GET_SIZE(o));
+    check(PySequence_Fast_GET_SIZE(o) == n, "expected a tuple of ", n, " tensors as out=, got ",
+          PySequence_Fast_GET_SIZE(o));
     for (int k = 0; k < n; ++k) out[size_t(k)] = reinterpret_cast<Tensor*>(PySequence_Fast_ITEMS(o)[k]);
     return out;
 }
@@ -137,9 +143,12 @@ void resize_output(Tensor& out, const Dims& sizes, const char* op_name) {
     if (out.numel != 0) {
         warn(join("An output with one or more elements was resized since it had shape ", str(out.sizes),
                   ", which does not match the required output shape ", str(sizes), " of ", op_name,
-                  "(). This behavior is deprecated, and in a future PyTorch release outputs will not be resized unless "
-                  "they have zero elements. You can explicitly reuse an out tensor t by resizing it, inplace, to zero "
-                  "elements with t.resize_(0).").c_str());
+                  "(). This behavior is deprecated, and in a future PyTorch release outputs will not be "
+                  "resized unless "
+                  "they have zero elements. You can explicitly reuse an out tensor t by resizing it, "
+                  "inplace, to zero "
+                  "elements with t.resize_(0).")
+                 .c_str());
     }
     resize(out, sizes);
 }
@@ -157,12 +166,15 @@ static void check_destination(Call& call, Tensor& out, const Dims& sizes, DType 
     call.check(out.device == device, "Expected all tensors to be on the same device, but the result is on ",
                str(Device{device}), " and out is on ", str(Device{out.device}));
     if (call.op->inplace) {
-        call.check(out.sizes == sizes, "output with shape ", str(out.sizes), " doesn't match the broadcast shape ", str(sizes));
+        call.check(out.sizes == sizes, "output with shape ", str(out.sizes),
+                   " doesn't match the broadcast shape ", str(sizes));
     } else {
         resize_output(out, sizes, call.name());
     }
-    call.check(!has_internal_overlap(out), "unsupported operation: more than one element of the written-to tensor "
-               "refers to a single memory location. Please clone() the tensor before performing the operation.");
+    call.check(
+        !has_internal_overlap(out),
+        "unsupported operation: more than one element of the written-to tensor "
+        "refers to a single memory location. Please clone() the tensor before performing the operation.");
 }
 
 TensorRef output(Call& call, const Dims& sizes, DType dtype, DeviceType device) {
@@ -209,13 +221,15 @@ PyObject* deliver_all(Call& call, std::initializer_list<TensorRef> results) {
     const std::vector<Tensor*> outs = call.outs(int(results.size()));
     for (size_t k = 0; k < results.size(); ++k)  // all of them, before anything is written
         check(!outs[k] || outs[k]->dtype == results.begin()[k]->dtype, "Expected out tensor to have dtype ",
-              c_name(results.begin()[k]->dtype), ", but got ", outs[k] ? c_name(outs[k]->dtype) : "", " instead");
+              c_name(results.begin()[k]->dtype), ", but got ", outs[k] ? c_name(outs[k]->dtype) : "",
+              " instead");
     ObjectRef tuple = ObjectRef::steal(call.results(results));
     for (size_t k = 0; k < results.size(); ++k) prepare_destination(call, outs[k], results.begin()[k]);
     for (size_t k = 0; k < results.size(); ++k) {
         if (!outs[k]) continue;
         // One tensor given twice may have taken the other's shape.
-        check_destination(call, *outs[k], results.begin()[k]->sizes, results.begin()[k]->dtype, results.begin()[k]->device);
+        check_destination(call, *outs[k], results.begin()[k]->sizes, results.begin()[k]->dtype,
+                          results.begin()[k]->device);
         TensorRef delivered = deliver_to(outs[k], results.begin()[k]);
         PyObject** slot = &reinterpret_cast<PyTupleObject*>(tuple.get())->ob_item[k];
         PyObject* old = *slot;

@@ -120,8 +120,13 @@ PyObject* lend(Tensor& t, bool copied) {
         m.minor = kMinor;
         m.flags = copied ? kCopied : 0;
     }
-    m.tensor = {data, {kCpu, 0}, t.ndim(), {code_of(t.dtype), uint8_t(itemsize(t.dtype) * 8), 1},
-                loan->sizes.data(), loan->strides.data(), 0};
+    m.tensor = {data,
+                {kCpu, 0},
+                t.ndim(),
+                {code_of(t.dtype), uint8_t(itemsize(t.dtype) * 8), 1},
+                loan->sizes.data(),
+                loan->strides.data(),
+                0};
     PyObject* capsule = PyCapsule_New(&m, kName<Managed>, drop_capsule<Managed>);
     if (!capsule) {
         return_loan(&m);
@@ -136,11 +141,13 @@ PyObject* to_dlpack(PyObject*, PyObject* args) {
     int versioned, copied;
     if (!PyArg_ParseTuple(args, "Opp", &object, &versioned, &copied)) return nullptr;
     return guarded([&]() -> PyObject* {
-        check_as(ErrorKind::Type, is_tensor(object), "_to_dlpack: expected a Tensor, got ", Py_TYPE(object)->tp_name);
+        check_as(ErrorKind::Type, is_tensor(object), "_to_dlpack: expected a Tensor, got ",
+                 Py_TYPE(object)->tp_name);
         Tensor& t = *reinterpret_cast<Tensor*>(object);
         if (t.is_meta() || t.requires_grad()) {
-            PyErr_SetString(PyExc_BufferError, t.is_meta() ? "Cannot pack tensors on meta"
-                            : "Can't export tensors that require gradient, use tensor.detach()");
+            PyErr_SetString(PyExc_BufferError,
+                            t.is_meta() ? "Cannot pack tensors on meta"
+                                        : "Can't export tensors that require gradient, use tensor.detach()");
             return nullptr;
         }
         return versioned ? lend<DLManagedTensorVersioned>(t, copied) : lend<DLManagedTensor>(t, copied);
@@ -168,13 +175,19 @@ PyObject* borrow(PyObject* capsule) {
     auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule, kName<Managed>));
     if (!managed) throw Error(ErrorKind::Python, "");
     if constexpr (std::is_same_v<Managed, DLManagedTensorVersioned>)
-        if (managed->major != kMajor) buffer_error(join("from_dlpack: version ", managed->major, " of DLPack is not supported (", kMajor, " is)"));
+        if (managed->major != kMajor)
+            buffer_error(join("from_dlpack: version ", managed->major, " of DLPack is not supported (",
+                              kMajor, " is)"));
     const DLTensor& d = managed->tensor;
     DType dtype;
-    if (d.device.type != kCpu) buffer_error(join("from_dlpack: the tensor is on DLPack device ", d.device.type, "; only CPU memory (", kCpu, ") can be read"));
+    if (d.device.type != kCpu)
+        buffer_error(join("from_dlpack: the tensor is on DLPack device ", d.device.type,
+                          "; only CPU memory (", kCpu, ") can be read"));
     if (!dtype_of_code(d.dtype, &dtype))
-        buffer_error(join("from_dlpack: no dtype for DLPack type code ", int(d.dtype.code), " of ", int(d.dtype.bits), " bits in ", d.dtype.lanes, " lanes"));
-    if (d.ndim < 0 || d.ndim > kMaxDims || (d.ndim && !d.shape)) buffer_error(join("from_dlpack: ", d.ndim, " dimensions"));
+        buffer_error(join("from_dlpack: no dtype for DLPack type code ", int(d.dtype.code), " of ",
+                          int(d.dtype.bits), " bits in ", d.dtype.lanes, " lanes"));
+    if (d.ndim < 0 || d.ndim > kMaxDims || (d.ndim && !d.shape))
+        buffer_error(join("from_dlpack: ", d.ndim, " dimensions"));
     const Dims sizes(d.shape, d.ndim);
     for (int64_t s : sizes)
         if (s < 0) buffer_error(join("from_dlpack: negative size in ", str(sizes)));
@@ -182,7 +195,9 @@ PyObject* borrow(PyObject* capsule) {
     Dims strides = d.strides ? Dims(d.strides, d.ndim) : contiguous_strides(sizes);
     for (int i = 0; i < d.ndim; ++i) {
         if (sizes[i] < 2 && strides[i] < 0) strides[i] = 1;
-        if (strides[i] < 0) buffer_error(join("from_dlpack: negative strides ", str(strides), " are not supported; copy the array first"));
+        if (strides[i] < 0)
+            buffer_error(join("from_dlpack: negative strides ", str(strides),
+                              " are not supported; copy the array first"));
     }
     const int64_t nbytes = checked_extent_bytes(sizes, strides, 0, itemsize(dtype));
     char* data = static_cast<char*>(d.data) + (d.data ? d.byte_offset : 0);
@@ -198,8 +213,10 @@ PyObject* borrow(PyObject* capsule) {
     if constexpr (std::is_same_v<Managed, DLManagedTensorVersioned>)
         if (managed->flags & kReadOnly) {
             storage->read_only = true;
-            warn("from_dlpack: the memory is read-only, and tensors cannot be marked as not writable: at the first write "
-                 "this tensor takes a copy of its own. You may want to copy it first.");
+            warn(
+                "from_dlpack: the memory is read-only, and tensors cannot be marked as not writable: at the "
+                "first write "
+                "this tensor takes a copy of its own. You may want to copy it first.");
         }
     return from_storage(storage, sizes, strides, 0, dtype).release();
 }
@@ -207,17 +224,21 @@ PyObject* borrow(PyObject* capsule) {
 // _from_dlpack(capsule)
 PyObject* from_dlpack(PyObject*, PyObject* capsule) {
     return guarded([&]() -> PyObject* {
-        if (PyCapsule_IsValid(capsule, kName<DLManagedTensorVersioned>)) return borrow<DLManagedTensorVersioned>(capsule);
+        if (PyCapsule_IsValid(capsule, kName<DLManagedTensorVersioned>))
+            return borrow<DLManagedTensorVersioned>(capsule);
         if (PyCapsule_IsValid(capsule, kName<DLManagedTensor>)) return borrow<DLManagedTensor>(capsule);
-        fail(ErrorKind::Runtime, "from_dlpack received an invalid capsule. Note that DLTensor capsules can be consumed only "
-             "once, so you might have already constructed a tensor from it once. (got ", Py_TYPE(capsule)->tp_name, ")");
+        fail(ErrorKind::Runtime,
+             "from_dlpack received an invalid capsule. Note that DLTensor capsules can be consumed only "
+             "once, so you might have already constructed a tensor from it once. (got ",
+             Py_TYPE(capsule)->tp_name, ")");
     });
 }
 
 }  // namespace
 
 PyMethodDef dlpack_functions[] = {
-    {"_to_dlpack", to_dlpack, METH_VARARGS, "A DLPack capsule on the tensor's memory: (tensor, versioned, copied)."},
+    {"_to_dlpack", to_dlpack, METH_VARARGS,
+     "A DLPack capsule on the tensor's memory: (tensor, versioned, copied)."},
     {"_from_dlpack", from_dlpack, METH_O, "A tensor on the memory of a DLPack capsule."},
     {nullptr, nullptr, 0, nullptr},
 };

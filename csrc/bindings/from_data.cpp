@@ -11,7 +11,8 @@ namespace {
 
 bool is_nested(PyObject* o) {
     return PyList_Check(o) || PyTuple_Check(o) || PyRange_Check(o) ||
-           (!PyUnicode_Check(o) && !PyBytes_Check(o) && !is_tensor(o) && PySequence_Check(o) && !PyDict_Check(o));
+           (!PyUnicode_Check(o) && !PyBytes_Check(o) && !is_tensor(o) && PySequence_Check(o) &&
+            !PyDict_Check(o));
 }
 
 // What the data's leaves are, together.
@@ -51,7 +52,10 @@ struct Leaves {
     }
     DType dtype() const {
         if (!any) return default_dtype();
-        const DType plain = complex ? default_complex_dtype() : floating ? default_dtype() : integer ? DType::Int64 : DType::Bool;
+        const DType plain = complex    ? default_complex_dtype()
+                            : floating ? default_dtype()
+                            : integer  ? DType::Int64
+                                       : DType::Bool;
         return tensors ? promote_types(tensor_dtype, plain) : plain;
     }
 };
@@ -68,11 +72,13 @@ Dims shape_of(PyObject* o) {
     while (is_nested(current.get())) {
         ObjectRef items = items_of(current.get());
         shape.push_back(PySequence_Fast_GET_SIZE(items.get()));
-        check_as(ErrorKind::Value, shape.size() <= kMaxDims, "too many dimensions '", Py_TYPE(o)->tp_name, "'");
+        check_as(ErrorKind::Value, shape.size() <= kMaxDims, "too many dimensions '", Py_TYPE(o)->tp_name,
+                 "'");
         if (shape.back() == 0) return shape;
         current = ObjectRef::borrow(PySequence_Fast_ITEMS(items.get())[0]);
     }
-    check_as(ErrorKind::Value, !shape.size() || !(PyUnicode_Check(current.get()) || PyBytes_Check(current.get())),
+    check_as(ErrorKind::Value,
+             !shape.size() || !(PyUnicode_Check(current.get()) || PyBytes_Check(current.get())),
              "too many dimensions '", Py_TYPE(current.get())->tp_name, "'");
     // A sequence of one-element tensors is a sequence of numbers; larger tensors are stacked.
     if (is_tensor(current.get()) && shape.size() && reinterpret_cast<Tensor*>(current.get())->numel != 1)
@@ -114,16 +120,19 @@ void store_number(PyObject* o, DType dtype, char* at) {
             fits = !PyErr_Occurred();
             PyErr_Clear();
         }
-        check_as(ErrorKind::Value, fits || dtype == DType::Bool, "Overflow when unpacking long long: the number does not fit into ", name_of(dtype));
+        check_as(ErrorKind::Value, fits || dtype == DType::Bool,
+                 "Overflow when unpacking long long: the number does not fit into ", name_of(dtype));
         if (!fits) {
             Scalar(true).store(dtype, at);
             return;
         }
     }
     const Scalar s = number_from(o);
-    check_as(ErrorKind::Type, !s.is_complex() || is_complex(dtype) || dtype == DType::Bool, is_integral(dtype)
-             ? "'complex' object cannot be interpreted as an integer" : "must be real number, not complex");
-    check(is_differentiable(dtype) || s.fits(dtype), "value cannot be converted to type ", name_of(dtype), " without overflow");
+    check_as(ErrorKind::Type, !s.is_complex() || is_complex(dtype) || dtype == DType::Bool,
+             is_integral(dtype) ? "'complex' object cannot be interpreted as an integer"
+                                : "must be real number, not complex");
+    check(is_differentiable(dtype) || s.fits(dtype), "value cannot be converted to type ", name_of(dtype),
+          " without overflow");
     s.store(dtype, at);
 }
 
@@ -132,9 +141,12 @@ void store(const Dims& shape, int dim, PyObject* o, DType dtype, char*& at) {
         if (is_tensor(o)) {
             item(*reinterpret_cast<Tensor*>(o)).store(dtype, at);
         } else {
-            if (is_nested(o)) fail(ErrorKind::Value, "expected a number at dim ", dim, " (got a ", Py_TYPE(o)->tp_name, ")");
+            if (is_nested(o))
+                fail(ErrorKind::Value, "expected a number at dim ", dim, " (got a ", Py_TYPE(o)->tp_name,
+                     ")");
             if (!is_number(o)) {
-                if (PyUnicode_Check(o) || PyBytes_Check(o)) fail(ErrorKind::Type, "new(): invalid data type '", Py_TYPE(o)->tp_name, "'");
+                if (PyUnicode_Check(o) || PyBytes_Check(o))
+                    fail(ErrorKind::Type, "new(): invalid data type '", Py_TYPE(o)->tp_name, "'");
                 fail(ErrorKind::Type, "must be real number, not ", Py_TYPE(o)->tp_name);
             }
             store_number(o, dtype, at);
@@ -144,9 +156,11 @@ void store(const Dims& shape, int dim, PyObject* o, DType dtype, char*& at) {
     }
     if (is_tensor(o)) {
         Tensor& t = *reinterpret_cast<Tensor*>(o);
-        check_as(ErrorKind::Value, t.ndim() == shape.size() - dim, "expected a tensor of ", shape.size() - dim, " dimensions, got shape ", str(t.sizes));
+        check_as(ErrorKind::Value, t.ndim() == shape.size() - dim, "expected a tensor of ",
+                 shape.size() - dim, " dimensions, got shape ", str(t.sizes));
         for (int d = 0; d < t.ndim(); ++d)
-            check_as(ErrorKind::Value, t.sizes[d] == shape[dim + d], "expected sequence of length ", shape[dim + d], " at dim ", dim + d, " (got ", t.sizes[d], ")");
+            check_as(ErrorKind::Value, t.sizes[d] == shape[dim + d], "expected sequence of length ",
+                     shape[dim + d], " at dim ", dim + d, " (got ", t.sizes[d], ")");
         TensorRef dense = empty(t.sizes, dtype);
         copy_into(*dense, t);
         if (dense->numel) std::memcpy(at, kernel_pointer(*dense), dense->nbytes());
@@ -156,7 +170,8 @@ void store(const Dims& shape, int dim, PyObject* o, DType dtype, char*& at) {
     check_as(ErrorKind::Type, is_nested(o), "not a sequence: ", Py_TYPE(o)->tp_name);
     ObjectRef items = items_of(o);
     const Py_ssize_t n = PySequence_Fast_GET_SIZE(items.get());
-    check_as(ErrorKind::Value, n == shape[dim], "expected sequence of length ", shape[dim], " at dim ", dim, " (got ", n, ")");
+    check_as(ErrorKind::Value, n == shape[dim], "expected sequence of length ", shape[dim], " at dim ", dim,
+             " (got ", n, ")");
     // Storing calls back into Python (__index__ ...): the sequence may shrink meanwhile.
     for (Py_ssize_t i = 0; i < n && i < PySequence_Fast_GET_SIZE(items.get()); ++i) {
         ObjectRef held = ObjectRef::borrow(PySequence_Fast_ITEMS(items.get())[i]);
@@ -166,7 +181,8 @@ void store(const Dims& shape, int dim, PyObject* o, DType dtype, char*& at) {
 
 // Sequences and numbers, into fresh memory.
 TensorRef from_sequence(PyObject* data, const DType* wanted) {
-    if (PyUnicode_Check(data) || PyBytes_Check(data)) fail(ErrorKind::Type, "new(): invalid data type '", Py_TYPE(data)->tp_name, "'");
+    if (PyUnicode_Check(data) || PyBytes_Check(data))
+        fail(ErrorKind::Type, "new(): invalid data type '", Py_TYPE(data)->tp_name, "'");
     const Dims shape = shape_of(data);
     DType type;
     if (wanted) {
@@ -215,7 +231,8 @@ namespace {
 
 // The dtype of argument i, or null where none was given.
 struct OptionalDType {
-    OptionalDType(const Call& call, int i) : given(!call.none(i)), value(given ? call.dtype(i) : DType::Float32) {}
+    OptionalDType(const Call& call, int i)
+        : given(!call.none(i)), value(given ? call.dtype(i) : DType::Float32) {}
     const DType* get() const { return given ? &value : nullptr; }
     bool given;
     DType value;
@@ -235,7 +252,9 @@ TensorRef require_grad(TensorRef t, bool requires_grad) {
 
 void warn_copy_construct(const char* advice) {
     warn(join("To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
-              "sourceTensor.detach().clone().requires_grad_(True), rather than ", advice, "(sourceTensor).").c_str());
+              "sourceTensor.detach().clone().requires_grad_(True), rather than ",
+              advice, "(sourceTensor).")
+             .c_str());
 }
 
 PyObject* tensor(Call& call) {  // data, dtype, device, requires_grad, pin_memory
@@ -243,7 +262,8 @@ PyObject* tensor(Call& call) {  // data, dtype, device, requires_grad, pin_memor
     const OptionalDType dtype(call, 1);
     if (is_tensor(data)) warn_copy_construct("torch.tensor");
     const GradModeGuard no_grad(false);
-    return require_grad(tensor_from(data, dtype.get(), device_for(call, 2, data), true), call.boolean(3)).release();
+    return require_grad(tensor_from(data, dtype.get(), device_for(call, 2, data), true), call.boolean(3))
+        .release();
 }
 PyObject* new_tensor(Call& call) {  // input, data, dtype, device, requires_grad, pin_memory
     PyObject* data = call.args[1];
@@ -261,7 +281,8 @@ PyObject* scalar_tensor_(Call& call) {  // s, dtype ...
 // Data of other kinds than tensors, for as_tensor and asarray, which keep tensors and their history.
 PyObject* from_data(Call& call) {  // data, dtype, device, copy
     const OptionalDType dtype(call, 1);
-    return tensor_from(call.args[0], dtype.get(), device_for(call, 2, call.args[0]), call.boolean(3)).release();
+    return tensor_from(call.args[0], dtype.get(), device_for(call, 2, call.args[0]), call.boolean(3))
+        .release();
 }
 
 // tensor_from_data(data, dtype or None, device or None)
@@ -284,7 +305,8 @@ PyMethodDef functions[] = {
 
 }  // namespace
 
-FLB_OPS({"tensor", tensor}, {"new_tensor", new_tensor}, {"scalar_tensor", scalar_tensor_}, {"_from_data", from_data});
+FLB_OPS({"tensor", tensor}, {"new_tensor", new_tensor}, {"scalar_tensor", scalar_tensor_},
+        {"_from_data", from_data});
 
 void init_from_data(PyObject* module) {
     if (PyModule_AddFunctions(module, functions) < 0) throw Error(ErrorKind::Python, "");

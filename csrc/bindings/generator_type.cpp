@@ -22,7 +22,8 @@ PyObject* generator_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O", const_cast<char**>(names), &device)) return nullptr;
     return guarded([&]() -> PyObject* {
         if (device != Py_None) {
-            check_as(ErrorKind::Type, is_device_like(device), "Generator(): argument 'device' must be torch.device");
+            check_as(ErrorKind::Type, is_device_like(device),
+                     "Generator(): argument 'device' must be torch.device");
             usable_device(device_from(device));
         }
         return wrap(new Generator(), type);
@@ -57,7 +58,9 @@ PyObject* manual_seed(PyObject* self, PyObject* value) {
     });
 }
 PyObject* seed(PyObject* self, PyObject*) { return PyLong_FromUnsignedLongLong(of(self).seed()); }
-PyObject* initial_seed(PyObject* self, PyObject*) { return PyLong_FromUnsignedLongLong(of(self).initial_seed()); }
+PyObject* initial_seed(PyObject* self, PyObject*) {
+    return PyLong_FromUnsignedLongLong(of(self).initial_seed());
+}
 PyObject* get_state(PyObject* self, PyObject*) {
     return guarded([&]() -> PyObject* {
         TensorRef state = empty({int64_t(Generator::kStateBytes)}, DType::UInt8);
@@ -67,9 +70,11 @@ PyObject* get_state(PyObject* self, PyObject*) {
 }
 PyObject* set_state(PyObject* self, PyObject* value) {
     return guarded([&]() -> PyObject* {
-        check_as(ErrorKind::Type, is_tensor(value), "expected a torch.ByteTensor, but got ", Py_TYPE(value)->tp_name);
+        check_as(ErrorKind::Type, is_tensor(value), "expected a torch.ByteTensor, but got ",
+                 Py_TYPE(value)->tp_name);
         Tensor& t = *reinterpret_cast<Tensor*>(value);
-        check_as(ErrorKind::Type, t.dtype == DType::UInt8 && !t.is_meta(), "RNG state must be a torch.ByteTensor");
+        check_as(ErrorKind::Type, t.dtype == DType::UInt8 && !t.is_meta(),
+                 "RNG state must be a torch.ByteTensor");
         TensorRef dense = contiguous(t);
         of(self).set_state(reinterpret_cast<const uint8_t*>(kernel_pointer(*dense)), dense->nbytes());
         return Py_NewRef(self);
@@ -91,7 +96,8 @@ PyObject* get_device(PyObject* self, void*) {
 }
 
 PyMethodDef methods[] = {
-    {"manual_seed", manual_seed, METH_O, "manual_seed(seed)\n\nStarts the stream of `seed` (any int of 64 bits) and returns the generator."},
+    {"manual_seed", manual_seed, METH_O,
+     "manual_seed(seed)\n\nStarts the stream of `seed` (any int of 64 bits) and returns the generator."},
     {"seed", seed, METH_NOARGS, "Reseeds from the system's entropy and returns the seed."},
     {"initial_seed", initial_seed, METH_NOARGS, "The seed that the current stream started from."},
     {"get_state", get_state, METH_NOARGS, "The state as a uint8 tensor, in PyTorch's layout."},
@@ -116,7 +122,8 @@ PyType_Slot slots[] = {
     {Py_tp_members, members},
     {0, nullptr},
 };
-PyType_Spec spec = {"torch.Generator", sizeof(GeneratorObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+PyType_Spec spec = {"torch.Generator", sizeof(GeneratorObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+                    slots};
 
 }  // namespace
 

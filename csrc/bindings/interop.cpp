@@ -11,7 +11,8 @@ namespace flb {
 // ---- recognising NumPy's types ----------------------------------------------------------------------------------------
 
 bool is_numpy_array(PyObject* o) {
-    if (PyList_CheckExact(o) || PyTuple_CheckExact(o) || PyFloat_CheckExact(o) || PyLong_CheckExact(o)) return false;
+    if (PyList_CheckExact(o) || PyTuple_CheckExact(o) || PyFloat_CheckExact(o) || PyLong_CheckExact(o))
+        return false;
     for (PyTypeObject* t = Py_TYPE(o); t; t = t->tp_base)
         if (std::strcmp(t->tp_name, "numpy.ndarray") == 0) return true;
     return false;
@@ -43,11 +44,25 @@ struct Format {
     DType dtype;
 };
 constexpr Format kFormats[] = {
-    {"?", DType::Bool}, {"B", DType::UInt8}, {"b", DType::Int8}, {"h", DType::Int16}, {"i", DType::Int32},
-    {"q", DType::Int64}, {"H", DType::UInt16}, {"I", DType::UInt32}, {"Q", DType::UInt64}, {"e", DType::Float16},
-    {"f", DType::Float32}, {"d", DType::Float64}, {"Zf", DType::Complex64}, {"Zd", DType::Complex128},
-    {"l", sizeof(long) == 8 ? DType::Int64 : DType::Int32}, {"L", sizeof(long) == 8 ? DType::UInt64 : DType::UInt32},
-    {"c", DType::UInt8}, {"n", DType::Int64}, {"N", DType::UInt64},
+    {"?", DType::Bool},
+    {"B", DType::UInt8},
+    {"b", DType::Int8},
+    {"h", DType::Int16},
+    {"i", DType::Int32},
+    {"q", DType::Int64},
+    {"H", DType::UInt16},
+    {"I", DType::UInt32},
+    {"Q", DType::UInt64},
+    {"e", DType::Float16},
+    {"f", DType::Float32},
+    {"d", DType::Float64},
+    {"Zf", DType::Complex64},
+    {"Zd", DType::Complex128},
+    {"l", sizeof(long) == 8 ? DType::Int64 : DType::Int32},
+    {"L", sizeof(long) == 8 ? DType::UInt64 : DType::UInt32},
+    {"c", DType::UInt8},
+    {"n", DType::Int64},
+    {"N", DType::UInt64},
 };
 
 const char* format_of(DType t) {
@@ -67,7 +82,8 @@ FormatError parse_format(const char* text, Py_ssize_t itemsize, DType* dtype) {
         if (std::strcmp(f.code, text) == 0) {
             // "=l" is four bytes where "@l" is eight: the size decides.
             *dtype = f.dtype;
-            if ((f.code[0] == 'l' || f.code[0] == 'L') && itemsize == 4) *dtype = f.code[0] == 'l' ? DType::Int32 : DType::UInt32;
+            if ((f.code[0] == 'l' || f.code[0] == 'L') && itemsize == 4)
+                *dtype = f.code[0] == 'l' ? DType::Int32 : DType::UInt32;
             if (flb::itemsize(*dtype) != itemsize) return FormatError::Unknown;
             return foreign && itemsize > 1 ? FormatError::ByteOrder : FormatError::None;
         }
@@ -111,16 +127,21 @@ std::string numpy_type_name(PyObject* array) {
 
 [[noreturn]] void unsupported_array(PyObject* array) {
     PyErr_Clear();
-    fail(ErrorKind::Type, "can't convert np.ndarray of type ", numpy_type_name(array), ". The only supported types are: "
-         "float64, float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and bool.");
+    fail(ErrorKind::Type, "can't convert np.ndarray of type ", numpy_type_name(array),
+         ". The only supported types are: "
+         "float64, float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, "
+         "uint16, uint8, and bool.");
 }
 
 void warn_not_writable(const char* what) {
     static bool warned = false;
     if (warned) return;
     warned = true;
-    warn(join("The given ", what, " is not writable, and tensors cannot be marked as not writable: writing to this "
-              "tensor is undefined behavior (here the tensor then takes a copy of its own). You may want to copy the data first. This warning is given only once.").c_str());
+    warn(join("The given ", what,
+              " is not writable, and tensors cannot be marked as not writable: writing to this "
+              "tensor is undefined behavior (here the tensor then takes a copy of its own). You may want to "
+              "copy the data first. This warning is given only once.")
+             .c_str());
 }
 
 }  // namespace
@@ -141,8 +162,10 @@ TensorRef from_numpy_array(PyObject* array, bool will_copy) {
     DType dtype;
     const FormatError error = parse_format(view.format, view.itemsize, &dtype);
     if (error == FormatError::ByteOrder)
-        refuse(ErrorKind::Value, "given numpy array has byte order different from the native byte order. Conversion between "
-               "byte orders is currently not supported. (array.astype(array.dtype.newbyteorder('=')) converts it.)");
+        refuse(ErrorKind::Value,
+               "given numpy array has byte order different from the native byte order. Conversion between "
+               "byte orders is currently not supported. (array.astype(array.dtype.newbyteorder('=')) "
+               "converts it.)");
     if (error == FormatError::Unknown) {
         HeldBuffer::release(held);
         unsupported_array(array);
@@ -151,11 +174,14 @@ TensorRef from_numpy_array(PyObject* array, bool will_copy) {
     for (int d = 0; d < view.ndim; ++d) {
         const Py_ssize_t stride = view.strides[d];
         if (stride < 0)
-            refuse(ErrorKind::Value, "At least one stride in the given numpy array is negative, and tensors with negative "
-                   "strides are not currently supported. (You can probably work around this by making a copy of your array "
+            refuse(ErrorKind::Value,
+                   "At least one stride in the given numpy array is negative, and tensors with negative "
+                   "strides are not currently supported. (You can probably work around this by making a copy "
+                   "of your array "
                    " with array.copy().) ");
         if (stride % view.itemsize)
-            refuse(ErrorKind::Value, "given numpy array strides not a multiple of the element byte size. Copy the numpy "
+            refuse(ErrorKind::Value,
+                   "given numpy array strides not a multiple of the element byte size. Copy the numpy "
                    "array to reallocate the memory.");
         sizes.push_back(view.shape[d]);
         strides.push_back(stride / view.itemsize);
@@ -163,7 +189,8 @@ TensorRef from_numpy_array(PyObject* array, bool will_copy) {
     const size_t align = size_t(itemsize(info(dtype).real));
     if (reinterpret_cast<uintptr_t>(view.buf) % align != 0) {
         HeldBuffer::release(held);
-        check_as(ErrorKind::Value, will_copy, "the elements of the given numpy array are not aligned in memory. Copy the "
+        check_as(ErrorKind::Value, will_copy,
+                 "the elements of the given numpy array are not aligned in memory. Copy the "
                  "numpy array to reallocate the memory.");
         ObjectRef aligned = ObjectRef::steal(checked_object(PyObject_CallMethod(array, "copy", nullptr)));
         check_as(ErrorKind::Type, is_numpy_array(aligned.get()), "array.copy() must give an array");
@@ -185,7 +212,8 @@ TensorRef from_numpy_array(PyObject* array, bool will_copy) {
 namespace {
 
 PyObject* from_numpy(Call& call) {  // ndarray
-    check_as(ErrorKind::Type, is_numpy_array(call.args[0]), "expected np.ndarray (got ", Py_TYPE(call.args[0])->tp_name, ")");
+    check_as(ErrorKind::Type, is_numpy_array(call.args[0]), "expected np.ndarray (got ",
+             Py_TYPE(call.args[0])->tp_name, ")");
     return from_numpy_array(call.args[0], false).release();
 }
 
@@ -194,9 +222,10 @@ PyObject* frombuffer(Call& call) {  // buffer, dtype, count, offset, requires_gr
     const DType dtype = call.dtype(1);
     const int64_t count = call.integer(2), offset = call.integer(3), size = itemsize(dtype);
     const bool requires_grad = call.boolean(4);
-    check(!requires_grad || is_differentiable(dtype), "Only Tensors of floating point and complex dtype can require gradients, got ",
-          name_of(dtype));
-    check_as(ErrorKind::Value, PyObject_CheckBuffer(buffer), "object does not implement Python buffer protocol.");
+    check(!requires_grad || is_differentiable(dtype),
+          "Only Tensors of floating point and complex dtype can require gradients, got ", name_of(dtype));
+    check_as(ErrorKind::Value, PyObject_CheckBuffer(buffer),
+             "object does not implement Python buffer protocol.");
     HeldBuffer* held = hold_buffer(buffer, PyBUF_WRITABLE);
     const bool writable = held != nullptr;
     if (!held) {
@@ -204,22 +233,27 @@ PyObject* frombuffer(Call& call) {  // buffer, dtype, count, offset, requires_gr
         held = hold_buffer(buffer, PyBUF_SIMPLE);
     }
     if (!held) throw Error(ErrorKind::Python, "");
-    const StorageGuard storage{adopt_storage(held->view.buf, size_t(held->view.len), HeldBuffer::release, held)};
+    const StorageGuard storage{
+        adopt_storage(held->view.buf, size_t(held->view.len), HeldBuffer::release, held)};
     const int64_t length = held->view.len;
-    check_as(ErrorKind::Value, length > 0 && count != 0, "both buffer length (", length, ") and count (", count, ") must not be 0");
+    check_as(ErrorKind::Value, length > 0 && count != 0, "both buffer length (", length, ") and count (",
+             count, ") must not be 0");
     check_as(ErrorKind::Value, offset >= 0 && offset < length, "offset (", offset,
              " bytes) must be non-negative and no greater than buffer length (", length, " bytes) minus 1");
     check_as(ErrorKind::Value, count > 0 || (length - offset) % size == 0, "buffer length (", length - offset,
              " bytes) after offset (", offset, " bytes) must be a multiple of element size (", size, ")");
     const int64_t available = (length - offset) / size, wanted = count > 0 ? count : available;
-    check_as(ErrorKind::Value, wanted <= available, "requested buffer length (", wanted, " * ", size, " bytes) after offset (",
-             offset, " bytes) must not be greater than actual buffer length (", length, " bytes)");
+    check_as(ErrorKind::Value, wanted <= available, "requested buffer length (", wanted, " * ", size,
+             " bytes) after offset (", offset, " bytes) must not be greater than actual buffer length (",
+             length, " bytes)");
     storage.storage->read_only = !writable;
     if (!writable) warn_not_writable("buffer");
     // A storage begins where its elements do, so that an offset of any number of bytes is possible.
     char* start = static_cast<char*>(held->view.buf) + offset;
-    check_as(ErrorKind::Value, reinterpret_cast<uintptr_t>(start) % uintptr_t(itemsize(info(dtype).real)) == 0,
-             "the buffer's elements at offset ", offset, " are not aligned for dtype ", name_of(dtype), "; copy them first");
+    check_as(ErrorKind::Value,
+             reinterpret_cast<uintptr_t>(start) % uintptr_t(itemsize(info(dtype).real)) == 0,
+             "the buffer's elements at offset ", offset, " are not aligned for dtype ", name_of(dtype),
+             "; copy them first");
     storage.storage->data = start;
     storage.storage->nbytes = size_t(length - offset);
     TensorRef t = from_storage(storage.storage, {wanted}, {1}, 0, dtype);
@@ -248,13 +282,18 @@ bool fortran_contiguous(const Tensor& t) {
 
 const char* why_no_buffer(Tensor& t, int flags) {
     if (t.is_meta()) return "a meta tensor has no data to export";
-    if (t.requires_grad()) return "can't export the buffer of a tensor that requires grad; use tensor.detach()";
+    if (t.requires_grad())
+        return "can't export the buffer of a tensor that requires grad; use tensor.detach()";
     if (!format_of(t.dtype)) return "the buffer protocol has no format for this tensor's dtype";
     const bool c = t.contiguous, f = fortran_contiguous(t);
-    if ((flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS && !c) return "the tensor is not C-contiguous; use tensor.contiguous()";
-    if ((flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS && !f) return "the tensor is not Fortran-contiguous";
-    if ((flags & PyBUF_ANY_CONTIGUOUS) == PyBUF_ANY_CONTIGUOUS && !c && !f) return "the tensor is not contiguous; use tensor.contiguous()";
-    if ((flags & PyBUF_STRIDES) != PyBUF_STRIDES && !c) return "the tensor is not contiguous; use tensor.contiguous()";
+    if ((flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS && !c)
+        return "the tensor is not C-contiguous; use tensor.contiguous()";
+    if ((flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS && !f)
+        return "the tensor is not Fortran-contiguous";
+    if ((flags & PyBUF_ANY_CONTIGUOUS) == PyBUF_ANY_CONTIGUOUS && !c && !f)
+        return "the tensor is not contiguous; use tensor.contiguous()";
+    if ((flags & PyBUF_STRIDES) != PyBUF_STRIDES && !c)
+        return "the tensor is not contiguous; use tensor.contiguous()";
     return nullptr;
 }
 
@@ -309,7 +348,8 @@ void release_tensor_buffer(PyObject*, Py_buffer* view) {
 // The code that NumPy knows the dtype by ("f4"), or an error where it has none.
 static PyObject* numpy_code(PyObject*, PyObject* dtype) {
     return guarded([&]() -> PyObject* {
-        check_as(ErrorKind::Type, is_dtype_object(dtype), "expected a torch.dtype, got ", Py_TYPE(dtype)->tp_name);
+        check_as(ErrorKind::Type, is_dtype_object(dtype), "expected a torch.dtype, got ",
+                 Py_TYPE(dtype)->tp_name);
         const DTypeInfo& d = info(dtype_from(dtype));
         check_as(ErrorKind::Type, d.code[0] != 'V', "Got unsupported ScalarType ", d.class_name,
                  ": NumPy has no such dtype. Convert first, as in tensor.float().numpy()");
@@ -318,7 +358,8 @@ static PyObject* numpy_code(PyObject*, PyObject* dtype) {
 }
 static PyObject* set_default_device_(PyObject*, PyObject* device) {
     return guarded([&]() -> PyObject* {
-        check_as(ErrorKind::Type, is_device_like(device), "expected a torch.device, got ", Py_TYPE(device)->tp_name);
+        check_as(ErrorKind::Type, is_device_like(device), "expected a torch.device, got ",
+                 Py_TYPE(device)->tp_name);
         set_default_device(usable_device(device_from(device)));
         Py_RETURN_NONE;
     });

@@ -23,7 +23,8 @@ namespace {
 PyObject* get_num_threads(PyObject*, PyObject*) { return PyLong_FromLong(num_threads()); }
 PyObject* set_num_threads_(PyObject*, PyObject* value) {
     return guarded([&]() -> PyObject* {
-        check_as(ErrorKind::Type, PyLong_Check(value), "set_num_threads expects an int, but got ", Py_TYPE(value)->tp_name);
+        check_as(ErrorKind::Type, PyLong_Check(value), "set_num_threads expects an int, but got ",
+                 Py_TYPE(value)->tp_name);
         const long n = PyLong_AsLong(value);
         check(n > 0 && n <= 4096, "set_num_threads expects a positive integer, got ", n);
         set_num_threads(int(n));
@@ -33,9 +34,9 @@ PyObject* set_num_threads_(PyObject*, PyObject* value) {
 PyObject* cpu_capability(PyObject*, PyObject*) { return PyUnicode_FromString(cpu_level_name(cpu_level())); }
 PyObject* memory(PyObject*, PyObject*) {
     const MemoryStats s = memory_stats();
-    return Py_BuildValue("{sKsKsKsKsK}", "in_use", (unsigned long long)s.in_use, "cached", (unsigned long long)s.cached,
-                         "peak", (unsigned long long)s.peak, "allocations", (unsigned long long)s.allocations, "reuses",
-                         (unsigned long long)s.reuses);
+    return Py_BuildValue("{sKsKsKsKsK}", "in_use", (unsigned long long)s.in_use, "cached",
+                         (unsigned long long)s.cached, "peak", (unsigned long long)s.peak, "allocations",
+                         (unsigned long long)s.allocations, "reuses", (unsigned long long)s.reuses);
 }
 PyObject* empty_cache_(PyObject*, PyObject*) {
     empty_cache();
@@ -46,7 +47,8 @@ PyObject* set_default_dtype_(PyObject*, PyObject* value) {
     return guarded([&]() -> PyObject* {
         check_as(ErrorKind::Type, is_dtype_object(value), "invalid dtype object: ", Py_TYPE(value)->tp_name);
         const DType t = dtype_from(value);
-        check_as(ErrorKind::Type, is_floating(t), "only floating-point types are supported as the default type, got ", name_of(t));
+        check_as(ErrorKind::Type, is_floating(t),
+                 "only floating-point types are supported as the default type, got ", name_of(t));
         set_default_dtype(t);
         Py_RETURN_NONE;
     });
@@ -65,7 +67,8 @@ void reacquire(void* token) {
 PyMethodDef functions[] = {
     {"get_num_threads", get_num_threads, METH_NOARGS, "How many threads an operator may use."},
     {"set_num_threads", set_num_threads_, METH_O, "Sets how many threads an operator may use."},
-    {"_get_cpu_capability", cpu_capability, METH_NOARGS, "The instruction set that the kernels were chosen for."},
+    {"_get_cpu_capability", cpu_capability, METH_NOARGS,
+     "The instruction set that the kernels were chosen for."},
     {"_memory_stats", memory, METH_NOARGS, "What the allocator holds, in bytes."},
     {"_empty_cache", empty_cache_, METH_NOARGS, "Gives cached memory back to the system."},
     {"get_default_dtype", get_default_dtype, METH_NOARGS, "The dtype of new floating-point tensors."},
@@ -73,8 +76,15 @@ PyMethodDef functions[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "flambeau._C", "flambeau's native core.", -1, functions,
-                          nullptr, nullptr, nullptr, nullptr};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT,
+                          "flambeau._C",
+                          "flambeau's native core.",
+                          -1,
+                          functions,
+                          nullptr,
+                          nullptr,
+                          nullptr,
+                          nullptr};
 
 }  // namespace
 }  // namespace flb

@@ -36,15 +36,13 @@ std::unordered_map<std::string, Op*>& ops_by_name() {
 
 // An operator as an attribute of Tensor: binds like a method, without an object per call.
 struct Method {
-    PyObject_HEAD
-    vectorcallfunc vectorcall;
+    PyObject_HEAD vectorcallfunc vectorcall;
     PyObject* callable;  // Op or Overloads
 };
 
 // Several signatures under one public name, tried in order.
 struct Overloads {
-    PyObject_HEAD
-    vectorcallfunc vectorcall;
+    PyObject_HEAD vectorcallfunc vectorcall;
     PyObject* dict;
     PyObject* name;
     PyObject* doc;
@@ -57,7 +55,9 @@ void register_ops(const OpEntry* entries, int count) {
     for (int i = 0; i < count; ++i) impls()[entries[i].name] = entries[i].impl;
 }
 
-void register_family(const char* family, Impl impl, FamilyResolver resolve) { families()[family] = {impl, resolve}; }
+void register_family(const char* family, Impl impl, FamilyResolver resolve) {
+    families()[family] = {impl, resolve};
+}
 
 Op* find_op(const char* name) {
     auto found = ops_by_name().find(name);
@@ -72,12 +72,14 @@ static PyObject* op_vectorcall(PyObject* self, PyObject* const* args, size_t nar
     ParsedArgs parsed;
     return guarded([&]() -> PyObject* {
         parse_arguments(op, args, PyVectorcall_NARGS(nargsf), kwnames, parsed, nullptr);
-        if (__builtin_expect(parsed.overridden, 0)) return call_torch_function(op->public_function, args, nargsf, kwnames, op, parsed.slots);
+        if (__builtin_expect(parsed.overridden, 0))
+            return call_torch_function(op->public_function, args, nargsf, kwnames, op, parsed.slots);
         return invoke(op, parsed.slots);
     });
 }
 
-static PyObject* overloads_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
+static PyObject* overloads_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf,
+                                      PyObject* kwnames) {
     Overloads* set = reinterpret_cast<Overloads*>(self);
     return guarded([&]() -> PyObject* {
         const Py_ssize_t n = PyTuple_GET_SIZE(set->ops);
@@ -145,7 +147,8 @@ static ObjectRef run(Op* op, PyObject** args) {
     Tensor* written = op->inplace ? reinterpret_cast<Tensor*>(args[0]) : nullptr;
     if (modes.grad && (op->rule || op->why_not_differentiable)) record = any_requires_grad(call);
     if (op->out_param >= 0 && args[op->out_param] && args[op->out_param] != Py_None) {
-        check(!record, op->cname, "(): functions with out=... arguments don't support automatic differentiation, "
+        check(!record, op->cname,
+              "(): functions with out=... arguments don't support automatic differentiation, "
               "but one of the arguments requires grad.");
         make_writable(args[op->out_param]);
         ObjectRef result = ObjectRef::steal(op->impl(call));
@@ -193,13 +196,14 @@ TensorRef invoke_tensor(OpHandle& handle, std::initializer_list<PyObject*> given
 // ---- construction from the record ---------------------------------------------------------------------------------------
 
 static PyObject* op_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
-    static const char* const names[] = {"signature", "doc", "vjp", "inplace", "view", "family", "kind", "impl",
-                                        "node_name", "why_not", nullptr};
-    const char *signature, *family = nullptr, *kind = nullptr, *impl_name = nullptr, *node_name = nullptr, *why_not = nullptr;
+    static const char* const names[] = {"signature", "doc",  "vjp",       "inplace", "view", "family",
+                                        "kind",      "impl", "node_name", "why_not", nullptr};
+    const char *signature, *family = nullptr, *kind = nullptr, *impl_name = nullptr, *node_name = nullptr,
+                           *why_not = nullptr;
     PyObject *doc = Py_None, *vjp = Py_None;
     int inplace = 0, view = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "s|OOppzzzzz", const_cast<char**>(names), &signature, &doc, &vjp,
-                                     &inplace, &view, &family, &kind, &impl_name, &node_name, &why_not))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "s|OOppzzzzz", const_cast<char**>(names), &signature, &doc,
+                                     &vjp, &inplace, &view, &family, &kind, &impl_name, &node_name, &why_not))
         return nullptr;
     return guarded([&]() -> PyObject* {
         Op* op = reinterpret_cast<Op*>(checked_object(type->tp_alloc(type, 0)));
@@ -293,7 +297,8 @@ static PyType_Slot op_slots[] = {
     {Py_tp_members, op_members},
     {0, nullptr},
 };
-static PyType_Spec op_spec = {"flambeau._C.Op", sizeof(Op), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL, op_slots};
+static PyType_Spec op_spec = {"flambeau._C.Op", sizeof(Op), 0,
+                              Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL, op_slots};
 
 // ---- Overloads ----------------------------------------------------------------------------------------------------------
 
@@ -415,9 +420,9 @@ static PyType_Slot method_slots[] = {
     {Py_tp_members, method_members},
     {0, nullptr},
 };
-static PyType_Spec method_spec = {"flambeau._C.Method", sizeof(Method), 0,
-                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
-                                  method_slots};
+static PyType_Spec method_spec = {
+    "flambeau._C.Method", sizeof(Method), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR, method_slots};
 
 static PyObject* result_type(PyObject*, PyObject* args) {
     const char* name;
@@ -435,7 +440,8 @@ static PyObject* result_type(PyObject*, PyObject* args) {
     });
 }
 static PyMethodDef op_functions[] = {
-    {"_result_type", result_type, METH_VARARGS, "_result_type(name, fields): a named tuple of results for a composite."},
+    {"_result_type", result_type, METH_VARARGS,
+     "_result_type(name, fields): a named tuple of results for a composite."},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -15,42 +15,42 @@ class Generator;
 
 // Types of parameters, written in signatures as the names on the right.
 enum class Kind : uint8_t {
-    Tensor,       // Tensor
-    Operand,      // Operand: a tensor or a number
-    TensorList,   // Tensor[]
-    OptTensors,   // Tensor?[]: None allowed inside
-    Scalar,       // Scalar
-    Int,          // int
-    IntList,      // int[] or int[N]: an int stands for N equal ones
-    Float,        // float
-    FloatList,    // float[]
-    Bool,         // bool
-    Str,          // str
-    DType,        // dtype
-    Layout,       // layout
-    Device,       // device
-    MemoryFormat, // memory_format
-    Generator,    // Generator
-    Object,       // object: anything
+    Tensor,        // Tensor
+    Operand,       // Operand: a tensor or a number
+    TensorList,    // Tensor[]
+    OptTensors,    // Tensor?[]: None allowed inside
+    Scalar,        // Scalar
+    Int,           // int
+    IntList,       // int[] or int[N]: an int stands for N equal ones
+    Float,         // float
+    FloatList,     // float[]
+    Bool,          // bool
+    Str,           // str
+    DType,         // dtype
+    Layout,        // layout
+    Device,        // device
+    MemoryFormat,  // memory_format
+    Generator,     // Generator
+    Object,        // object: anything
 };
 
 struct Param {
-    PyObject* name = nullptr;      // interned
-    PyObject* alias = nullptr;     // NumPy's name for it (axis, keepdims, x), interned, or null
+    PyObject* name = nullptr;   // interned
+    PyObject* alias = nullptr;  // NumPy's name for it (axis, keepdims, x), interned, or null
     Kind kind = Kind::Object;
-    bool none_ok = false;          // written with a trailing ?
+    bool none_ok = false;  // written with a trailing ?
     bool keyword_only = false;
     bool required = true;
-    int list_length = 0;           // N of int[N]
+    int list_length = 0;  // N of int[N]
     PyObject* default_value = nullptr;
 };
 
 // One entry of a derivative rule: a Python function giving the gradients of one or several parameters.
 struct RuleEntry {
     PyObject* function;
-    std::vector<int> targets;      // parameters
-    std::vector<int> arguments;    // codes, see Rule::Argument
-    bool tuple_result;             // several targets: returns a tuple
+    std::vector<int> targets;    // parameters
+    std::vector<int> arguments;  // codes, see Rule::Argument
+    bool tuple_result;           // several targets: returns a tuple
 };
 
 // Note [Rule arguments]: a rule's function names what it wants. `grad` is the gradient of the (first) output, `grads`
@@ -63,44 +63,47 @@ struct Rule {
     struct SavedSource {
         enum Kind : uint8_t { Param, Output, AllOutputs, Shape, DType, Geometry } kind;
         int index;
-        uint64_t users;            // bit e: entry e wants it
+        uint64_t users;  // bit e: entry e wants it
     };
     std::vector<SavedSource> saved;
-    std::string node_name;         // "MulBackward0"
-    std::vector<int> edge_params;  // parameters that have an edge, in order; a list of tensors has one per item
-    int list_param;                // the parameter that is a list of tensors, or -1
-    uint64_t differentiable;       // bit p: parameter p is not declared non-differentiable
+    std::string node_name;  // "MulBackward0"
+    std::vector<int>
+        edge_params;          // parameters that have an edge, in order; a list of tensors has one per item
+    int list_param;           // the parameter that is a list of tensors, or -1
+    uint64_t differentiable;  // bit p: parameter p is not declared non-differentiable
     bool saves_all_outputs;
     // Codes in RuleEntry::arguments below zero; others index `saved`.
     enum : int { kGrad = -1, kGrads = -2, kNeeds = -3 };
 };
 
 struct Call;
-using Impl = PyObject* (*)(Call& call);  // returns a new reference: a Tensor, a tuple of tensors, or any object
+using Impl =
+    PyObject* (*)(Call& call);  // returns a new reference: a Tensor, a tuple of tensors, or any object
 
 struct Op {
-    PyObject_HEAD
-    vectorcallfunc vectorcall;
+    PyObject_HEAD vectorcallfunc vectorcall;
     PyObject* dict;
-    PyObject* name;            // str
-    const char* cname;         // its UTF-8, interned for the process
+    PyObject* name;     // str
+    const char* cname;  // its UTF-8, interned for the process
     PyObject* doc;
-    PyObject* signature;       // str, as written
-    PyObject* public_function; // what __torch_function__ receives: the Op itself unless an overload set owns it
+    PyObject* signature;  // str, as written
+    PyObject*
+        public_function;  // what __torch_function__ receives: the Op itself unless an overload set owns it
     Impl impl;
-    const void* family;        // data of a family's shared Impl (e.g. loops of a pointwise operator)
+    const void* family;  // data of a family's shared Impl (e.g. loops of a pointwise operator)
     std::vector<Param>* params;
-    std::vector<PyObject*>* output_names;   // of several outputs
-    PyTypeObject* result_type;              // struct sequence, or null
-    Rule* rule;                             // null: never recorded
+    std::vector<PyObject*>* output_names;  // of several outputs
+    PyTypeObject* result_type;             // struct sequence, or null
+    Rule* rule;                            // null: never recorded
     int num_positional;
-    int out_param;                          // index of `out`, or -1
-    int varargs_param;                      // an int[] parameter that also takes f(2, 3), or -1
-    int input_tensors;                      // how many leading params can hold tensors
-    bool inplace;                           // writes parameter 0 and returns it
-    bool is_view;                           // outputs are views of parameter 0
-    bool differentiable_out;                // unused outputs dtypes decide
-    const char* why_not_differentiable;     // "not differentiable" / "not written", for the error; null otherwise
+    int out_param;            // index of `out`, or -1
+    int varargs_param;        // an int[] parameter that also takes f(2, 3), or -1
+    int input_tensors;        // how many leading params can hold tensors
+    bool inplace;             // writes parameter 0 and returns it
+    bool is_view;             // outputs are views of parameter 0
+    bool differentiable_out;  // unused outputs dtypes decide
+    const char*
+        why_not_differentiable;  // "not differentiable" / "not written", for the error; null otherwise
 };
 
 extern PyTypeObject* OpType;
@@ -108,7 +111,8 @@ extern PyTypeObject* OpType;
 // The arguments of one call, as the implementation sees them.
 struct Call {
     Op* op;
-    PyObject* const* args;  // one per parameter, defaults filled in; borrowed; null only for absent optional `out`
+    PyObject* const*
+        args;  // one per parameter, defaults filled in; borrowed; null only for absent optional `out`
     const char* name() const { return op->cname; }
     int count() const { return int(op->params->size()); }
 
@@ -122,13 +126,15 @@ struct Call {
     Dims ints(int i) const;
     std::vector<double> reals(int i) const;
     double real(int i) const;
-    bool boolean(int i) const { return args[i] == Py_True || (args[i] != Py_False && PyObject_IsTrue(args[i]) == 1); }
+    bool boolean(int i) const {
+        return args[i] == Py_True || (args[i] != Py_False && PyObject_IsTrue(args[i]) == 1);
+    }
     const char* str(int i) const;
     flb::DType dtype(int i) const;
     flb::DType dtype(int i, flb::DType fallback) const { return none(i) ? fallback : dtype(i); }
-    flb::Device device(int i) const;            // None: cpu
+    flb::Device device(int i) const;  // None: cpu
     flb::MemoryFormat memory_format(int i, flb::MemoryFormat fallback) const;
-    Generator& generator(int i) const;          // None: the default one
+    Generator& generator(int i) const;  // None: the default one
 
     // The tensor to write: out= or the in-place operand; null when a fresh result is to be made.
     Tensor* out() const {
@@ -167,9 +173,9 @@ struct OpEntry {
 };
 void register_ops(const OpEntry* entries, int count);
 // At file scope:  FLB_OPS({"sum", sum}, {"mean", mean});
-#define FLB_OPS(...)                                                             \
-    static const ::flb::OpEntry op_entries_[] = {__VA_ARGS__};                   \
-    [[maybe_unused]] static const bool ops_registered_ =                         \
+#define FLB_OPS(...)                                           \
+    static const ::flb::OpEntry op_entries_[] = {__VA_ARGS__}; \
+    [[maybe_unused]] static const bool ops_registered_ =       \
         (::flb::register_ops(op_entries_, sizeof(op_entries_) / sizeof(op_entries_[0])), true)
 
 // A family serves many operators by one Impl and per-operator data: the record names it (family="pointwise").
@@ -200,20 +206,17 @@ class OpHandle {
 TensorRef invoke_tensor(OpHandle& op, std::initializer_list<PyObject*> args);
 
 // ---- errors across the border ------------------------------------------------------------------------------------------
-void raise_python(const Error& error);   // sets the Python exception
-void warn(const char* message);          // UserWarning; throws Error(Python) if warnings are errors
+void raise_python(const Error& error);  // sets the Python exception
+void warn(const char* message);         // UserWarning; throws Error(Python) if warnings are errors
 // Wraps a body: exceptions become Python's.
 template <class F>
 PyObject* guarded(F&& f) noexcept {
     try {
         return f();
-    } catch (const Error& e) {
-        raise_python(e);
-    } catch (const std::bad_alloc&) {
-        PyErr_SetString(PyExc_RuntimeError, "not enough memory for what the operator keeps beside its result");
-    } catch (const std::exception& e) {
-        PyErr_SetString(PyExc_RuntimeError, e.what());
-    }
+    } catch (const Error& e) { raise_python(e); } catch (const std::bad_alloc&) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "not enough memory for what the operator keeps beside its result");
+    } catch (const std::exception& e) { PyErr_SetString(PyExc_RuntimeError, e.what()); }
     return nullptr;
 }
 inline PyObject* checked_object(PyObject* o) {  // for the C API's new references

@@ -8,11 +8,14 @@ namespace {
 
 PyObject* converted(PyObject* self, DType dtype, DeviceType device, bool copy, MemoryFormat format) {
     Tensor& t = *reinterpret_cast<Tensor*>(self);
-    if (dtype == t.dtype && device == t.device && !copy && (format == MemoryFormat::Preserve || is_contiguous(t, format)))
+    if (dtype == t.dtype && device == t.device && !copy &&
+        (format == MemoryFormat::Preserve || is_contiguous(t, format)))
         return Py_NewRef(self);
-    check_as(ErrorKind::NotImplemented, !t.is_meta() || device == DeviceType::Meta, "Cannot copy out of meta tensor; no data!");
-    TensorRef out = device == t.device && format == MemoryFormat::Preserve ? empty_like(t, dtype)
-                                                                           : empty_format(t.sizes, dtype, device, format);
+    check_as(ErrorKind::NotImplemented, !t.is_meta() || device == DeviceType::Meta,
+             "Cannot copy out of meta tensor; no data!");
+    TensorRef out = device == t.device && format == MemoryFormat::Preserve
+                        ? empty_like(t, dtype)
+                        : empty_format(t.sizes, dtype, device, format);
     if (device != DeviceType::Meta) copy_into(*out, t);
     return out.release();
 }
@@ -26,7 +29,8 @@ PyObject* _to(Call& call) {  // input, dtype, device, copy, memory_format
                      call.memory_format(4, MemoryFormat::Preserve));
 }
 PyObject* to_dtype(Call& call) {  // input, dtype, non_blocking, copy, memory_format
-    return converted(call.args[0], call.dtype(1), call.tensor(0).device, call.boolean(3), call.memory_format(4, MemoryFormat::Preserve));
+    return converted(call.args[0], call.dtype(1), call.tensor(0).device, call.boolean(3),
+                     call.memory_format(4, MemoryFormat::Preserve));
 }
 PyObject* to_device(Call& call) {  // input, device, dtype, non_blocking, copy, memory_format
     Tensor& t = call.tensor(0);
@@ -35,14 +39,17 @@ PyObject* to_device(Call& call) {  // input, device, dtype, non_blocking, copy, 
 }
 PyObject* to_other(Call& call) {  // input, other, non_blocking, copy, memory_format
     const Tensor& other = call.tensor(1);
-    return converted(call.args[0], other.dtype, other.device, call.boolean(3), call.memory_format(4, MemoryFormat::Preserve));
+    return converted(call.args[0], other.dtype, other.device, call.boolean(3),
+                     call.memory_format(4, MemoryFormat::Preserve));
 }
 template <DType dtype>
 PyObject* to_fixed(Call& call) {  // input, memory_format
-    return converted(call.args[0], dtype, call.tensor(0).device, false, call.memory_format(1, MemoryFormat::Preserve));
+    return converted(call.args[0], dtype, call.tensor(0).device, false,
+                     call.memory_format(1, MemoryFormat::Preserve));
 }
 PyObject* cpu(Call& call) {  // input, memory_format
-    return converted(call.args[0], call.tensor(0).dtype, DeviceType::Cpu, false, call.memory_format(1, MemoryFormat::Preserve));
+    return converted(call.args[0], call.tensor(0).dtype, DeviceType::Cpu, false,
+                     call.memory_format(1, MemoryFormat::Preserve));
 }
 PyObject* type_as(Call& call) {  // input, other
     const Tensor& other = call.tensor(1);
@@ -87,7 +94,9 @@ PyObject* result_type(Call& call) {  // tensor1, tensor2
     }
     return Py_NewRef(dtype_object(promotion.result()));
 }
-PyObject* promote_types_(Call& call) { return Py_NewRef(dtype_object(promote_types(call.dtype(0), call.dtype(1)))); }
+PyObject* promote_types_(Call& call) {
+    return Py_NewRef(dtype_object(promote_types(call.dtype(0), call.dtype(1))));
+}
 PyObject* can_cast_(Call& call) { return PyBool_FromLong(can_cast(call.dtype(0), call.dtype(1))); }
 PyObject* is_floating_point(Call& call) { return PyBool_FromLong(is_floating(call.tensor(0).dtype)); }
 PyObject* is_complex_(Call& call) { return PyBool_FromLong(is_complex(call.tensor(0).dtype)); }
@@ -113,7 +122,8 @@ PyObject* resize_(Call& call) {  // input, size, memory_format
     const Dims sizes = call.ints(1);
     if (format == MemoryFormat::ChannelsLast || format == MemoryFormat::ChannelsLast3d) {
         const int n = format == MemoryFormat::ChannelsLast ? 4 : 5;
-        check(sizes.size() == n, "required rank ", n, " tensor to use channels_last", n == 5 ? "_3d" : "", " format");
+        check(sizes.size() == n, "required rank ", n, " tensor to use channels_last", n == 5 ? "_3d" : "",
+              " format");
     }
     resize(t, sizes, format);
     return Py_NewRef(call.args[0]);
@@ -135,9 +145,12 @@ PyObject* set_(Call& call) {  // input, storage, offset, size, stride
     const int64_t offset = call.integer(2);
     const Dims sizes = call.ints(3), strides = call.none(4) ? contiguous_strides(sizes) : call.ints(4);
     call.check(offset >= 0, "Tensor: invalid storage offset ", offset);
-    call.check(strides.size() == sizes.size(), "unequal size length (", sizes.size(), ") and stride length (", strides.size(), ")");
-    for (int64_t s : strides) call.check(s >= 0, "Negative strides are not supported at the moment, got strides: ", str(strides));
-    call.check(sizes.size() <= kMaxDims, "a tensor has at most ", kMaxDims, " dimensions, got ", sizes.size());
+    call.check(strides.size() == sizes.size(), "unequal size length (", sizes.size(), ") and stride length (",
+               strides.size(), ")");
+    for (int64_t s : strides)
+        call.check(s >= 0, "Negative strides are not supported at the moment, got strides: ", str(strides));
+    call.check(sizes.size() <= kMaxDims, "a tensor has at most ", kMaxDims, " dimensions, got ",
+               sizes.size());
     checked_numel(sizes);
     const int64_t needed = checked_extent_bytes(sizes, strides, offset, itemsize(t.dtype));
     if (uint64_t(needed) > storage->nbytes) resize_storage(storage, size_t(needed));
@@ -148,16 +161,19 @@ PyObject* set_(Call& call) {  // input, storage, offset, size, stride
 
 }  // namespace
 
-FLB_OPS({"_to", _to}, {"to.dtype", to_dtype}, {"to", to_device}, {"to.other", to_other}, {"cpu", cpu}, {"type_as", type_as},
-        {"float", to_fixed<DType::Float32>}, {"double", to_fixed<DType::Float64>}, {"half", to_fixed<DType::Float16>},
-        {"bfloat16", to_fixed<DType::BFloat16>}, {"bool", to_fixed<DType::Bool>}, {"byte", to_fixed<DType::UInt8>},
-        {"char", to_fixed<DType::Int8>}, {"short", to_fixed<DType::Int16>}, {"int", to_fixed<DType::Int32>},
-        {"long", to_fixed<DType::Int64>}, {"chalf", to_fixed<DType::Complex32>}, {"cfloat", to_fixed<DType::Complex64>},
-        {"cdouble", to_fixed<DType::Complex128>}, {"new_empty", new_empty}, {"new_empty_strided", new_empty_strided},
-        {"new_zeros", new_constant<0>}, {"new_ones", new_constant<1>}, {"new_full", new_full}, {"resize_", resize_},
+FLB_OPS({"_to", _to}, {"to.dtype", to_dtype}, {"to", to_device}, {"to.other", to_other}, {"cpu", cpu},
+        {"type_as", type_as}, {"float", to_fixed<DType::Float32>}, {"double", to_fixed<DType::Float64>},
+        {"half", to_fixed<DType::Float16>}, {"bfloat16", to_fixed<DType::BFloat16>},
+        {"bool", to_fixed<DType::Bool>}, {"byte", to_fixed<DType::UInt8>}, {"char", to_fixed<DType::Int8>},
+        {"short", to_fixed<DType::Int16>}, {"int", to_fixed<DType::Int32>}, {"long", to_fixed<DType::Int64>},
+        {"chalf", to_fixed<DType::Complex32>}, {"cfloat", to_fixed<DType::Complex64>},
+        {"cdouble", to_fixed<DType::Complex128>}, {"new_empty", new_empty},
+        {"new_empty_strided", new_empty_strided}, {"new_zeros", new_constant<0>},
+        {"new_ones", new_constant<1>}, {"new_full", new_full}, {"resize_", resize_},
         {"resize_as_", resize_as_}, {"_set_storage", set_}, {"result_type", result_type},
         {"promote_types", promote_types_}, {"can_cast", can_cast_}, {"is_floating_point", is_floating_point},
         {"is_complex", is_complex_}, {"is_signed", is_signed}, {"is_inference", is_inference},
-        {"numel", numel}, {"get_device", get_device}, {"is_same_size", is_same_size}, {"is_nonzero", is_nonzero});
+        {"numel", numel}, {"get_device", get_device}, {"is_same_size", is_same_size},
+        {"is_nonzero", is_nonzero});
 
 }  // namespace flb

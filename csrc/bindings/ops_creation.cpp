@@ -8,7 +8,9 @@ DeviceType default_device() { return default_device_value; }
 void set_default_device(DeviceType device) { default_device_value = device; }
 
 FactoryOptions::FactoryOptions(const Call& call, int first, DType fallback)
-    : dtype(call.dtype(first, fallback)), device(default_device_value), requires_grad(call.boolean(first + 4)) {
+    : dtype(call.dtype(first, fallback)),
+      device(default_device_value),
+      requires_grad(call.boolean(first + 4)) {
     if (!call.none(first + 1) && layout_from(call.args[first + 1]) != Layout::Strided) {
         ObjectRef layout = ObjectRef::steal(checked_object(PyObject_Repr(call.args[first + 1])));
         call.fail(ErrorKind::Runtime, "layout ", PyUnicode_AsUTF8(layout.get()),
@@ -16,8 +18,8 @@ FactoryOptions::FactoryOptions(const Call& call, int first, DType fallback)
     }
     if (!call.none(first + 2)) device = usable_device(call.device(first + 2));
     if (Tensor* out = call.out()) {
-        check(call.none(first) || dtype == out->dtype, "dtype ", info(dtype).class_name, " does not match dtype of out parameter (",
-              info(out->dtype).class_name, ")");
+        check(call.none(first) || dtype == out->dtype, "dtype ", info(dtype).class_name,
+              " does not match dtype of out parameter (", info(out->dtype).class_name, ")");
         check(call.none(first + 2) || device == out->device, "device ", str(Device{device}),
               " does not match device of out parameter (", str(Device{out->device}), ")");
         dtype = out->dtype;
@@ -118,27 +120,33 @@ PyObject* zero_(Call& call) {
 
 PyObject* copy_(Call& call) {
     Tensor &out = call.tensor(0), &in = call.tensor(1);
-    call.check(broadcastable_to(in.sizes, out.sizes), "The size of tensor a ", str(out.sizes), " must match the size of tensor b ",
-               str(in.sizes), ": output with shape ", str(out.sizes), " doesn't match the broadcast shape");
-    call.check(!has_internal_overlap(out), "unsupported operation: more than one element of the written-to tensor refers to a "
+    call.check(broadcastable_to(in.sizes, out.sizes), "The size of tensor a ", str(out.sizes),
+               " must match the size of tensor b ", str(in.sizes), ": output with shape ", str(out.sizes),
+               " doesn't match the broadcast shape");
+    call.check(!has_internal_overlap(out),
+               "unsupported operation: more than one element of the written-to tensor refers to a "
                "single memory location. Please clone() the tensor before performing the operation.");
     copy_into(out, in);
     return Py_NewRef(call.args[0]);
 }
 
-PyObject* clone_(Call& call) { return clone(call.tensor(0), call.memory_format(1, MemoryFormat::Preserve)).release(); }
+PyObject* clone_(Call& call) {
+    return clone(call.tensor(0), call.memory_format(1, MemoryFormat::Preserve)).release();
+}
 
 PyObject* contiguous_(Call& call) {
     const MemoryFormat format = call.memory_format(1, MemoryFormat::Contiguous);
-    call.check(format != MemoryFormat::Preserve, "preserve memory format is unsupported by the contiguous operator");
+    call.check(format != MemoryFormat::Preserve,
+               "preserve memory format is unsupported by the contiguous operator");
     if (is_contiguous(call.tensor(0), format)) return Py_NewRef(call.args[0]);
     return clone(call.tensor(0), format).release();
 }
 
 }  // namespace
 
-FLB_OPS({"empty", empty_}, {"empty_strided", empty_strided_}, {"full", full}, {"zeros", constant<0>}, {"ones", constant<1>},
-        {"empty_like", empty_like_}, {"zeros_like", constant_like<0>}, {"ones_like", constant_like<1>}, {"full_like", full_like},
-        {"fill_", fill_}, {"zero_", zero_}, {"copy_", copy_}, {"clone", clone_}, {"contiguous", contiguous_});
+FLB_OPS({"empty", empty_}, {"empty_strided", empty_strided_}, {"full", full}, {"zeros", constant<0>},
+        {"ones", constant<1>}, {"empty_like", empty_like_}, {"zeros_like", constant_like<0>},
+        {"ones_like", constant_like<1>}, {"full_like", full_like}, {"fill_", fill_}, {"zero_", zero_},
+        {"copy_", copy_}, {"clone", clone_}, {"contiguous", contiguous_});
 
 }  // namespace flb

@@ -9,8 +9,9 @@ namespace flb {
 
 namespace {
 
-constexpr const char* kOverlap = "unsupported operation: more than one element of the written-to tensor refers to a single "
-                                 "memory location. Please clone() the tensor before performing the operation.";
+constexpr const char* kOverlap =
+    "unsupported operation: more than one element of the written-to tensor refers to a single "
+    "memory location. Please clone() the tensor before performing the operation.";
 
 std::vector<TensorRef> index_list(Call& call, int i) {
     std::vector<TensorRef> out;
@@ -30,8 +31,9 @@ PyObject* index_put_(Call& call) {
     Tensor &t = call.tensor(0), &given = call.tensor(2);
     const bool accumulate = call.boolean(3);
     call.check(!has_internal_overlap(t), kOverlap);
-    call.check(given.dtype == t.dtype, "Index put requires the source and destination dtypes match, got ", info(t.dtype).class_name,
-               " for the destination and ", info(given.dtype).class_name, " for the source.");
+    call.check(given.dtype == t.dtype, "Index put requires the source and destination dtypes match, got ",
+               info(t.dtype).class_name, " for the destination and ", info(given.dtype).class_name,
+               " for the source.");
     const IndexPlan plan = plan_index(t, index_list(call, 1), "index_put_");
     const Dims shape = plan.result_shape();
     TensorRef values = TensorRef::borrow(&given);
@@ -52,7 +54,8 @@ PyObject* index_put_(Call& call) {
 }
 
 PyObject* nonzero_(Call& call) {
-    check(!call.tensor(0).is_meta(), "nonzero(): the result's size depends on data, which a meta tensor doesn't have");
+    check(!call.tensor(0).is_meta(),
+          "nonzero(): the result's size depends on data, which a meta tensor doesn't have");
     return deliver(call, nonzero(call.tensor(0)));
 }
 
@@ -62,15 +65,20 @@ PyObject* nonzero_(Call& call) {
 int check_gather(Call& call, Tensor& along, Tensor& index, Tensor* src) {
     const int dim = wrap_dim(call.integer(1), along.ndim());
     if (index.numel == 0) return dim;  // of any dtype
-    call.check(index.dtype == DType::Int64 || index.dtype == DType::Int32, "Expected dtype int32/int64 for index");
+    call.check(index.dtype == DType::Int64 || index.dtype == DType::Int32,
+               "Expected dtype int32/int64 for index");
     const auto ndim = [](const Tensor& t) { return t.ndim() ? t.ndim() : 1; };
-    call.check(ndim(index) == ndim(along), "Index tensor must have the same number of dimensions as ", src ? "self" : "input", " tensor");
-    call.check(!src || ndim(index) == ndim(*src), "Index tensor must have the same number of dimensions as src tensor");
+    call.check(ndim(index) == ndim(along), "Index tensor must have the same number of dimensions as ",
+               src ? "self" : "input", " tensor");
+    call.check(!src || ndim(index) == ndim(*src),
+               "Index tensor must have the same number of dimensions as src tensor");
     for (int d = 0; d < ndim(index); ++d) {
-        call.check(d == dim || index.size(d) <= along.size(d), "Size does not match at dimension ", d, " expected index ", str(index.sizes),
-                   " to be no larger than self ", str(along.sizes), " apart from dimension ", dim, src ? " and to be no larger than src" : "");
-        call.check(!src || index.size(d) <= src->size(d), "Size does not match at dimension ", d, " expected index ", str(index.sizes),
-                   " to be no larger than src ", src ? str(src->sizes) : "");
+        call.check(d == dim || index.size(d) <= along.size(d), "Size does not match at dimension ", d,
+                   " expected index ", str(index.sizes), " to be no larger than self ", str(along.sizes),
+                   " apart from dimension ", dim, src ? " and to be no larger than src" : "");
+        call.check(!src || index.size(d) <= src->size(d), "Size does not match at dimension ", d,
+                   " expected index ", str(index.sizes), " to be no larger than src ",
+                   src ? str(src->sizes) : "");
     }
     if (!index.is_meta()) check_indices(index, along.size(dim), dim, call.name(), false, ErrorKind::Runtime);
     return dim;
@@ -80,7 +88,8 @@ PyObject* gather_(Call& call) {
     Tensor &t = call.tensor(0), &index = call.tensor(2);
     const int dim = check_gather(call, t, index, nullptr);
     if (call.out()) {
-        call.check(call.out()->dtype == t.dtype, "Expected out tensor to have dtype ", info(t.dtype).class_name, ", but got ", info(call.out()->dtype).class_name);
+        call.check(call.out()->dtype == t.dtype, "Expected out tensor to have dtype ",
+                   info(t.dtype).class_name, ", but got ", info(call.out()->dtype).class_name);
         resize_output(*call.out(), index.sizes, call.name());  // first: it may grow into the others
         check_no_overlap(*call.out(), t, "gather");
         check_no_overlap(*call.out(), index, "gather");
@@ -122,7 +131,10 @@ Scalar neutral(Reduce reduce, DType t) {
     if (floating) return Scalar(low ? -__builtin_inf() : __builtin_inf());
     if (t == DType::Bool) return Scalar(!low);
     const int bits = itemsize(t) * 8 - info(t).is_signed;
-    if (!info(t).is_signed) return low ? Scalar(int64_t(0)) : bits == 64 ? Scalar(~uint64_t(0)) : Scalar(int64_t((uint64_t(1) << bits) - 1));
+    if (!info(t).is_signed)
+        return low          ? Scalar(int64_t(0))
+               : bits == 64 ? Scalar(~uint64_t(0))
+                            : Scalar(int64_t((uint64_t(1) << bits) - 1));
     const int64_t top = int64_t((uint64_t(1) << bits) - 1);
     return low ? Scalar(-top - 1) : Scalar(top);
 }
@@ -166,11 +178,13 @@ void divide_by_counts(Tensor& target, Tensor& counts, bool include_self) {
     });
 }
 
-PyObject* scatter_any(Call& call, Tensor* src, const Scalar* value, Reduce reduce, bool mean, bool include_self) {
+PyObject* scatter_any(Call& call, Tensor* src, const Scalar* value, Reduce reduce, bool mean,
+                      bool include_self) {
     Tensor &t = call.tensor(0), &index = call.tensor(2);
     const int dim = check_gather(call, t, index, src);
     if (src)
-        call.check(src->dtype == t.dtype, "Expected self.dtype to be equal to src.dtype, got ", name_of(t.dtype), " and ", name_of(src->dtype));
+        call.check(src->dtype == t.dtype, "Expected self.dtype to be equal to src.dtype, got ",
+                   name_of(t.dtype), " and ", name_of(src->dtype));
     if (call.op->inplace) {
         check_no_partial_overlap(t, index, call.name());
         if (src) check_no_partial_overlap(t, *src, call.name());
@@ -194,7 +208,9 @@ PyObject* scatter_any(Call& call, Tensor* src, const Scalar* value, Reduce reduc
     return deliver(call, target);
 }
 
-PyObject* scatter_src(Call& call) { return scatter_any(call, &call.tensor(3), nullptr, Reduce::Assign, false, true); }
+PyObject* scatter_src(Call& call) {
+    return scatter_any(call, &call.tensor(3), nullptr, Reduce::Assign, false, true);
+}
 PyObject* scatter_value(Call& call) {
     const Scalar value = call.scalar(3);
     return scatter_any(call, nullptr, &value, Reduce::Assign, false, true);
@@ -210,7 +226,9 @@ PyObject* scatter_value_reduce(Call& call) {
     const Scalar value = call.scalar(3);
     return scatter_any(call, nullptr, &value, reduce, false, true);
 }
-PyObject* scatter_add(Call& call) { return scatter_any(call, &call.tensor(3), nullptr, Reduce::Add, false, true); }
+PyObject* scatter_add(Call& call) {
+    return scatter_any(call, &call.tensor(3), nullptr, Reduce::Add, false, true);
+}
 PyObject* scatter_reduce(Call& call) {
     bool mean;
     const Reduce reduce = reduce_named(call, 4, mean);
@@ -221,8 +239,10 @@ PyObject* scatter_reduce(Call& call) {
 
 int check_slices(Call& call, Tensor& t, Tensor& index, ErrorKind kind, bool wrap) {
     const int dim = wrap_dim(call.integer(1), t.ndim());
-    check_as(ErrorKind::Index, index.ndim() <= 1, call.name(), "(): Index is supposed to be a vector, got shape ", str(index.sizes));
-    call.check(index.dtype == DType::Int64 || index.dtype == DType::Int32, "Expected dtype int32 or int64 for index, got ", name_of(index.dtype));
+    check_as(ErrorKind::Index, index.ndim() <= 1, call.name(),
+             "(): Index is supposed to be a vector, got shape ", str(index.sizes));
+    call.check(index.dtype == DType::Int64 || index.dtype == DType::Int32,
+               "Expected dtype int32 or int64 for index, got ", name_of(index.dtype));
     if (!t.is_meta()) check_indices(index, t.size(dim), dim, call.name(), wrap, kind);
     return dim;
 }
@@ -238,7 +258,8 @@ PyObject* index_select_(Call& call) {
     }
     Dims shape = t.sizes;
     if (t.ndim()) shape[dim] = index.numel;
-    else call.check(index.numel == 1, "Index to scalar can have only 1 value, got ", index.numel, " value(s)");
+    else
+        call.check(index.numel == 1, "Index to scalar can have only 1 value, got ", index.numel, " value(s)");
     TensorRef out = empty(shape, t.dtype, t.device);
     if (!t.is_meta()) index_select(*out, t, dim, index);
     return deliver(call, out);
@@ -247,16 +268,21 @@ PyObject* index_select_(Call& call) {
 PyObject* write_slices(Call& call, TensorRef source, Reduce reduce, bool mean, bool include_self) {
     Tensor &t = call.tensor(0), &index = call.tensor(2);
     const int dim = check_slices(call, t, index, ErrorKind::Index, false);
-    call.check(source->dtype == t.dtype, "self (", name_of(t.dtype), ") and source (", name_of(source->dtype), ") must have the same scalar type");
-    call.check(source->size(dim < source->ndim() ? dim : 0) == index.numel, "Number of indices (", index.numel,
-               ") should be equal to source.size(dim) (", source->size(dim < source->ndim() ? dim : 0), ") for dim ", dim);
+    call.check(source->dtype == t.dtype, "self (", name_of(t.dtype), ") and source (", name_of(source->dtype),
+               ") must have the same scalar type");
+    call.check(source->size(dim < source->ndim() ? dim : 0) == index.numel, "Number of indices (",
+               index.numel, ") should be equal to source.size(dim) (",
+               source->size(dim < source->ndim() ? dim : 0), ") for dim ", dim);
     if (t.ndim()) {
         call.check(source->ndim() == t.ndim() || (source->ndim() == 0 && t.ndim() == 1),
-                   "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = ",
+                   "source tensor shape must match self tensor shape, excluding the specified dimension. Got "
+                   "self.shape = ",
                    str(t.sizes), " source.shape = ", str(source->sizes));
         for (int d = 0; d < source->ndim(); ++d)
-            call.check(d == dim || source->sizes[d] == t.sizes[d], "Source/destination tensor must have same slice shapes. Destination slice shape: ",
-                       str(t.sizes), " at dimension ", dim, " and source slice shape: ", str(source->sizes), " at dimension ", dim);
+            call.check(d == dim || source->sizes[d] == t.sizes[d],
+                       "Source/destination tensor must have same slice shapes. Destination slice shape: ",
+                       str(t.sizes), " at dimension ", dim, " and source slice shape: ", str(source->sizes),
+                       " at dimension ", dim);
     }
     TensorRef target = target_of(call);
     if (t.is_meta()) return deliver(call, target);
@@ -287,7 +313,9 @@ PyObject* index_add(Call& call) {  // input, dim, index, source, alpha
     }
     return write_slices(call, source, Reduce::Add, false, true);
 }
-PyObject* index_copy(Call& call) { return write_slices(call, TensorRef::borrow(&call.tensor(3)), Reduce::Assign, false, true); }
+PyObject* index_copy(Call& call) {
+    return write_slices(call, TensorRef::borrow(&call.tensor(3)), Reduce::Assign, false, true);
+}
 PyObject* index_reduce(Call& call) {
     bool mean;
     const Reduce reduce = reduce_named(call, 4, mean);
@@ -298,11 +326,14 @@ PyObject* index_fill(Call& call) {  // input, dim, index, value (a number or a z
     Tensor &t = call.tensor(0), &index = call.tensor(2);
     const int dim = check_slices(call, t, index, ErrorKind::Index, true);
     if (call.is_tensor(3))
-        call.check(call.tensor(3).ndim() == 0, "index_fill_ only supports a 0-dimensional value tensor, but got tensor with ", call.tensor(3).ndim(), " dimension(s).");
+        call.check(call.tensor(3).ndim() == 0,
+                   "index_fill_ only supports a 0-dimensional value tensor, but got tensor with ",
+                   call.tensor(3).ndim(), " dimension(s).");
     TensorRef target = target_of(call);
     if (t.is_meta() || index.numel == 0 || t.numel == 0) return deliver(call, target);
     const Scalar value = call.scalar(3);
-    call.check(!value.is_complex() || is_complex(t.dtype), "index_fill_(): Converting complex Scalar to non-complex type is not supported");
+    call.check(!value.is_complex() || is_complex(t.dtype),
+               "index_fill_(): Converting complex Scalar to non-complex type is not supported");
     Dims shape = target->sizes;
     if (target->ndim()) shape[dim] = index.numel;
     TensorRef one = empty({}, t.dtype);
@@ -319,8 +350,10 @@ PyObject* index_fill(Call& call) {  // input, dim, index, value (a number or a z
 // ---- by flat position, and by mask ---------------------------------------------------------------------------------------------------------------
 
 void check_positions(Call& call, Tensor& t, Tensor& index) {
-    call.check(index.dtype == DType::Int64, "Expected a long tensor for index, but got ", info(index.dtype).class_name);
-    if (t.numel == 0 && index.numel) check_as(ErrorKind::Index, false, call.name(), "(): tried to take from an empty tensor");
+    call.check(index.dtype == DType::Int64, "Expected a long tensor for index, but got ",
+               info(index.dtype).class_name);
+    if (t.numel == 0 && index.numel)
+        check_as(ErrorKind::Index, false, call.name(), "(): tried to take from an empty tensor");
     if (!t.is_meta()) {
         try {
             check_indices(index, t.numel, 0, call.name(), true, ErrorKind::Index);
@@ -337,7 +370,8 @@ std::vector<int64_t> flat_offsets(Tensor& t, Tensor& index) {
     out.resize(size_t(index.numel));
     for (int64_t i = 0; i < index.numel; ++i) {
         int64_t at = ids[i] < 0 ? ids[i] + t.numel : ids[i], offset = 0;
-        check_as(ErrorKind::Index, uint64_t(at) < uint64_t(t.numel), "index ", ids[i], " is out of range for a tensor of ", t.numel, " elements");
+        check_as(ErrorKind::Index, uint64_t(at) < uint64_t(t.numel), "index ", ids[i],
+                 " is out of range for a tensor of ", t.numel, " elements");
         if (t.contiguous) {
             offset = at;
         } else {
@@ -357,8 +391,10 @@ void check_out_apart(const Call& call, std::initializer_list<const Tensor*> inpu
     if (!out) return;
     for (const Tensor* in : inputs) {
         const bool same = out->storage == in->storage && out->offset == in->offset && out->numel && in->numel;
-        call.check(!same, "unsupported operation: the input tensor and the written-to tensor refer to the same memory. "
-                   "Please clone() the tensor before performing the operation.");
+        call.check(
+            !same,
+            "unsupported operation: the input tensor and the written-to tensor refer to the same memory. "
+            "Please clone() the tensor before performing the operation.");
         check_no_partial_overlap(*out, *in, call.name());
     }
 }
@@ -379,9 +415,11 @@ PyObject* take(Call& call) {
 
 PyObject* put(Call& call) {  // input, index, source, accumulate
     Tensor &t = call.tensor(0), &index = call.tensor(1), &source = call.tensor(2);
-    call.check(source.dtype == t.dtype, "self and source expected to have the same dtype, but got self.dtype = ", info(t.dtype).class_name,
-               " and source.dtype = ", info(source.dtype).class_name);
-    call.check(source.numel == index.numel, "index and source expected to have the same number of elements, but got index.numel() = ",
+    call.check(source.dtype == t.dtype,
+               "self and source expected to have the same dtype, but got self.dtype = ",
+               info(t.dtype).class_name, " and source.dtype = ", info(source.dtype).class_name);
+    call.check(source.numel == index.numel,
+               "index and source expected to have the same number of elements, but got index.numel() = ",
                index.numel, ", source.numel() = ", source.numel);
     check_positions(call, t, index);
     TensorRef target = target_of(call);
@@ -396,8 +434,8 @@ PyObject* put(Call& call) {  // input, index, source, accumulate
 }
 
 TensorRef dense_mask(Call& call, Tensor& mask, const Dims& shape) {
-    call.check(mask.dtype == DType::Bool, "expected BoolTensor for mask, but got ", info(mask.dtype).class_name, "; ", call.name(),
-               "_ only supports boolean masks");
+    call.check(mask.dtype == DType::Bool, "expected BoolTensor for mask, but got ",
+               info(mask.dtype).class_name, "; ", call.name(), "_ only supports boolean masks");
     return contiguous(*expand_view(mask, shape));
 }
 
@@ -405,7 +443,8 @@ PyObject* masked_select(Call& call) {
     Tensor &t = call.tensor(0), &mask = call.tensor(1);
     const Dims shape = broadcast_shapes(t.sizes, mask.sizes);
     check_out_apart(call, {&t, &mask});
-    check(!t.is_meta(), "masked_select(): the result's size depends on data, which a meta tensor doesn't have");
+    check(!t.is_meta(),
+          "masked_select(): the result's size depends on data, which a meta tensor doesn't have");
     TensorRef m = dense_mask(call, mask, shape);
     TensorRef full = contiguous(*expand_view(t, shape));
     const int64_t n = m->numel ? count_true(*m) : 0;
@@ -425,16 +464,20 @@ PyObject* masked_select(Call& call) {
     return deliver(call, out);
 }
 
-PyObject* masked_scatter(Call& call) {  // input, mask, source: true places take the source's elements in order
+PyObject* masked_scatter(
+    Call& call) {  // input, mask, source: true places take the source's elements in order
     Tensor &t = call.tensor(0), &mask = call.tensor(1), &source = call.tensor(2);
-    call.check(source.dtype == t.dtype, "expected self and source to have same dtypes but got ", info(t.dtype).class_name, " and ", info(source.dtype).class_name);
+    call.check(source.dtype == t.dtype, "expected self and source to have same dtypes but got ",
+               info(t.dtype).class_name, " and ", info(source.dtype).class_name);
     const Dims shape = call.op->inplace ? t.sizes : broadcast_shapes(t.sizes, mask.sizes);
-    call.check(broadcastable_to(mask.sizes, shape), "the mask of shape ", str(mask.sizes), " does not broadcast to ", str(shape));
+    call.check(broadcastable_to(mask.sizes, shape), "the mask of shape ", str(mask.sizes),
+               " does not broadcast to ", str(shape));
     TensorRef m = dense_mask(call, mask, shape);
     TensorRef result = clone(*expand_view(t, shape), MemoryFormat::Contiguous);
     if (!t.is_meta()) {
         const int64_t n = m->numel ? count_true(*m) : 0;
-        call.check(n <= source.numel, "Number of elements of source < number of ones in mask (", source.numel, " < ", n, ")");
+        call.check(n <= source.numel, "Number of elements of source < number of ones in mask (", source.numel,
+                   " < ", n, ")");
         TensorRef values = contiguous(source);
         if (n) {
             const uint8_t* on = reinterpret_cast<const uint8_t*>(kernel_pointer(*m));
@@ -453,10 +496,12 @@ PyObject* masked_scatter(Call& call) {  // input, mask, source: true places take
 
 }  // namespace
 
-FLB_OPS({"index", index}, {"index_put_", index_put_}, {"nonzero", nonzero_}, {"gather", gather_}, {"scatter.src", scatter_src},
-        {"scatter.value", scatter_value}, {"scatter.reduce", scatter_src_reduce}, {"scatter.value_reduce", scatter_value_reduce},
-        {"scatter_add", scatter_add}, {"scatter_reduce", scatter_reduce}, {"index_select", index_select_}, {"index_add", index_add},
-        {"index_copy", index_copy}, {"index_reduce", index_reduce}, {"index_fill", index_fill}, {"take", take}, {"put", put},
-        {"masked_select", masked_select}, {"masked_scatter", masked_scatter});
+FLB_OPS({"index", index}, {"index_put_", index_put_}, {"nonzero", nonzero_}, {"gather", gather_},
+        {"scatter.src", scatter_src}, {"scatter.value", scatter_value},
+        {"scatter.reduce", scatter_src_reduce}, {"scatter.value_reduce", scatter_value_reduce},
+        {"scatter_add", scatter_add}, {"scatter_reduce", scatter_reduce}, {"index_select", index_select_},
+        {"index_add", index_add}, {"index_copy", index_copy}, {"index_reduce", index_reduce},
+        {"index_fill", index_fill}, {"take", take}, {"put", put}, {"masked_select", masked_select},
+        {"masked_scatter", masked_scatter});
 
 }  // namespace flb

@@ -53,7 +53,8 @@ struct Operand {
   private:
     bool try_layout(const Tensor& t) {
         const int n = t.ndim();
-        const int64_t rows = t.sizes[n - 2], cols = t.sizes[n - 1], rs = t.strides[n - 2], cs = t.strides[n - 1];
+        const int64_t rows = t.sizes[n - 2], cols = t.sizes[n - 1], rs = t.strides[n - 2],
+                      cs = t.strides[n - 1];
         if ((cs == 1 || cols <= 1) && (rows <= 1 || rs >= cols)) {
             ld = rows <= 1 ? std::max<int64_t>(cols, 1) : std::max<int64_t>(rs, 1);
             transposed = false;
@@ -101,13 +102,15 @@ void batched_product(Tensor& a, Tensor& b, const BlasScalar& alpha, const BlasSc
     const int n_batch = a.ndim() - 2;
     const Dims batch(a.sizes.data(), n_batch);
     const int64_t m = a.sizes[n_batch], k = a.sizes[n_batch + 1], n = b.sizes[n_batch + 1];
-    const std::vector<int64_t> xo = batch_offsets(batch, x.holder->strides), yo = batch_offsets(batch, y.holder->strides);
+    const std::vector<int64_t> xo = batch_offsets(batch, x.holder->strides),
+                               yo = batch_offsets(batch, y.holder->strides);
     find_blas();
     MatrixIn mx{nullptr, 1}, my{nullptr, 1};
     if (k) mx = x.matrix(), my = y.matrix();
     void* to = kernel_pointer(out);
     Unlocked unlocked(double(out.numel) * double(k) > kUnlockWork);
-    gemm_batched(a.dtype, int64_t(xo.size()), m, n, k, alpha, mx, xo.data(), my, yo.data(), beta, to, n, m * n);
+    gemm_batched(a.dtype, int64_t(xo.size()), m, n, k, alpha, mx, xo.data(), my, yo.data(), beta, to, n,
+                 m * n);
 }
 
 TensorRef reshaped(Tensor& t, const Dims& sizes) {
@@ -146,9 +149,11 @@ const char* lower_name(DType t) {
 
 void check_same_dtype(const Call& call, const Tensor& a, const Tensor& b) {
     if (a.dtype != b.dtype)
-        call.fail(ErrorKind::Runtime, "expected m1 and m2 to have the same dtype, but got: ", lower_name(a.dtype), " != ",
-                  lower_name(b.dtype), "; convert one with .to(dtype)");
-    check_as(ErrorKind::NotImplemented, a.dtype != DType::Bool, "\"addmm_impl_cpu_\" not implemented for 'Bool'");
+        call.fail(ErrorKind::Runtime,
+                  "expected m1 and m2 to have the same dtype, but got: ", lower_name(a.dtype),
+                  " != ", lower_name(b.dtype), "; convert one with .to(dtype)");
+    check_as(ErrorKind::NotImplemented, a.dtype != DType::Bool,
+             "\"addmm_impl_cpu_\" not implemented for 'Bool'");
 }
 
 void check_matrix(const Call& call, const Tensor& t, const char* what) {
@@ -157,16 +162,17 @@ void check_matrix(const Call& call, const Tensor& t, const char* what) {
 
 void check_mm(const Call& call, const Tensor& a, const Tensor& b) {
     if (a.sizes[1] != b.sizes[0])
-        call.fail(ErrorKind::Runtime, "mat1 and mat2 shapes cannot be multiplied (", a.sizes[0], "x", a.sizes[1], " and ",
-                  b.sizes[0], "x", b.sizes[1], ")");
+        call.fail(ErrorKind::Runtime, "mat1 and mat2 shapes cannot be multiplied (", a.sizes[0], "x",
+                  a.sizes[1], " and ", b.sizes[0], "x", b.sizes[1], ")");
     check_same_dtype(call, a, b);
 }
 
 void check_mv(const Call& call, const Tensor& a, const Tensor& v) {
-    call.check(a.ndim() == 2 && v.ndim() == 1, "vector + matrix @ vector expected, got 1, ", a.ndim(), ", ", v.ndim());
+    call.check(a.ndim() == 2 && v.ndim() == 1, "vector + matrix @ vector expected, got 1, ", a.ndim(), ", ",
+               v.ndim());
     if (a.sizes[1] != v.sizes[0])
-        call.fail(ErrorKind::Runtime, "size mismatch, got input (", a.sizes[0], "), mat (", a.sizes[0], "x", a.sizes[1],
-                  "), vec (", v.sizes[0], ")");
+        call.fail(ErrorKind::Runtime, "size mismatch, got input (", a.sizes[0], "), mat (", a.sizes[0], "x",
+                  a.sizes[1], "), vec (", v.sizes[0], ")");
     check_same_dtype(call, a, v);
 }
 
@@ -174,8 +180,8 @@ void check_bmm(const Call& call, const Tensor& a, const Tensor& b) {
     call.check(a.ndim() == 3, "batch1 must be a 3D tensor, got ", a.ndim(), "-D");
     call.check(b.ndim() == 3, "batch2 must be a 3D tensor, got ", b.ndim(), "-D");
     if (b.sizes[0] != a.sizes[0] || b.sizes[1] != a.sizes[2])
-        call.fail(ErrorKind::Runtime, "Expected size for first two dimensions of batch2 tensor to be: [", a.sizes[0], ", ",
-                  a.sizes[2], "] but got: [", b.sizes[0], ", ", b.sizes[1], "].");
+        call.fail(ErrorKind::Runtime, "Expected size for first two dimensions of batch2 tensor to be: [",
+                  a.sizes[0], ", ", a.sizes[2], "] but got: [", b.sizes[0], ", ", b.sizes[1], "].");
     if (a.dtype != b.dtype)
         call.fail(ErrorKind::Runtime, "expected scalar type ", info(a.dtype).class_name, " but found ",
                   info(b.dtype).class_name);
@@ -224,14 +230,15 @@ PyObject* mv(Call& call) {
 }
 
 TensorRef inner_product(const Call& call, Tensor& a, Tensor& b, bool conjugate) {
-    call.check(a.ndim() == 1 && b.ndim() == 1, "1D tensors expected, but got ", a.ndim(), "D and ", b.ndim(), "D tensors");
+    call.check(a.ndim() == 1 && b.ndim() == 1, "1D tensors expected, but got ", a.ndim(), "D and ", b.ndim(),
+               "D tensors");
     if (a.dtype != b.dtype)
         call.fail(ErrorKind::Runtime, "dot : expected both vectors to have same dtype, but found ",
                   info(a.dtype).class_name, " and ", info(b.dtype).class_name);
     if (a.sizes[0] != b.sizes[0])
-        call.fail(ErrorKind::Runtime, "inconsistent tensor size, expected tensor [", a.sizes[0], "] and src [",
-                  b.sizes[0], "] to have the same number of elements, but got ", a.sizes[0], " and ", b.sizes[0],
-                  " elements respectively");
+        call.fail(ErrorKind::Runtime, "inconsistent tensor size, expected tensor [", a.sizes[0],
+                  "] and src [", b.sizes[0], "] to have the same number of elements, but got ", a.sizes[0],
+                  " and ", b.sizes[0], " elements respectively");
     TensorRef out = empty({}, a.dtype, a.device);
     if (!out->is_meta()) {
         const char *x = a.numel ? kernel_pointer(a) : nullptr, *y = b.numel ? kernel_pointer(b) : nullptr;
@@ -249,7 +256,8 @@ PyObject* dot(Call& call) {
 
 TensorRef matmul_of(const Call& call, Tensor& a, Tensor& b) {
     const int na = a.ndim(), nb = b.ndim();
-    call.check(na && nb, "both arguments to matmul need to be at least 1D, but they are ", na, "D and ", nb, "D");
+    call.check(na && nb, "both arguments to matmul need to be at least 1D, but they are ", na, "D and ", nb,
+               "D");
     if (na == 1 && nb == 1) return inner_product(call, a, b, false);
     if (na == 2 && nb == 1) {
         check_mv(call, a, b);
@@ -262,8 +270,10 @@ TensorRef matmul_of(const Call& call, Tensor& a, Tensor& b) {
         return out;
     }
     // A vector stands for a row on the left and a column on the right.
-    TensorRef left = na == 1 ? make_view(a, {1, a.sizes[0]}, {a.sizes[0], a.strides[0]}, a.offset) : TensorRef::borrow(&a);
-    TensorRef right = nb == 1 ? make_view(b, {b.sizes[0], 1}, {b.strides[0], 1}, b.offset) : TensorRef::borrow(&b);
+    TensorRef left =
+        na == 1 ? make_view(a, {1, a.sizes[0]}, {a.sizes[0], a.strides[0]}, a.offset) : TensorRef::borrow(&a);
+    TensorRef right =
+        nb == 1 ? make_view(b, {b.sizes[0], 1}, {b.strides[0], 1}, b.offset) : TensorRef::borrow(&b);
     const int la = left->ndim(), lb = right->ndim();
     const int64_t m = left->sizes[la - 2], k = left->sizes[la - 1], n = right->sizes[lb - 1];
     TensorRef out;
@@ -274,10 +284,10 @@ TensorRef matmul_of(const Call& call, Tensor& a, Tensor& b) {
         for (int d = 0; d + 1 < la; ++d) rows *= left->sizes[d];
         if (k != right->sizes[0]) {
             if (nb == 1)
-                call.fail(ErrorKind::Runtime, "size mismatch, got input (", rows, "), mat (", rows, "x", k, "), vec (",
-                          right->sizes[0], ")");
-            call.fail(ErrorKind::Runtime, "mat1 and mat2 shapes cannot be multiplied (", rows, "x", k, " and ",
-                      right->sizes[0], "x", n, ")");
+                call.fail(ErrorKind::Runtime, "size mismatch, got input (", rows, "), mat (", rows, "x", k,
+                          "), vec (", right->sizes[0], ")");
+            call.fail(ErrorKind::Runtime, "mat1 and mat2 shapes cannot be multiplied (", rows, "x", k,
+                      " and ", right->sizes[0], "x", n, ")");
         }
         check_same_dtype(call, a, b);
         for (int d = 0; d + 1 < la; ++d) sizes.push_back(left->sizes[d]);
@@ -291,8 +301,8 @@ TensorRef matmul_of(const Call& call, Tensor& a, Tensor& b) {
             const int da = d - (batch_dims - (la - 2)), db = d - (batch_dims - (lb - 2));
             const int64_t sa = da < 0 ? 1 : left->sizes[da], sb = db < 0 ? 1 : right->sizes[db];
             if (sa != sb && sa != 1 && sb != 1)
-                call.fail(ErrorKind::Runtime, "The size of tensor a (", sa, ") must match the size of tensor b (", sb,
-                          ") at non-singleton dimension ", d);
+                call.fail(ErrorKind::Runtime, "The size of tensor a (", sa,
+                          ") must match the size of tensor b (", sb, ") at non-singleton dimension ", d);
             batch[d] = sa == 1 ? sb : sa;
         }
         Dims sizes_a, sizes_b;
@@ -307,8 +317,8 @@ TensorRef matmul_of(const Call& call, Tensor& a, Tensor& b) {
         if (k != right->sizes[lb - 2]) {
             int64_t count = 1;
             for (int64_t s : batch) count *= s;
-            call.fail(ErrorKind::Runtime, "Expected size for first two dimensions of batch2 tensor to be: [", count, ", ", k,
-                      "] but got: [", count, ", ", right->sizes[lb - 2], "].");
+            call.fail(ErrorKind::Runtime, "Expected size for first two dimensions of batch2 tensor to be: [",
+                      count, ", ", k, "] but got: [", count, ", ", right->sizes[lb - 2], "].");
         }
         check_same_dtype(call, a, b);
         sizes = batch;
@@ -321,7 +331,8 @@ TensorRef matmul_of(const Call& call, Tensor& a, Tensor& b) {
     if (na == 1 || nb == 1) {
         Dims squeezed;
         for (int d = 0; d < sizes.size(); ++d)
-            if (!(na == 1 && d == sizes.size() - 2) && !(nb == 1 && d == sizes.size() - 1)) squeezed.push_back(sizes[d]);
+            if (!(na == 1 && d == sizes.size() - 2) && !(nb == 1 && d == sizes.size() - 1))
+                squeezed.push_back(sizes[d]);
         sizes = squeezed;
     }
     return with_sizes(out, sizes);
@@ -337,13 +348,16 @@ PyObject* matmul(Call& call) {
 // The case of small models, straight to its kernel: dense tensors of one floating dtype. Null when it is another.
 TensorRef small_linear(Tensor& input, Tensor& weight, Tensor* bias) {
     const DType dtype = input.dtype;
-    if ((dtype != DType::Float32 && dtype != DType::Float64) || weight.dtype != dtype || input.ndim() < 1 || weight.ndim() != 2)
+    if ((dtype != DType::Float32 && dtype != DType::Float64) || weight.dtype != dtype || input.ndim() < 1 ||
+        weight.ndim() != 2)
         return {};
     const int64_t in = weight.sizes[1], features = weight.sizes[0];
-    if (!input.contiguous || !weight.contiguous || input.sizes.back() != in || input.numel == 0 || features == 0 ||
-        double(input.numel) * double(features) > kSmallLinear || input.is_meta() || weight.is_meta())
+    if (!input.contiguous || !weight.contiguous || input.sizes.back() != in || input.numel == 0 ||
+        features == 0 || double(input.numel) * double(features) > kSmallLinear || input.is_meta() ||
+        weight.is_meta())
         return {};
-    if (bias && (bias->dtype != dtype || !bias->contiguous || bias->ndim() != 1 || bias->sizes[0] != features || bias->is_meta()))
+    if (bias && (bias->dtype != dtype || !bias->contiguous || bias->ndim() != 1 ||
+                 bias->sizes[0] != features || bias->is_meta()))
         return {};
     Dims sizes = input.sizes;
     sizes[sizes.size() - 1] = features;
@@ -352,7 +366,8 @@ TensorRef small_linear(Tensor& input, Tensor& weight, Tensor* bias) {
         using T = decltype(zero);
         kernel(input.numel / in, in, features, reinterpret_cast<const T*>(kernel_pointer(input)),
                reinterpret_cast<const T*>(kernel_pointer(weight)),
-               bias ? reinterpret_cast<const T*>(kernel_pointer(*bias)) : nullptr, reinterpret_cast<T*>(kernel_pointer(*out)));
+               bias ? reinterpret_cast<const T*>(kernel_pointer(*bias)) : nullptr,
+               reinterpret_cast<T*>(kernel_pointer(*out)));
     };
     if (dtype == DType::Float32) run(small_linear_float.get(), 0.0f);
     else run(small_linear_double.get(), 0.0);
@@ -363,8 +378,8 @@ PyObject* linear(Call& call) {
     Tensor &input = call.tensor(0), &weight = call.tensor(1);
     Tensor* bias = call.tensor_or_null(2);
     if (TensorRef done = small_linear(input, weight, bias)) return deliver(call, std::move(done));
-    call.check(weight.ndim() == 1 || weight.ndim() == 2, "expected weight to be a matrix or a vector, got ", weight.ndim(),
-               "-D");
+    call.check(weight.ndim() == 1 || weight.ndim() == 2, "expected weight to be a matrix or a vector, got ",
+               weight.ndim(), "-D");
     call.check(input.ndim() >= 1, "both arguments to linear need to be at least 1D, but the input is 0D");
     const bool vector = weight.ndim() == 1;
     const int last = input.ndim() - 1;
@@ -372,14 +387,14 @@ PyObject* linear(Call& call) {
     int64_t rows = 1;
     for (int d = 0; d < last; ++d) rows *= input.sizes[d];
     if (input.sizes[last] != in)
-        call.fail(ErrorKind::Runtime, "mat1 and mat2 shapes cannot be multiplied (", rows, "x", input.sizes[last], " and ",
-                  in, "x", features, ")");
+        call.fail(ErrorKind::Runtime, "mat1 and mat2 shapes cannot be multiplied (", rows, "x",
+                  input.sizes[last], " and ", in, "x", features, ")");
     check_same_dtype(call, input, weight);
     TensorRef out = empty({rows, features}, input.dtype, input.device);
     if (bias) {
         if (bias->dtype != input.dtype)
-            call.fail(ErrorKind::Runtime, "self and mat2 must have the same dtype, but got ", info(bias->dtype).class_name,
-                      " and ", info(input.dtype).class_name);
+            call.fail(ErrorKind::Runtime, "self and mat2 must have the same dtype, but got ",
+                      info(bias->dtype).class_name, " and ", info(input.dtype).class_name);
         TensorRef wide = expand_view(*bias, out->sizes);
         if (!out->is_meta()) copy_into(*out, *wide);
     }
@@ -399,8 +414,8 @@ PyObject* linear(Call& call) {
 // A fresh result of `sizes` that holds `input`, broadcast, unless beta is zero.
 TensorRef start_sum(const Call& call, Tensor& input, const Dims& sizes, const Tensor& mat, bool beta_zero) {
     if (input.dtype != mat.dtype)
-        call.fail(ErrorKind::Runtime, "self and mat2 must have the same dtype, but got ", info(input.dtype).class_name,
-                  " and ", info(mat.dtype).class_name);
+        call.fail(ErrorKind::Runtime, "self and mat2 must have the same dtype, but got ",
+                  info(input.dtype).class_name, " and ", info(mat.dtype).class_name);
     TensorRef out = empty(sizes, mat.dtype, mat.device);
     TensorRef wide = expand_view(input, sizes);
     if (!beta_zero && !out->is_meta()) copy_into(*out, *wide);
@@ -412,7 +427,9 @@ struct Factors {
     BlasScalar beta, alpha;
     bool beta_zero;
     explicit Factors(const Call& call, DType type)
-        : beta(blas_scalar(call.scalar(3), type)), alpha(blas_scalar(call.scalar(4), type)), beta_zero(is_zero(beta, type)) {}
+        : beta(blas_scalar(call.scalar(3), type)),
+          alpha(blas_scalar(call.scalar(4), type)),
+          beta_zero(is_zero(beta, type)) {}
 };
 
 PyObject* addmm(Call& call) {
@@ -432,8 +449,8 @@ PyObject* addmv(Call& call) {
     const Factors f(call, a.dtype);
     const int64_t rows = a.sizes[0];
     if (input.ndim() > 1 || (input.ndim() == 1 && input.sizes[0] != rows && input.sizes[0] != 1))
-        call.fail(ErrorKind::Runtime, "size mismatch, got input (", input.numel, "), mat (", rows, "x", a.sizes[1],
-                  "), vec (", v.sizes[0], ")");
+        call.fail(ErrorKind::Runtime, "size mismatch, got input (", input.numel, "), mat (", rows, "x",
+                  a.sizes[1], "), vec (", v.sizes[0], ")");
     TensorRef out = start_sum(call, input, {rows}, a, f.beta_zero);
     TensorRef column = make_view(v, {v.sizes[0], 1}, {v.strides[0], 1}, v.offset);
     out = with_sizes(out, {rows, 1});

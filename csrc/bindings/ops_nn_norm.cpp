@@ -230,8 +230,7 @@ void check_channels(const char* name, const Tensor* t, int64_t channels) {
           " elements not ", t ? t->numel : 0);
 }
 
-PyObject* batch_norm(
-    Call& call) {  // input, weight, bias, running_mean, running_var, training, momentum, eps
+PyObject* batch_norm(Call& call) {  // input, weight, bias, running_mean, running_var, training, momentum, eps
     Tensor& t = call.tensor(0);
     call.check(t.ndim() >= 2, "expected input with a batch and a channel dimension, got shape ",
                str(t.sizes));

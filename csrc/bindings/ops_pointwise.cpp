@@ -18,20 +18,24 @@ static DType common_dtype(const PointwiseOperand* operands, int count) {
     }
     return promotion.result();
 }
-#define FLB_LOOP(variable, name, kind) static const PointwiseOp& variable = pointwise_op(name, ResultKind::kind)
+#define FLB_LOOP(variable, name, kind) \
+    static const PointwiseOp& variable = pointwise_op(name, ResultKind::kind)
 
 // ---- add: alpha is 1 almost always, and then no multiplication happens ------------------------------------------------------
 
 static PyObject* add_or_sub(Call& call, const PointwiseOp& plain, const PointwiseOp& scaled) {
     const PointwiseOperand operands[2] = {operand(call, 0), operand(call, 1)};
     PyObject* alpha_object = call.args[2];
-    if (PyLong_CheckExact(alpha_object) && PyLong_AsLong(alpha_object) == 1) return run_pointwise(call, plain, operands, 2);
+    if (PyLong_CheckExact(alpha_object) && PyLong_AsLong(alpha_object) == 1)
+        return run_pointwise(call, plain, operands, 2);
     PyErr_Clear();
     const Scalar alpha = call.scalar(2);
     Promotion promotion;
-    for (const PointwiseOperand& o : operands) o.tensor ? promotion.tensor(*o.tensor) : promotion.scalar(o.number);
+    for (const PointwiseOperand& o : operands)
+        o.tensor ? promotion.tensor(*o.tensor) : promotion.scalar(o.number);
     const DTypeKind kind = info(promotion.result()).kind;
-    call.check(alpha.category() != DTypeKind::Bool || kind == DTypeKind::Bool, "Boolean alpha only supported for Boolean results.");
+    call.check(alpha.category() != DTypeKind::Bool || kind == DTypeKind::Bool,
+               "Boolean alpha only supported for Boolean results.");
     call.check(alpha.category() != DTypeKind::Float || kind >= DTypeKind::Float,
                "For integral input tensors, argument alpha must not be a floating point number.");
     call.check(alpha.category() != DTypeKind::Complex || kind == DTypeKind::Complex,
@@ -48,11 +52,15 @@ static PyObject* add(Call& call) {
 static PyObject* sub(Call& call) {
     static const PointwiseOp& plain = pointwise_op("sub", ResultKind::Same);
     static const PointwiseOp& scaled = pointwise_op("sub_scaled", ResultKind::Same);
-    const auto is_bool = [&](int i) { return call.is_tensor(i) ? call.tensor(i).dtype == DType::Bool : PyBool_Check(call.args[i]); };
+    const auto is_bool = [&](int i) {
+        return call.is_tensor(i) ? call.tensor(i).dtype == DType::Bool : PyBool_Check(call.args[i]);
+    };
     if (is_bool(0) || is_bool(1)) {
-        call.check(!(is_bool(0) && is_bool(1)), "Subtraction, the `-` operator, with two bool tensors is not supported. "
+        call.check(!(is_bool(0) && is_bool(1)),
+                   "Subtraction, the `-` operator, with two bool tensors is not supported. "
                    "Use the `^` or `logical_xor()` operator instead.");
-        call.check(false, "Subtraction, the `-` operator, with a bool tensor is not supported. "
+        call.check(false,
+                   "Subtraction, the `-` operator, with a bool tensor is not supported. "
                    "If you are trying to invert a mask, use the `~` or `logical_not()` operator instead.");
     }
     return add_or_sub(call, plain, scaled);
@@ -61,14 +69,16 @@ static PyObject* sub(Call& call) {
 static PyObject* abs(Call& call) {
     FLB_LOOP(loops, "abs", Real);
     const PointwiseOperand x = operand(call, 0);
-    check(!call.op->inplace || !is_complex(x.tensor->dtype), "In-place abs is not supported for complex tensors.");
+    check(!call.op->inplace || !is_complex(x.tensor->dtype),
+          "In-place abs is not supported for complex tensors.");
     return run_pointwise(call, loops, &x, 1);
 }
 
 static PyObject* neg(Call& call) {
     FLB_LOOP(loops, "neg", Same);
     const PointwiseOperand x = operand(call, 0);
-    check(!x.tensor || x.tensor->dtype != DType::Bool, "Negation, the `-` operator, on a bool tensor is not supported. "
+    check(!x.tensor || x.tensor->dtype != DType::Bool,
+          "Negation, the `-` operator, on a bool tensor is not supported. "
           "If you are trying to invert a mask, use the `~` or `logical_not()` operator instead.");
     return run_pointwise(call, loops, &x, 1);
 }
@@ -83,7 +93,8 @@ static PyObject* div(Call& call) {
     if (call.none(2)) return run_pointwise(call, exact, operands, 2);
     const char* mode = call.str(2);
     if (std::strcmp(mode, "trunc") == 0) return run_pointwise(call, truncated, operands, 2);
-    check(std::strcmp(mode, "floor") == 0, "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '", mode, "'");
+    check(std::strcmp(mode, "floor") == 0,
+          "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '", mode, "'");
     return run_pointwise(call, floored, operands, 2);
 }
 
@@ -94,8 +105,7 @@ static PyObject* pow(Call& call) {
     if (operands[1].tensor || e.is_complex()) return run_pointwise(call, general, operands, 2);
     const DType dtype = common_dtype(operands, 2);
     const double value = e.to_double();
-    if (is_integral(dtype, true))
-        check(value >= 0, "Integers to negative integer powers are not allowed.");
+    if (is_integral(dtype, true)) check(value >= 0, "Integers to negative integer powers are not allowed.");
     // The dtype is the base's own: the exponent need not take part in the promotion.
     if (operands[0].tensor && operands[0].tensor->dtype == dtype && dtype != DType::Bool) {
         FLB_LOOP(square, "square", Same);
@@ -166,7 +176,8 @@ static PyObject* minimum(Call& call) {
 // ---- selection --------------------------------------------------------------------------------------------------------------
 
 // condition ? a : b, by the width of the elements.
-static PyObject* select(Call& call, Tensor& condition, const PointwiseOperand& a, const PointwiseOperand& b, DType dtype) {
+static PyObject* select(Call& call, Tensor& condition, const PointwiseOperand& a, const PointwiseOperand& b,
+                        DType dtype) {
     const Tensor* tensors[3] = {&condition};
     int count = 1;
     Dims shape = condition.sizes;
@@ -178,8 +189,9 @@ static PyObject* select(Call& call, Tensor& condition, const PointwiseOperand& a
         tensors[count++] = o->tensor;
     }
     for (int i = 0; i < count; ++i)
-        call.check(tensors[i]->device == device || tensors[i]->ndim() == 0,
-                   "Expected all tensors to be on the same device, but found at least two devices, cpu and meta!");
+        call.check(
+            tensors[i]->device == device || tensors[i]->ndim() == 0,
+            "Expected all tensors to be on the same device, but found at least two devices, cpu and meta!");
     TensorRef result;
     if (Tensor* out = call.out()) {
         for (int i = 0; i < count; ++i) check_no_partial_overlap(*out, *tensors[i], call.name());
@@ -202,10 +214,13 @@ static PyObject* select(Call& call, Tensor& condition, const PointwiseOperand& a
 static PyObject* where_of(Call& call, int condition, int a, int b) {
     Tensor& mask = call.tensor(condition);
     if (mask.dtype == DType::UInt8)
-        warn("where received a uint8 condition tensor. This behavior is deprecated and will be removed in a future version of "
-             "PyTorch. Use a boolean condition instead.");
+        warn(
+            "where received a uint8 condition tensor. This behavior is deprecated and will be removed in a "
+            "future version of "
+            "PyTorch. Use a boolean condition instead.");
     else
-        check(mask.dtype == DType::Bool, "where expected condition to be a boolean tensor, but got a tensor with dtype ",
+        check(mask.dtype == DType::Bool,
+              "where expected condition to be a boolean tensor, but got a tensor with dtype ",
               info(mask.dtype).class_name);
     const PointwiseOperand operands[2] = {operand(call, a), operand(call, b)};
     return select(call, mask, operands[0], operands[1], common_dtype(operands, 2));
@@ -214,17 +229,20 @@ static PyObject* where(Call& call) { return where_of(call, 0, 1, 2); }
 static PyObject* where_method(Call& call) { return where_of(call, 1, 0, 2); }
 static PyObject* where_positions(Call& call) {
     ObjectRef method = ObjectRef::steal(checked_object(PyObject_GetAttrString(call.args[0], "nonzero")));
-    ObjectRef none = ObjectRef::steal(PyTuple_New(0)), kwargs = ObjectRef::steal(checked_object(Py_BuildValue("{s:O}", "as_tuple", Py_True)));
+    ObjectRef none = ObjectRef::steal(PyTuple_New(0)),
+              kwargs = ObjectRef::steal(checked_object(Py_BuildValue("{s:O}", "as_tuple", Py_True)));
     return checked_object(PyObject_Call(method.get(), none.get(), kwargs.get()));
 }
 
 static PyObject* masked_fill(Call& call) {
     Tensor &x = call.tensor(0), &mask = call.tensor(1);
     PointwiseOperand value = operand(call, 2);
-    check(mask.dtype == DType::Bool, call.name(), " only supports boolean masks, but got mask with dtype ", info(mask.dtype).class_name);
+    check(mask.dtype == DType::Bool, call.name(), " only supports boolean masks, but got mask with dtype ",
+          info(mask.dtype).class_name);
     if (value.tensor) {
-        check(value.tensor->ndim() == 0, call.name(), " only supports a 0-dimensional value tensor, but got tensor with ",
-              value.tensor->ndim(), " dimension(s).");
+        check(value.tensor->ndim() == 0, call.name(),
+              " only supports a 0-dimensional value tensor, but got tensor with ", value.tensor->ndim(),
+              " dimension(s).");
     }
     const DTypeKind kind = value.tensor ? info(value.tensor->dtype).kind : value.number.category();
     const DTypeKind own = info(x.dtype).kind;
@@ -266,7 +284,8 @@ static PyObject* view_as_real(Call& call) {
 static PyObject* view_as_complex(Call& call) {
     Tensor& x = call.tensor(0);
     check(x.dtype == DType::Float16 || x.dtype == DType::Float32 || x.dtype == DType::Float64,
-          "view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar type: ",
+          "view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar "
+          "type: ",
           info(x.dtype).class_name);
     check(x.ndim() > 0, "Input tensor must have one or more dimensions");
     const int last = x.ndim() - 1;
@@ -286,14 +305,14 @@ static PyObject* from_parts(Call& call, const PointwiseOp& op) {
     const PointwiseOperand operands[2] = {{&call.tensor(0), {}}, {&call.tensor(1), {}}};
     const DType a = call.tensor(0).dtype, b = call.tensor(1).dtype;
     const auto allowed = [](DType t) { return is_floating(t) && t != DType::BFloat16; };
-    check(allowed(a) && allowed(b), "Expected both inputs to be Half, Float or Double tensors but got ", info(a).class_name,
-          " and ", info(b).class_name);
-    check(a == b, "Expected object of scalar type ", info(a).class_name, " but got scalar type ", info(b).class_name,
-          " for second argument");
+    check(allowed(a) && allowed(b), "Expected both inputs to be Half, Float or Double tensors but got ",
+          info(a).class_name, " and ", info(b).class_name);
+    check(a == b, "Expected object of scalar type ", info(a).class_name, " but got scalar type ",
+          info(b).class_name, " for second argument");
     if (const Tensor* out = call.out()) {
         const DType whole = info(a).complex;
-        check(out->dtype == whole, "Expected object of scalar type ", info(whole).class_name, " but got scalar type ",
-              info(out->dtype).class_name, " for argument 'out'");
+        check(out->dtype == whole, "Expected object of scalar type ", info(whole).class_name,
+              " but got scalar type ", info(out->dtype).class_name, " for argument 'out'");
     }
     return run_pointwise(call, op, operands, 2);
 }
@@ -310,7 +329,8 @@ static PyObject* polar(Call& call) {
 
 static bool tanh_form(Call& call, int i) {
     const char* form = call.str(i);
-    check(std::strcmp(form, "none") == 0 || std::strcmp(form, "tanh") == 0, "approximate argument must be either none or tanh.");
+    check(std::strcmp(form, "none") == 0 || std::strcmp(form, "tanh") == 0,
+          "approximate argument must be either none or tanh.");
     return form[0] == 't';
 }
 static PyObject* gelu(Call& call) {
@@ -361,9 +381,12 @@ static PyObject* addcdiv(Call& call) {
     FLB_LOOP(op, "addcdiv", Same);
     const PointwiseOperand operands[3] = {operand(call, 0), operand(call, 1), operand(call, 2)};
     check(!is_integral(call.tensor(1).dtype, true) || !is_integral(call.tensor(2).dtype, true),
-          "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will perform a true division of "
-          "tensor1 and tensor2. The historic addcdiv behavior can be implemented as (input + value * torch.trunc(tensor1 / "
-          "tensor2)).to(input.dtype) for integer inputs and as (input + value * tensor1 / tensor2) for float inputs.");
+          "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will "
+          "perform a true division of "
+          "tensor1 and tensor2. The historic addcdiv behavior can be implemented as (input + value * "
+          "torch.trunc(tensor1 / "
+          "tensor2)).to(input.dtype) for integer inputs and as (input + value * tensor1 / tensor2) for float "
+          "inputs.");
     const Scalar value = call.scalar(3);
     return run_pointwise(call, op, operands, 3, &value, 1);
 }
@@ -372,7 +395,8 @@ static PyObject* lerp(Call& call) {
     FLB_LOOP(op, "lerp", Same);
     const DType dtype = call.tensor(0).dtype;
     const auto same = [&](int i, const char* what) {
-        check(call.tensor(i).dtype == dtype, "expected dtype ", name_of(dtype), " for `", what, "` but got dtype ", name_of(call.tensor(i).dtype));
+        check(call.tensor(i).dtype == dtype, "expected dtype ", name_of(dtype), " for `", what,
+              "` but got dtype ", name_of(call.tensor(i).dtype));
     };
     same(1, "end");
     if (call.is_tensor(2) && call.tensor(2).ndim() > 0) same(2, "weight");
@@ -380,11 +404,12 @@ static PyObject* lerp(Call& call) {
     return run_pointwise(call, op, operands, 3);
 }
 
-FLB_OPS({"add", add}, {"sub", sub}, {"abs", abs}, {"neg", neg}, {"div", div}, {"pow", pow}, {"round", round}, {"clamp", clamp},
-        {"clamp_min", clamp_min}, {"clamp_max", clamp_max}, {"maximum", maximum}, {"minimum", minimum}, {"where", where},
-        {"where_method", where_method}, {"where_positions", where_positions}, {"masked_fill", masked_fill},
-        {"frexp", frexp}, {"view_as_real", view_as_real}, {"view_as_complex", view_as_complex}, {"complex", complex},
-        {"polar", polar}, {"gelu", gelu}, {"gelu_backward", gelu_backward}, {"logit", logit}, {"nan_to_num", nan_to_num},
-        {"polygamma", polygamma}, {"addcdiv", addcdiv}, {"lerp", lerp});
+FLB_OPS({"add", add}, {"sub", sub}, {"abs", abs}, {"neg", neg}, {"div", div}, {"pow", pow}, {"round", round},
+        {"clamp", clamp}, {"clamp_min", clamp_min}, {"clamp_max", clamp_max}, {"maximum", maximum},
+        {"minimum", minimum}, {"where", where}, {"where_method", where_method},
+        {"where_positions", where_positions}, {"masked_fill", masked_fill}, {"frexp", frexp},
+        {"view_as_real", view_as_real}, {"view_as_complex", view_as_complex}, {"complex", complex},
+        {"polar", polar}, {"gelu", gelu}, {"gelu_backward", gelu_backward}, {"logit", logit},
+        {"nan_to_num", nan_to_num}, {"polygamma", polygamma}, {"addcdiv", addcdiv}, {"lerp", lerp});
 
 }  // namespace flb

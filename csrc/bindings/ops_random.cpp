@@ -10,7 +10,8 @@ namespace flb {
 namespace {
 
 void check_writable(const Call& call, const Tensor& t) {
-    call.check(!has_internal_overlap(t), "unsupported operation: more than one element of the written-to tensor refers "
+    call.check(!has_internal_overlap(t),
+               "unsupported operation: more than one element of the written-to tensor refers "
                "to a single memory location. Please clone() the tensor before performing the operation.");
 }
 
@@ -55,11 +56,14 @@ void draw_into(const Call& call, Tensor& t, Draw&& draw) {
 void uniform_into(const Call& call, Tensor& t, double from, double to, Generator& generator) {
     const DType real = info(t.dtype).real;
     const int parts = is_complex(t.dtype) ? 2 : 1;
-    draw_into(call, t, [&](void* out, int64_t n) { random::fill_uniform(real, out, n * parts, from, to, generator); });
+    draw_into(call, t,
+              [&](void* out, int64_t n) { random::fill_uniform(real, out, n * parts, from, to, generator); });
 }
 void normal_into(const Call& call, Tensor& t, double mean, double std, Generator& generator) {
     const bool serial = !t.contiguous;
-    draw_into(call, t, [&](void* out, int64_t n) { random::fill_normal(t.dtype, out, n, mean, std, serial, generator); });
+    draw_into(call, t, [&](void* out, int64_t n) {
+        random::fill_normal(t.dtype, out, n, mean, std, serial, generator);
+    });
 }
 
 PyObject* uniform_(Call& call) {  // input, from, to, generator
@@ -153,8 +157,10 @@ PyObject* normal_float_float(Call& call) {  // mean, std, size, generator, out, 
 template <void (*fill)(DType, void*, int64_t, double, Generator&)>
 PyObject* one_parameter(Call& call) {  // input, parameter, generator
     if constexpr (fill == random::fill_exponential)
-        check(is_floating(call.tensor(0).dtype), "Exponential distribution is a continuous probability distribution. dtype "
-              "must be a floating point but you specified ", info(call.tensor(0).dtype).class_name);
+        check(is_floating(call.tensor(0).dtype),
+              "Exponential distribution is a continuous probability distribution. dtype "
+              "must be a floating point but you specified ",
+              info(call.tensor(0).dtype).class_name);
     const double parameter = call.real(1);
     Generator& generator = call.generator(2);
     Tensor& t = call.tensor(0);
@@ -173,7 +179,9 @@ PyObject* two_parameters(Call& call) {  // input, first, second, generator
 // ---- integers -----------------------------------------------------------------------------------------------------------
 
 void between_into(const Call& call, Tensor& t, int64_t from, int64_t to, Generator& generator) {
-    draw_into(call, t, [&](void* out, int64_t n) { random::fill_random_between(t.dtype, out, n, from, to, generator); });
+    draw_into(call, t, [&](void* out, int64_t n) {
+        random::fill_random_between(t.dtype, out, n, from, to, generator);
+    });
 }
 PyObject* random_(Call& call) {  // input, generator
     Tensor& t = call.tensor(0);
@@ -190,7 +198,9 @@ PyObject* random_from(Call& call) {  // input, from, to, generator
     const int64_t from = call.integer(1);
     Generator& generator = call.generator(3);
     if (!call.none(2)) between_into(call, t, from, call.integer(2), generator);
-    else draw_into(call, t, [&](void* out, int64_t n) { random::fill_random_from(t.dtype, out, n, from, generator); });
+    else
+        draw_into(call, t,
+                  [&](void* out, int64_t n) { random::fill_random_from(t.dtype, out, n, from, generator); });
     return Py_NewRef(call.args[0]);
 }
 // randint: [low,] high, size, generator, out, dtype ...
@@ -217,16 +227,20 @@ PyObject* randperm(Call& call) {  // n, generator, out, dtype ...
     const int64_t n = call.integer(0);
     check(n >= 0, "Trying to create tensor with negative dimension ", n, ": [", n, "] (randperm)");
     if (is_floating(o.dtype)) {
-        const int digits = o.dtype == DType::Float16 ? 11 : o.dtype == DType::BFloat16 ? 8 : o.dtype == DType::Float32 ? 24 : 53;
+        const int digits = o.dtype == DType::Float16    ? 11
+                           : o.dtype == DType::BFloat16 ? 8
+                           : o.dtype == DType::Float32  ? 24
+                                                        : 53;
         const int64_t limit = (int64_t(1) << digits) + 1;
         check(n <= limit, "n cannot be greater than ", limit, " for ", info(o.dtype).class_name, " type.");
     } else {
-        check(o.dtype == DType::Bool || Scalar(n).fits(o.dtype), "value cannot be converted to type ", name_of(o.dtype),
-              " without overflow: n is ", n);
+        check(o.dtype == DType::Bool || Scalar(n).fits(o.dtype), "value cannot be converted to type ",
+              name_of(o.dtype), " without overflow: n is ", n);
     }
     Generator& generator = call.generator(1);
     TensorRef t = output(call, {n}, o.dtype, o.device);
-    draw_into(call, *t, [&](void* out, int64_t count) { random::fill_randperm(o.dtype, out, count, generator); });
+    draw_into(call, *t,
+              [&](void* out, int64_t count) { random::fill_randperm(o.dtype, out, count, generator); });
     return o.finish(t);
 }
 
@@ -238,9 +252,12 @@ void bernoulli_each(const Call& call, Tensor& t, Tensor& p, Generator& generator
     TensorRef expanded = expand_view(p, t.sizes);
     if (t.is_meta()) return;
     const Dims order = memory_order(t);
-    TensorRef ordered = t.contiguous ? contiguous(*expanded) : clone(*in_memory_order(*expanded, order), MemoryFormat::Contiguous);
+    TensorRef ordered = t.contiguous ? contiguous(*expanded)
+                                     : clone(*in_memory_order(*expanded, order), MemoryFormat::Contiguous);
     const void* probabilities = kernel_pointer(*ordered);
-    draw_into(call, t, [&](void* out, int64_t n) { random::fill_bernoulli(t.dtype, out, p.dtype, probabilities, n, generator); });
+    draw_into(call, t, [&](void* out, int64_t n) {
+        random::fill_bernoulli(t.dtype, out, p.dtype, probabilities, n, generator);
+    });
 }
 PyObject* bernoulli_scalar_(Call& call) {  // input, p, generator
     return one_parameter<random::fill_bernoulli>(call);
@@ -260,7 +277,8 @@ PyObject* bernoulli_p(Call& call) {  // input, p, generator
     const double p = call.real(1);
     Generator& generator = call.generator(2);
     TensorRef t = empty(like.sizes, like.dtype, like.device);
-    draw_into(call, *t, [&](void* out, int64_t n) { random::fill_bernoulli(t->dtype, out, n, p, generator); });
+    draw_into(call, *t,
+              [&](void* out, int64_t n) { random::fill_bernoulli(t->dtype, out, n, p, generator); });
     return t.release();
 }
 
@@ -278,13 +296,15 @@ PyObject* sampled(Call& call) {  // input, generator
 }
 PyObject* binomial(Call& call) {  // count, prob, generator
     Tensor &count = call.tensor(0), &prob = call.tensor(1);
-    call.check(count.dtype == prob.dtype, "Found dtype ", info(prob.dtype).class_name, " but expected ", info(count.dtype).class_name);
+    call.check(count.dtype == prob.dtype, "Found dtype ", info(prob.dtype).class_name, " but expected ",
+               info(count.dtype).class_name);
     const Dims sizes = broadcast_shapes(count.sizes, prob.sizes);
     TensorRef t = empty(sizes, count.dtype, count.device);
     if (count.is_meta()) return t.release();
     TensorRef wide_count = expand_view(count, sizes), wide_prob = expand_view(prob, sizes);
     TensorRef counts = contiguous(*wide_count), probs = contiguous(*wide_prob);
-    random::sample_binomial(t->dtype, kernel_pointer(*t), kernel_pointer(*counts), kernel_pointer(*probs), t->numel, call.generator(2));
+    random::sample_binomial(t->dtype, kernel_pointer(*t), kernel_pointer(*counts), kernel_pointer(*probs),
+                            t->numel, call.generator(2));
     return t.release();
 }
 PyObject* sample_dirichlet(Call& call) {  // input, generator
@@ -293,7 +313,8 @@ PyObject* sample_dirichlet(Call& call) {  // input, generator
     if (input.is_meta() || !input.numel) return t.release();
     const int64_t cols = input.size(-1 + (input.ndim() ? input.ndim() : 1));
     TensorRef dense = contiguous(input);
-    random::sample_dirichlet(t->dtype, kernel_pointer(*t), kernel_pointer(*dense), input.numel / cols, cols, call.generator(1));
+    random::sample_dirichlet(t->dtype, kernel_pointer(*t), kernel_pointer(*dense), input.numel / cols, cols,
+                             call.generator(1));
     return t.release();
 }
 // The weights have one or two dimensions and the number of samples was checked: flambeau/_ops/random.py.
@@ -306,23 +327,26 @@ PyObject* multinomial_replacement(Call& call) {  // input, num_samples, generato
     if (input.is_meta() || !t->numel) return t.release();
     check(cols > 0, "invalid multinomial distribution (sum of probabilities <= 0)");
     TensorRef dense = contiguous(input);
-    random::sample_multinomial(input.dtype, reinterpret_cast<int64_t*>(kernel_pointer(*t)), kernel_pointer(*dense), rows,
-                               cols, samples, call.generator(2));
+    random::sample_multinomial(input.dtype, reinterpret_cast<int64_t*>(kernel_pointer(*t)),
+                               kernel_pointer(*dense), rows, cols, samples, call.generator(2));
     return t.release();
 }
 
 }  // namespace
 
-FLB_OPS({"uniform_", uniform_}, {"normal_", normal_}, {"rand", rand}, {"randn", randn}, {"rand_like", rand_like},
-        {"randn_like", randn_like}, {"normal.Tensor_float", normal_tensor_float}, {"normal.float_Tensor", normal_float_tensor},
-        {"normal.Tensor_Tensor", normal_tensor_tensor}, {"normal.float_float", normal_float_float},
-        {"exponential_", one_parameter<random::fill_exponential>}, {"geometric_", one_parameter<random::fill_geometric>},
-        {"cauchy_", two_parameters<random::fill_cauchy>}, {"log_normal_", two_parameters<random::fill_log_normal>},
-        {"random_", random_}, {"random_.to", random_to}, {"random_.from", random_from}, {"randint", randint<false>},
-        {"randint.low", randint<true>}, {"randint_like", randint_like<false>}, {"randint_like.low", randint_like<true>},
-        {"randperm", randperm}, {"bernoulli_.float", bernoulli_scalar_}, {"bernoulli_.Tensor", bernoulli_tensor_},
+FLB_OPS({"uniform_", uniform_}, {"normal_", normal_}, {"rand", rand}, {"randn", randn},
+        {"rand_like", rand_like}, {"randn_like", randn_like}, {"normal.Tensor_float", normal_tensor_float},
+        {"normal.float_Tensor", normal_float_tensor}, {"normal.Tensor_Tensor", normal_tensor_tensor},
+        {"normal.float_float", normal_float_float}, {"exponential_", one_parameter<random::fill_exponential>},
+        {"geometric_", one_parameter<random::fill_geometric>},
+        {"cauchy_", two_parameters<random::fill_cauchy>},
+        {"log_normal_", two_parameters<random::fill_log_normal>}, {"random_", random_},
+        {"random_.to", random_to}, {"random_.from", random_from}, {"randint", randint<false>},
+        {"randint.low", randint<true>}, {"randint_like", randint_like<false>},
+        {"randint_like.low", randint_like<true>}, {"randperm", randperm},
+        {"bernoulli_.float", bernoulli_scalar_}, {"bernoulli_.Tensor", bernoulli_tensor_},
         {"bernoulli", bernoulli}, {"bernoulli.p", bernoulli_p}, {"poisson", sampled<random::sample_poisson>},
-        {"_standard_gamma", sampled<random::sample_gamma>}, {"binomial", binomial}, {"_sample_dirichlet", sample_dirichlet},
-        {"_multinomial_replacement", multinomial_replacement});
+        {"_standard_gamma", sampled<random::sample_gamma>}, {"binomial", binomial},
+        {"_sample_dirichlet", sample_dirichlet}, {"_multinomial_replacement", multinomial_replacement});
 
 }  // namespace flb

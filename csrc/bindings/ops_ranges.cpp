@@ -53,8 +53,8 @@ struct Progression {
         const double a = real_value(call, start), b = real_value(call, end), d = real_value(call, step);
         check(d != 0, "step must be nonzero (", call.name(), ")");
         check(std::isfinite(a) && std::isfinite(b), "unsupported range: ", a, " -> ", b);
-        check(d > 0 ? b >= a : b <= a, "upper bound and lower bound inconsistent with step sign: from ", a, " to ", b,
-              " in steps of ", d);
+        check(d > 0 ? b >= a : b <= a, "upper bound and lower bound inconsistent with step sign: from ", a,
+              " to ", b, " in steps of ", d);
     }
 };
 
@@ -78,13 +78,17 @@ void fill_progression(const char* recipe, Tensor& t, const Progression& p) {
 TensorRef sized_output(Call& call, int64_t n, const FactoryOptions& o) {
     Tensor* out = call.out();
     if (!out) return empty({n}, o.dtype, o.device);
-    call.check(!has_internal_overlap(*out), "unsupported operation: more than one element of the written-to tensor refers to "
+    call.check(!has_internal_overlap(*out),
+               "unsupported operation: more than one element of the written-to tensor refers to "
                "a single memory location. Please clone() the tensor before performing the operation.");
     if (out->numel != n) {
         if (out->numel)
-            warn(join("The number of elements in the out tensor of shape ", str(out->sizes), " is ", out->numel,
-                      " which does not match the computed number of elements ", n, ". Note that this may occur as a result of "
-                      "rounding error. The out tensor will be resized to a tensor of shape (", n, ",).").c_str());
+            warn(join("The number of elements in the out tensor of shape ", str(out->sizes), " is ",
+                      out->numel, " which does not match the computed number of elements ", n,
+                      ". Note that this may occur as a result of "
+                      "rounding error. The out tensor will be resized to a tensor of shape (",
+                      n, ",).")
+                     .c_str());
         resize(*out, {n});
     }
     return TensorRef::borrow(out);
@@ -101,7 +105,8 @@ int64_t arange_length(const Progression& p, DType dtype) {
     const int64_t start = p.start.to_int(), end = p.end.to_int(), step = p.step.to_int();
     check_as(ErrorKind::Value, step != 0, "step must be nonzero");
     // The distance of two 64-bit integers needs 65 bits.
-    const __int128 distance = __int128(end) - start, size = step > 0 ? (distance + step - 1) / step : (distance + step + 1) / step;
+    const __int128 distance = __int128(end) - start,
+                   size = step > 0 ? (distance + step - 1) / step : (distance + step + 1) / step;
     check(size >= 0 && size <= INT64_MAX, "invalid size, possible overflow?");
     return int64_t(size);
 }
@@ -110,7 +115,8 @@ int64_t arange_length(const Progression& p, DType dtype) {
 template <int from, int to, int by>
 PyObject* arange(Call& call) {
     constexpr int first = (by >= 0 ? by : to) + 1;
-    Progression p{from >= 0 ? call.scalar(from) : Scalar(int64_t(0)), call.scalar(to), by >= 0 ? call.scalar(by) : Scalar(int64_t(1)), true};
+    Progression p{from >= 0 ? call.scalar(from) : Scalar(int64_t(0)), call.scalar(to),
+                  by >= 0 ? call.scalar(by) : Scalar(int64_t(1)), true};
     p.integral = p.start.is_integral() && p.end.is_integral() && p.step.is_integral();
     const FactoryOptions o(call, first + 1, p.integral ? DType::Int64 : default_dtype());
     p.check_direction(call);
@@ -121,8 +127,10 @@ PyObject* arange(Call& call) {
 }
 
 PyObject* range(Call& call) {  // start, end, step, out, dtype ...
-    warn("torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with "
-         "Python's range builtin. Instead, use torch.arange, which produces values in [start, end).");
+    warn(
+        "torch.range is deprecated and will be removed in a future release because its behavior is "
+        "inconsistent with "
+        "Python's range builtin. Instead, use torch.arange, which produces values in [start, end).");
     Progression p{call.scalar(0), call.scalar(1), call.scalar(2), false};
     const FactoryOptions o(call, 4, default_dtype());
     p.check_direction(call);
@@ -137,8 +145,9 @@ PyObject* range(Call& call) {  // start, end, step, out, dtype ...
 
 Scalar end_of(const Call& call, int i, const char* which) {
     if (call.is_tensor(i))
-        call.check(call.tensor(i).ndim() == 0, call.name(), " only supports 0-dimensional start and end tensors, but got ", which,
-                   " with ", call.tensor(i).ndim(), " dimension(s).");
+        call.check(call.tensor(i).ndim() == 0, call.name(),
+                   " only supports 0-dimensional start and end tensors, but got ", which, " with ",
+                   call.tensor(i).ndim(), " dimension(s).");
     return call.scalar(i);
 }
 
@@ -162,11 +171,13 @@ void generate_line(Tensor& t, const Line& line, F&& map) {
         const C a = line.start.to_complex(), b = line.end.to_complex();
         const C step((b.re - a.re) / divisor, (b.im - a.im) / divisor);
         generate_as<T>(t, [=](int64_t i) {
-            const C z(on_line<double, T>(a.re, b.re, step.re, i, n), on_line<double, T>(a.im, b.im, step.im, i, n));
+            const C z(on_line<double, T>(a.re, b.re, step.re, i, n),
+                      on_line<double, T>(a.im, b.im, step.im, i, n));
             return map(n == 1 ? a : z);
         });
     } else if constexpr (std::is_integral_v<T>) {
-        const double a = double(T(line.start.to_int())), b = double(T(line.end.to_int())), step = (b - a) / divisor;
+        const double a = double(T(line.start.to_int())), b = double(T(line.end.to_int())),
+                     step = (b - a) / divisor;
         generate_as<T>(t, [=](int64_t i) { return map(n == 1 ? a : on_line<double, T>(a, b, step, i, n)); });
     } else {
         using W = std::conditional_t<kIsHalf<T>, float, T>;
@@ -200,7 +211,8 @@ PyObject* line(Call& call) {  // start, end, steps, [base,] out, dtype ...
         } else if constexpr (kIsComplex<T>) {
             const double modulus = std::log(std::fabs(base)), argument = base < 0 ? M_PI : 0.0;
             generate_line<T>(*t, l, [=](Complex<double> z) {
-                const double r = std::exp(z.re * modulus - z.im * argument), phi = z.im * modulus + z.re * argument;
+                const double r = std::exp(z.re * modulus - z.im * argument),
+                             phi = z.im * modulus + z.re * argument;
                 return from_complex<T>({r * std::cos(phi), r * std::sin(phi)});
             });
         } else {
@@ -222,7 +234,8 @@ PyObject* eye(Call& call) {  // n, [m,] out, dtype ...
     fill(*t, Scalar(int64_t(0)));
     const int64_t diagonal = n < m ? n : m;
     if (!t->is_meta() && diagonal) {
-        TensorRef ones = from_storage(t->storage, {diagonal}, {t->strides[0] + t->strides[1]}, t->offset, o.dtype);
+        TensorRef ones =
+            from_storage(t->storage, {diagonal}, {t->strides[0] + t->strides[1]}, t->offset, o.dtype);
         fill(*ones, Scalar(int64_t(1)));
     }
     return o.finish(t);
@@ -232,14 +245,16 @@ PyObject* empty_permuted(Call& call) {  // size, physical_layout, dtype ...
     const FactoryOptions o(call, 2, default_dtype());
     const Dims size = call.ints(0), order = call.ints(1);
     const int n = size.size();
-    call.check(order.size() == n, "Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = ",
-               n, " is not equal to len(physical_layout) = ", order.size());
+    call.check(
+        order.size() == n,
+        "Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = ", n,
+        " is not equal to len(physical_layout) = ", order.size());
     call.check(n <= kMaxDims, "a tensor has at most ", kMaxDims, " dimensions, got ", n);
     uint64_t seen = 0;
     Dims physical;
     for (int i = 0; i < n; ++i) {
-        call.check(order[i] >= 0 && order[i] < n, "Dimension out of range (expected to be between 0 and ", n - 1, ", but got ",
-                   order[i], " at index ", i, ")");
+        call.check(order[i] >= 0 && order[i] < n, "Dimension out of range (expected to be between 0 and ",
+                   n - 1, ", but got ", order[i], " at index ", i, ")");
         call.check(!(seen >> order[i] & 1), "Duplicate dim not allowed");
         seen |= uint64_t(1) << order[i];
         physical.push_back(size[int(order[i])]);
@@ -276,7 +291,8 @@ PyObject* triangle_indices(Call& call) {  // row, col, offset, dtype ...
             T* row = reinterpret_cast<T*>(kernel_pointer(*t));
             T* col = row + count;
             for (int64_t r = 0; r < rows; ++r)
-                for (int64_t c = lower ? 0 : edge(r), end = lower ? edge(r) : cols; c < end; ++c) *row++ = T(r), *col++ = T(c);
+                for (int64_t c = lower ? 0 : edge(r), end = lower ? edge(r) : cols; c < end; ++c)
+                    *row++ = T(r), *col++ = T(c);
         }
     });
     return o.finish(t);
@@ -284,8 +300,9 @@ PyObject* triangle_indices(Call& call) {  // row, col, offset, dtype ...
 
 }  // namespace
 
-FLB_OPS({"arange.end", arange<-1, 0, -1>}, {"arange", arange<0, 1, 2>}, {"range", range}, {"linspace", line<false>},
-        {"logspace", line<true>}, {"eye", eye<false>}, {"eye.m", eye<true>}, {"empty_permuted", empty_permuted},
-        {"tril_indices", triangle_indices<true>}, {"triu_indices", triangle_indices<false>});
+FLB_OPS({"arange.end", arange<-1, 0, -1>}, {"arange", arange<0, 1, 2>}, {"range", range},
+        {"linspace", line<false>}, {"logspace", line<true>}, {"eye", eye<false>}, {"eye.m", eye<true>},
+        {"empty_permuted", empty_permuted}, {"tril_indices", triangle_indices<true>},
+        {"triu_indices", triangle_indices<false>});
 
 }  // namespace flb

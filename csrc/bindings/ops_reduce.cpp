@@ -56,7 +56,8 @@ int64_t reduced_count(const Tensor& t, uint64_t mask) {
 }
 
 // Fills `out` (and `out2`), fresh tensors of the result's sizes; either may be null.
-void run(ReduceOp op, Tensor& in, Tensor* out, Tensor* out2, const Reduced& r, const ReduceParams& params = {}) {
+void run(ReduceOp op, Tensor& in, Tensor* out, Tensor* out2, const Reduced& r,
+         const ReduceParams& params = {}) {
     if (in.is_meta()) return;
     const int n = in.ndim();
     int64_t in_strides[kReduceMaxDims], out_strides[kReduceMaxDims], out2_strides[kReduceMaxDims];
@@ -69,14 +70,16 @@ void run(ReduceOp op, Tensor& in, Tensor* out, Tensor* out2, const Reduced& r, c
         k += !reduced || r.keepdim;
     }
     const bool ordered = op == ReduceOp::ArgMin || op == ReduceOp::ArgMax;
-    ReduceDesc desc = make_reduce_desc(n, in.sizes.data(), in_strides, out_strides, out2_strides, r.mask, ordered);
+    ReduceDesc desc =
+        make_reduce_desc(n, in.sizes.data(), in_strides, out_strides, out2_strides, r.mask, ordered);
     desc.in = kernel_pointer(in);
     desc.out = out ? kernel_pointer(*out) : nullptr;
     desc.out2 = out2 ? kernel_pointer(*out2) : nullptr;
     reduce(op, in.dtype, out ? out->dtype : in.dtype, desc, params);
 }
 
-TensorRef reduced_tensor(ReduceOp op, Tensor& in, DType dtype, const Reduced& r, const ReduceParams& params = {}) {
+TensorRef reduced_tensor(ReduceOp op, Tensor& in, DType dtype, const Reduced& r,
+                         const ReduceParams& params = {}) {
     TensorRef out = empty(result_sizes(in, r), dtype, in.device);
     run(op, in, out.get(), nullptr, r, params);
     return out;
@@ -87,10 +90,12 @@ TensorRef reduced_tensor(ReduceOp op, Tensor& in, DType dtype, const Reduced& r,
 }
 
 // Extrema have no neutral element: each reduced dimension must hold something.
-void check_not_empty(const Call& call, const Tensor& t, const Reduced& r, ErrorKind all_kind = ErrorKind::Runtime) {
+void check_not_empty(const Call& call, const Tensor& t, const Reduced& r,
+                     ErrorKind all_kind = ErrorKind::Runtime) {
     if (t.numel != 0) return;
     if (r.all)
-        call.fail(all_kind, "Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+        call.fail(all_kind,
+                  "Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
                   "with the 'dim' argument.");
     for (int i = 0; i < t.ndim(); ++i)
         if ((r.mask >> i & 1) && t.sizes[i] == 0)
@@ -106,7 +111,8 @@ DType sum_dtype(const Call& call, const Tensor& in, int dtype_param) {
 // The input as the accumulation should see it: float16 and bfloat16 may be widened on the way, everything else is
 // converted first.
 TensorRef as_operand(Tensor& in, DType dtype) {
-    const bool widened = (in.dtype == DType::Float16 || in.dtype == DType::BFloat16) && dtype == DType::Float32;
+    const bool widened =
+        (in.dtype == DType::Float16 || in.dtype == DType::BFloat16) && dtype == DType::Float32;
     if (in.dtype == dtype || widened || (dtype == DType::Int64 && is_integral(in.dtype, true)))
         return TensorRef::borrow(&in);
     return cast(in, dtype);
@@ -120,7 +126,8 @@ PyObject* sum_like(Call& call) {
     const Reduced r = reduced_dims(call, in, 1, 2);
     const DType dtype = sum_dtype(call, in, 3);
     check(op != ReduceOp::NanSum || !is_complex(in.dtype), "nansum does not support complex inputs");
-    if (op == ReduceOp::NanSum && is_integral(dtype, true) && is_floating(in.dtype)) not_implemented("nansum_cpu", dtype);
+    if (op == ReduceOp::NanSum && is_integral(dtype, true) && is_floating(in.dtype))
+        not_implemented("nansum_cpu", dtype);
     TensorRef operand = as_operand(in, dtype);
     return deliver(call, reduced_tensor(op, *operand, dtype, r));
 }
@@ -132,7 +139,8 @@ PyObject* mean(Call& call) {
     if (is_integral(dtype, true))
         call.fail(ErrorKind::Runtime, "could not infer output dtype. ", call.none(3) ? "Input" : "Optional",
                   " dtype must be either a floating point or complex dtype. Got: ", info(dtype).class_name);
-    if (Tensor* out = call.out(); out && call.none(3) && out->dtype == DType::Float64 && dtype == DType::Float32)
+    if (Tensor* out = call.out();
+        out && call.none(3) && out->dtype == DType::Float64 && dtype == DType::Float32)
         dtype = out->dtype;
     TensorRef operand = as_operand(in, dtype);
     const ReduceParams params{ReduceFinish::Divide, double(reduced_count(in, r.mask)), 0};
@@ -151,7 +159,8 @@ PyObject* truth(Call& call) {
 
 PyObject* count_nonzero(Call& call) {
     Tensor& in = call.tensor(0);
-    return deliver(call, reduced_tensor(ReduceOp::CountNonzero, in, DType::Int64, reduced_dims(call, in, 1, -1)));
+    return deliver(call,
+                   reduced_tensor(ReduceOp::CountNonzero, in, DType::Int64, reduced_dims(call, in, 1, -1)));
 }
 
 // ---- extrema ------------------------------------------------------------------------------------------------------------
@@ -163,12 +172,14 @@ PyObject* extremum(Call& call) {
     const Reduced r = has_dim ? reduced_dims(call, in, 1, 2) : Reduced{all_dims(in), false, true};
     if (is_complex(in.dtype)) {
         not_implemented(!has_dim ? (op == ReduceOp::Max ? "max_all" : "min_all")
-                                 : (op == ReduceOp::Max ? "max_values_cpu" : "min_values_cpu"), in.dtype);
+                                 : (op == ReduceOp::Max ? "max_values_cpu" : "min_values_cpu"),
+                        in.dtype);
     }
     check_not_empty(call, in, r);
     if (Tensor* out = call.out(); has_dim && out) {
         call.check(out->dtype == in.dtype, "Expected the dtype for input and out to match, but got ",
-                   info(in.dtype).class_name, " for input's dtype and ", info(out->dtype).class_name, " for out's dtype.");
+                   info(in.dtype).class_name, " for input's dtype and ", info(out->dtype).class_name,
+                   " for out's dtype.");
     }
     return deliver(call, reduced_tensor(op, in, in.dtype, r));
 }
@@ -214,16 +225,20 @@ PyObject* aminmax(Call& call) {
         r = {(uint64_t(1) << dim) & all_dims(in), call.boolean(2), false};
     }
     if (r.all && in.numel == 0)
-        call.fail(ErrorKind::Runtime, "cannot compute aminmax over an empty dimension as the operation has no identity.");
+        call.fail(ErrorKind::Runtime,
+                  "cannot compute aminmax over an empty dimension as the operation has no identity.");
     check_not_empty(call, in, r);
     // PyTorch names C++'s types here.
-    const auto cpp_name = [](DType t) { return t == DType::Float32 ? "float" : t == DType::Float64 ? "double" : name_of(t); };
+    const auto cpp_name = [](DType t) {
+        return t == DType::Float32 ? "float" : t == DType::Float64 ? "double" : name_of(t);
+    };
     for (Tensor* out : call.outs(2)) {
         if (!out) continue;
-        call.check(out->dtype == in.dtype, "Expected out tensor to have dtype ", cpp_name(in.dtype), ", but got ",
-                   cpp_name(out->dtype), " instead");
+        call.check(out->dtype == in.dtype, "Expected out tensor to have dtype ", cpp_name(in.dtype),
+                   ", but got ", cpp_name(out->dtype), " instead");
     }
-    TensorRef low = reduced_tensor(ReduceOp::Min, in, in.dtype, r), high = reduced_tensor(ReduceOp::Max, in, in.dtype, r);
+    TensorRef low = reduced_tensor(ReduceOp::Min, in, in.dtype, r),
+              high = reduced_tensor(ReduceOp::Max, in, in.dtype, r);
     return deliver_all(call, {low, high});
 }
 
@@ -238,15 +253,18 @@ MomentsPlan moments_plan(Call& call, Tensor& in, bool root, bool has_dim) {
     if (is_integral(in.dtype, true)) {
         const char* name = call.name();
         const bool with_mean = std::string(name).find("mean") != std::string::npos;
-        fail(ErrorKind::Runtime, with_mean ? name : "std and var", " only support floating point and complex dtypes");
+        fail(ErrorKind::Runtime, with_mean ? name : "std and var",
+             " only support floating point and complex dtypes");
     }
     const Reduced r = has_dim ? reduced_dims(call, in, 1, 3) : Reduced{all_dims(in), false, true};
     const int at = has_dim ? 2 : 1;
     const double correction = call.none(at) ? 1.0 : call.scalar(at).to_double();
     const double divisor = double(reduced_count(in, r.mask)) - correction;
     if (divisor <= 0)
-        warn((join(call.name(), "(): degrees of freedom is <= 0. Correction should be strictly less than the reduction "
-                   "factor (input numel divided by output numel).")).c_str());
+        warn((join(call.name(),
+                   "(): degrees of freedom is <= 0. Correction should be strictly less than the reduction "
+                   "factor (input numel divided by output numel)."))
+                 .c_str());
     return {r, {root ? ReduceFinish::Sqrt : ReduceFinish::None, divisor, 0}};
 }
 
@@ -285,7 +303,8 @@ PyObject* moments(Call& call) {
         if (!in.is_meta()) {
             double* a = reinterpret_cast<double*>(kernel_pointer(*variance[0]));
             const double* b = reinterpret_cast<const double*>(kernel_pointer(*variance[1]));
-            for (int64_t i = 0; i < variance[0]->numel; ++i) a[i] = root ? std::sqrt(a[i] + b[i]) : a[i] + b[i];
+            for (int64_t i = 0; i < variance[0]->numel; ++i)
+                a[i] = root ? std::sqrt(a[i] + b[i]) : a[i] + b[i];
         }
         spread = cast(*variance[0], real);
         mean = centre;
@@ -299,19 +318,21 @@ PyObject* vector_norm(Call& call) {
     Tensor& x = call.tensor(0);
     const double order = call.scalar(1).to_double();
     const Reduced r = reduced_dims(call, x, 2, 3);
-    check(!is_integral(x.dtype, true), "linalg.vector_norm: Expected a floating point or complex tensor as input. Got ",
+    check(!is_integral(x.dtype, true),
+          "linalg.vector_norm: Expected a floating point or complex tensor as input. Got ",
           info(x.dtype).class_name);
     const DType dtype = call.dtype(4, x.dtype);
     check(is_complex(x.dtype) == is_complex(dtype) && !is_integral(dtype, true),
-          "linalg.vector_norm: dtype should be ", is_complex(x.dtype) ? "complex" : "floating point", ", but got ",
-          name_of(dtype));
+          "linalg.vector_norm: dtype should be ", is_complex(x.dtype) ? "complex" : "floating point",
+          ", but got ", name_of(dtype));
     check(!std::isnan(order), "linalg.vector_norm: ord must not be NaN");
     if (x.numel == 0 && (order < 0 || std::isinf(order))) {
         check(!r.all, "linalg.vector_norm cannot compute the ", order,
               " norm on an empty tensor because the operation does not have an identity");
         for (int i = 0; i < x.ndim(); ++i)
             check(!(r.mask >> i & 1) || x.sizes[i], "linalg.vector_norm cannot compute the ", order,
-                  " norm on the dimension ", i, " because this dimension is empty and the operation does not have an "
+                  " norm on the dimension ", i,
+                  " because this dimension is empty and the operation does not have an "
                   "identity");
     }
     TensorRef operand = x.dtype == dtype ? TensorRef::borrow(&x) : cast(x, dtype);
@@ -319,17 +340,21 @@ PyObject* vector_norm(Call& call) {
     if (order == 0) return deliver(call, reduced_tensor(ReduceOp::CountNonzero, *operand, real, r));
     if (order == 1) return deliver(call, reduced_tensor(ReduceOp::SumAbs, *operand, real, r));
     if (order == 2)
-        return deliver(call, reduced_tensor(ReduceOp::SumSquare, *operand, real, r, {ReduceFinish::Sqrt, 0, 0}));
+        return deliver(call,
+                       reduced_tensor(ReduceOp::SumSquare, *operand, real, r, {ReduceFinish::Sqrt, 0, 0}));
     if (std::isinf(order))
-        return deliver(call, reduced_tensor(order > 0 ? ReduceOp::MaxAbs : ReduceOp::MinAbs, *operand, real, r));
-    return deliver(call, reduced_tensor(ReduceOp::SumPow, *operand, real, r, {ReduceFinish::Pow, 1 / order, order}));
+        return deliver(call,
+                       reduced_tensor(order > 0 ? ReduceOp::MaxAbs : ReduceOp::MinAbs, *operand, real, r));
+    return deliver(
+        call, reduced_tensor(ReduceOp::SumPow, *operand, real, r, {ReduceFinish::Pow, 1 / order, order}));
 }
 
 // ---- scans --------------------------------------------------------------------------------------------------------------
 
 ScanDesc scan_desc(const Tensor& t, int dim) {
     ScanDesc d{nullptr, nullptr, nullptr, 1, t.size(dim), 1};
-    for (int i = 0; i < t.ndim(); ++i) (i < dim ? d.outer : i > dim ? d.inner : d.size) *= i == dim ? 1 : t.sizes[i];
+    for (int i = 0; i < t.ndim(); ++i)
+        (i < dim ? d.outer : i > dim ? d.inner : d.size) *= i == dim ? 1 : t.sizes[i];
     return d;
 }
 
@@ -341,9 +366,10 @@ PyObject* scan(Call& call) {
     DType dtype = in.dtype;
     if (op != ScanOp::LogSumExp) {
         dtype = sum_dtype(call, in, 2);
-        check(!call.op->inplace || dtype == in.dtype, "Bad in-place call: input tensor dtype ", name_of(in.dtype),
-              " and output tensor dtype ", name_of(dtype), " should match");
-        if (dtype == DType::Bool) not_implemented(op == ScanOp::Sum ? "cumsum_out_cpu" : "cumprod_out_cpu", dtype);
+        check(!call.op->inplace || dtype == in.dtype, "Bad in-place call: input tensor dtype ",
+              name_of(in.dtype), " and output tensor dtype ", name_of(dtype), " should match");
+        if (dtype == DType::Bool)
+            not_implemented(op == ScanOp::Sum ? "cumsum_out_cpu" : "cumprod_out_cpu", dtype);
     } else if (is_integral(dtype, true)) {
         not_implemented("logcumsumexp_out_cpu", dtype);
     }
@@ -377,17 +403,20 @@ PyObject* scan_extremum(Call& call) {
     return deliver_all(call, {values, indices});
 }
 
-FLB_OPS({"sum", sum_like<ReduceOp::Sum>}, {"nansum", sum_like<ReduceOp::NanSum>}, {"prod", sum_like<ReduceOp::Prod>},
-        {"mean", mean}, {"any", truth<ReduceOp::Any>}, {"all", truth<ReduceOp::All>}, {"count_nonzero", count_nonzero},
+FLB_OPS({"sum", sum_like<ReduceOp::Sum>}, {"nansum", sum_like<ReduceOp::NanSum>},
+        {"prod", sum_like<ReduceOp::Prod>}, {"mean", mean}, {"any", truth<ReduceOp::Any>},
+        {"all", truth<ReduceOp::All>}, {"count_nonzero", count_nonzero},
         {"amax", extremum<ReduceOp::Max, true>}, {"amin", extremum<ReduceOp::Min, true>},
         {"max_all", extremum<ReduceOp::Max, false>}, {"min_all", extremum<ReduceOp::Min, false>},
-        {"max_dim", extremum_with_indices<ReduceOp::ArgMax>}, {"min_dim", extremum_with_indices<ReduceOp::ArgMin>},
-        {"argmax", arg_extremum<ReduceOp::ArgMax>}, {"argmin", arg_extremum<ReduceOp::ArgMin>}, {"aminmax", aminmax},
-        {"var", moments<false, false>}, {"std", moments<true, false>}, {"var_mean", moments<false, true>},
-        {"std_mean", moments<true, true>}, {"var_all", moments<false, false, false>}, {"std_all", moments<true, false, false>},
-        {"var_mean_all", moments<false, true, false>}, {"std_mean_all", moments<true, true, false>}, {"linalg_vector_norm", vector_norm}, {"cumsum", scan<ScanOp::Sum>},
-        {"cumprod", scan<ScanOp::Prod>}, {"logcumsumexp", scan<ScanOp::LogSumExp>},
-        {"cummax", scan_extremum<ScanOp::Max>}, {"cummin", scan_extremum<ScanOp::Min>});
+        {"max_dim", extremum_with_indices<ReduceOp::ArgMax>},
+        {"min_dim", extremum_with_indices<ReduceOp::ArgMin>}, {"argmax", arg_extremum<ReduceOp::ArgMax>},
+        {"argmin", arg_extremum<ReduceOp::ArgMin>}, {"aminmax", aminmax}, {"var", moments<false, false>},
+        {"std", moments<true, false>}, {"var_mean", moments<false, true>}, {"std_mean", moments<true, true>},
+        {"var_all", moments<false, false, false>}, {"std_all", moments<true, false, false>},
+        {"var_mean_all", moments<false, true, false>}, {"std_mean_all", moments<true, true, false>},
+        {"linalg_vector_norm", vector_norm}, {"cumsum", scan<ScanOp::Sum>}, {"cumprod", scan<ScanOp::Prod>},
+        {"logcumsumexp", scan<ScanOp::LogSumExp>}, {"cummax", scan_extremum<ScanOp::Max>},
+        {"cummin", scan_extremum<ScanOp::Min>});
 
 }  // namespace
 }  // namespace flb

@@ -83,9 +83,7 @@ PyObject* sort(Call& call) {
     const Sorted s = sorted_along(call, true);
     return deliver_all(call, {s.values, s.indices});
 }
-PyObject* argsort(Call& call) {
-    return deliver(call, sorted_along(call, false).indices);
-}
+PyObject* argsort(Call& call) { return deliver(call, sorted_along(call, false).indices); }
 
 // ---- topk: (input, k, dim, largest, sorted, *, out) --------------------------------------------------------------------------
 
@@ -122,11 +120,12 @@ PyObject* topk(Call& call) {
 // ---- one element of each row -------------------------------------------------------------------------------------------------
 
 template <class Kernel>
-PyObject* pick(Call& call, const char* kernel_name, int64_t given_dim, bool keepdim, bool takes_bool, int64_t k,
-               Kernel&& kernel) {
+PyObject* pick(Call& call, const char* kernel_name, int64_t given_dim, bool keepdim, bool takes_bool,
+               int64_t k, Kernel&& kernel) {
     Tensor& in = call.tensor(0);
     const int dim = wrap_dim(given_dim, in.ndim());
-    if (is_complex(in.dtype) || (in.dtype == DType::Bool && !takes_bool)) not_implemented(kernel_name, in.dtype);
+    if (is_complex(in.dtype) || (in.dtype == DType::Bool && !takes_bool))
+        not_implemented(kernel_name, in.dtype);
     Dims sizes = in.sizes;
     if (in.ndim()) {
         if (in.numel == 0 && in.sizes[dim] == 0)
@@ -150,7 +149,8 @@ PyObject* kthvalue(Call& call) {
     const Tensor& in = call.tensor(0);
     for (Tensor* out : call.outs(2))
         check(!out || out->numel == 0 || out->storage != in.storage,
-              "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
+              "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+              "single "
               "memory location. Please clone() the tensor before performing the operation.");
     const int64_t k = call.integer(1);
     for (const Tensor* out : call.outs(2)) {
@@ -236,7 +236,8 @@ PyObject* unique(Call& call) {
     int64_t* lengths = want_counts ? reinterpret_cast<int64_t*>(kernel_pointer(*counts)) : nullptr;
     for (int64_t g = 0; g < count; ++g) {
         const int64_t row = d.order && !d.sorted ? d.order[d.starts[g]] : d.starts[g];
-        if (row_bytes) std::memcpy(to + g * row_bytes, static_cast<const char*>(d.data) + row * row_bytes, row_bytes);
+        if (row_bytes)
+            std::memcpy(to + g * row_bytes, static_cast<const char*>(d.data) + row * row_bytes, row_bytes);
         if (lengths) lengths[g] = (g + 1 < count ? d.starts[g + 1] : n) - d.starts[g];
     }
     return deliver_all(call, {values, inverse, counts});
@@ -262,10 +263,13 @@ PyObject* search(Call& call, Tensor& sequence, Tensor& values, bool out_int32, b
     const DType result_dtype = out_int32 ? DType::Int32 : DType::Int64;
     const int64_t n = sequence.size(sequence.ndim() - 1 < 0 ? 0 : sequence.ndim() - 1);
     check(!out_int32 || n < INT32_MAX,
-          "torch.searchsorted(): the size of boundaries' last dimension should be less than 2147483647, but we got ", n);
+          "torch.searchsorted(): the size of boundaries' last dimension should be less than 2147483647, but "
+          "we got ",
+          n);
     TensorRef found = empty(values.sizes, DType::Int64, values.device);
     if (!values.is_meta() && values.numel) {
-        check(!sequence.is_meta(), "torch.searchsorted(): the boundaries are on the meta device, the values are not");
+        check(!sequence.is_meta(),
+              "torch.searchsorted(): the boundaries are on the meta device, the values are not");
         TensorRef s = cast(sequence, dtype), v = cast(values, dtype), order;
         s = contiguous(*s);
         v = contiguous(*v);
@@ -287,9 +291,10 @@ PyObject* search(Call& call, Tensor& sequence, Tensor& values, bool out_int32, b
 void check_index_out(Call& call, bool out_int32) {
     Tensor* out = call.out();
     check(!out || out->dtype == (out_int32 ? DType::Int32 : DType::Int64),
-          "torch.searchsorted(): output tensor's dtype is wrong, it can only be Int(int32) or Long(int64) depending on "
-          "whether out_int32 flag is True, but we got output tensor's dtype ", out ? info(out->dtype).class_name : "",
-          " and out_int32 flag is ", out_int32 ? "True" : "False");
+          "torch.searchsorted(): output tensor's dtype is wrong, it can only be Int(int32) or Long(int64) "
+          "depending on "
+          "whether out_int32 flag is True, but we got output tensor's dtype ",
+          out ? info(out->dtype).class_name : "", " and out_int32 flag is ", out_int32 ? "True" : "False");
 }
 
 // (sorted_sequence, input, *, out_int32, right, side, sorter, out)
@@ -302,7 +307,8 @@ PyObject* searchsorted(Call& call) {
         check(side == "left" || side == "right",
               "torch.searchsorted(): side can only be 'left' or 'right' but got ", side);
         check(!right || side == "right",
-              "torch.searchsorted(): side and right can't be set to opposites, got side of ", side, " while right was True");
+              "torch.searchsorted(): side and right can't be set to opposites, got side of ", side,
+              " while right was True");
         right = side == "right";
     }
     TensorRef values = search_operand(call, 1, sequence);
@@ -313,20 +319,25 @@ PyObject* searchsorted(Call& call) {
         check(sorter->sizes == sequence.sizes,
               "torch.searchsorted(): boundary and sorter must have the same size, but got boundary tensor ",
               str(sequence.sizes), "and got sorter tensor ", str(sorter->sizes));
-        check(sorter->dtype == DType::Int64, "torch.searchsorted(): sorter must be a tensor of long dtype but got dtype ",
+        check(sorter->dtype == DType::Int64,
+              "torch.searchsorted(): sorter must be a tensor of long dtype but got dtype ",
               info(sorter->dtype).class_name);
     }
     check(values->ndim() > 0 || sequence.ndim() == 1,
-          "torch.searchsorted(): input value can be a scalar only when boundaries tensor dimension is 1, but we got "
-          "boundaries tensor dim(", sequence.ndim(), ") and input value's dim(", values->ndim(), ") numel(",
-          values->numel, ")");
-    check(sequence.ndim() > 0, "torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension");
+          "torch.searchsorted(): input value can be a scalar only when boundaries tensor dimension is 1, but "
+          "we got "
+          "boundaries tensor dim(",
+          sequence.ndim(), ") and input value's dim(", values->ndim(), ") numel(", values->numel, ")");
+    check(sequence.ndim() > 0,
+          "torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension");
     bool match = sequence.ndim() == 1 || sequence.ndim() == values->ndim();
     for (int i = 0; match && sequence.ndim() > 1 && i + 1 < sequence.ndim(); ++i)
         match = sequence.sizes[i] == values->sizes[i];
-    check(match, "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries "
-          "tensor and input value tensor must match, but we got boundaries tensor ", str(sequence.sizes),
-          " and input value tensor ", str(values->sizes));
+    check(match,
+          "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
+          "boundaries "
+          "tensor and input value tensor must match, but we got boundaries tensor ",
+          str(sequence.sizes), " and input value tensor ", str(values->sizes));
     check_index_out(call, out_int32);
     return search(call, sequence, *values, out_int32, right, sorter);
 }
@@ -334,7 +345,8 @@ PyObject* searchsorted(Call& call) {
 // (input, boundaries, *, out_int32, right, out)
 PyObject* bucketize(Call& call) {
     Tensor& boundaries = call.tensor(1);
-    check(boundaries.ndim() == 1, "boundaries tensor must be 1 dimension, but got dim(", boundaries.ndim(), ")");
+    check(boundaries.ndim() == 1, "boundaries tensor must be 1 dimension, but got dim(", boundaries.ndim(),
+          ")");
     const bool out_int32 = call.boolean(2);
     check_index_out(call, out_int32);
     TensorRef values = search_operand(call, 0, boundaries);
@@ -404,7 +416,8 @@ PyObject* histc(Call& call) {
         }
     }
     if (low == high) low -= 1, high += 1;
-    check(std::isfinite(low) && std::isfinite(high), "torch.histc: range of [", low, ", ", high, "] is not finite");
+    check(std::isfinite(low) && std::isfinite(high), "torch.histc: range of [", low, ", ", high,
+          "] is not finite");
     check(low < high, "torch.histc: max must be larger than min");
     TensorRef exact = empty({bins}, DType::Float64);
     fill(*exact, Scalar(0));
@@ -418,10 +431,10 @@ PyObject* histc(Call& call) {
     return deliver(call, cast(*exact, in.dtype));
 }
 
-FLB_OPS({"sort", sort}, {"argsort", argsort}, {"topk", topk}, {"kthvalue", kthvalue}, {"median_dim", median<false>},
-        {"nanmedian_dim", median<true>}, {"median", median_all<false>}, {"nanmedian", median_all<true>}, {"mode", mode},
-        {"_unique_rows", unique}, {"searchsorted", searchsorted}, {"bucketize", bucketize}, {"bincount", bincount},
-        {"histc", histc});
+FLB_OPS({"sort", sort}, {"argsort", argsort}, {"topk", topk}, {"kthvalue", kthvalue},
+        {"median_dim", median<false>}, {"nanmedian_dim", median<true>}, {"median", median_all<false>},
+        {"nanmedian", median_all<true>}, {"mode", mode}, {"_unique_rows", unique},
+        {"searchsorted", searchsorted}, {"bucketize", bucketize}, {"bincount", bincount}, {"histc", histc});
 
 }  // namespace
 }  // namespace flb

@@ -34,8 +34,8 @@ bool skipped(const Tensor& t) { return t.ndim() == 1 && t.numel == 0; }
 void check_out_holds(const Call& call, DType result) {
     const Tensor* out = call.out();
     if (out && !can_cast(result, out->dtype))
-        call.fail(ErrorKind::Type, "input types can't be cast to the desired output type ", info(out->dtype).class_name,
-                  " (the result's type is ", info(result).class_name, ")");
+        call.fail(ErrorKind::Type, "input types can't be cast to the desired output type ",
+                  info(out->dtype).class_name, " (the result's type is ", info(result).class_name, ")");
 }
 
 PyObject* cat(Call& call) {  // tensors, dim, out
@@ -61,10 +61,12 @@ PyObject* cat(Call& call) {  // tensors, dim, out
         const Tensor& t = *tensors[i];
         if (t.is_meta()) device = DeviceType::Meta;
         if (skipped(t) && like->ndim() != 1) continue;
-        call.check(t.ndim() == like->ndim(), "Tensors must have same number of dimensions: got ", like->ndim(), " and ", t.ndim());
+        call.check(t.ndim() == like->ndim(), "Tensors must have same number of dimensions: got ",
+                   like->ndim(), " and ", t.ndim());
         for (int d = 0; d < t.ndim(); ++d)
-            call.check(d == dim || t.sizes[d] == shape[d], "Sizes of tensors must match except in dimension ", dim, ". Expected size ",
-                       shape[d], " but got size ", t.sizes[d], " for tensor number ", i, " in the list.");
+            call.check(d == dim || t.sizes[d] == shape[d], "Sizes of tensors must match except in dimension ",
+                       dim, ". Expected size ", shape[d], " but got size ", t.sizes[d], " for tensor number ",
+                       i, " in the list.");
         call.check(!__builtin_add_overflow(total, t.sizes[dim], &total), "the joined size overflows");
     }
     shape[dim] = total;
@@ -74,12 +76,14 @@ PyObject* cat(Call& call) {  // tensors, dim, out
         check_out_holds(call, dtype);
         for (const Tensor* t : tensors) check_no_partial_overlap(*call.out(), *t, "cat");
         for (const Tensor* t : tensors)
-            call.check(t->numel == 0 || t->storage != call.out()->storage, "unsupported operation: the input tensors cannot refer to any of the "
+            call.check(t->numel == 0 || t->storage != call.out()->storage,
+                       "unsupported operation: the input tensors cannot refer to any of the "
                        "output memory locations.");
         out = output(call, shape, dtype, device);
     } else {
         const int n = shape.size();
-        const bool fits = (format == MemoryFormat::ChannelsLast && n == 4) || (format == MemoryFormat::ChannelsLast3d && n == 5);
+        const bool fits = (format == MemoryFormat::ChannelsLast && n == 4) ||
+                          (format == MemoryFormat::ChannelsLast3d && n == 5);
         out = empty_format(shape, dtype, device, fits ? format : MemoryFormat::Contiguous);
     }
     if (out->is_meta()) return out.release();
@@ -101,8 +105,8 @@ PyObject* stack(Call& call) {  // tensors, dim, out
     Promotion promotion;
     DeviceType device = DeviceType::Cpu;
     for (size_t i = 0; i < tensors.size(); ++i) {
-        call.check(tensors[i]->sizes == first, "stack expects each tensor to be equal size, but got ", str(first), " at entry 0 and ",
-                   str(tensors[i]->sizes), " at entry ", i);
+        call.check(tensors[i]->sizes == first, "stack expects each tensor to be equal size, but got ",
+                   str(first), " at entry 0 and ", str(tensors[i]->sizes), " at entry ", i);
         promotion.dtype(tensors[i]->dtype);
         if (tensors[i]->is_meta()) device = DeviceType::Meta;
     }
@@ -114,7 +118,9 @@ PyObject* stack(Call& call) {  // tensors, dim, out
     Dims sizes = first, strides = out->strides;
     strides.erase(dim);
     for (size_t i = 0; i < tensors.size(); ++i)
-        if (tensors[i]->numel) copy_into(*window(*out, sizes, strides, out->offset + int64_t(i) * out->strides[dim]), *tensors[i]);
+        if (tensors[i]->numel)
+            copy_into(*window(*out, sizes, strides, out->offset + int64_t(i) * out->strides[dim]),
+                      *tensors[i]);
     return out.release();
 }
 
@@ -124,11 +130,13 @@ PyObject* repeat(Call& call) {
     Tensor& t = call.tensor(0);
     const Dims repeats = call.ints(1);
     const int n = repeats.size(), shift = n - t.ndim();
-    call.check(shift >= 0, "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor");
+    call.check(shift >= 0,
+               "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor");
     Dims shape(n), blocks, source_sizes, source_strides, out_strides;
     for (int i = 0; i < n; ++i) {
         const int64_t size = i < shift ? 1 : t.sizes[i - shift];
-        call.check(repeats[i] >= 0, "Trying to create tensor with negative dimension ", repeats[i], ": ", str(repeats));
+        call.check(repeats[i] >= 0, "Trying to create tensor with negative dimension ", repeats[i], ": ",
+                   str(repeats));
         call.check(!__builtin_mul_overflow(size, repeats[i], &shape[i]), "the repeated size overflows");
     }
     TensorRef out = empty(shape, t.dtype, t.device);
@@ -152,16 +160,22 @@ PyObject* repeat(Call& call) {
 PyObject* repeat_interleave_index(Call& call) {  // repeats, output_size
     Tensor& repeats = call.tensor(0);
     check(repeats.ndim() <= 1, "repeat_interleave only accept 1D vector as repeat");
-    check(repeats.dtype == DType::Int64 || repeats.dtype == DType::Int32, "repeats has to be Long or Int tensor");
-    check(!repeats.is_meta(), "repeat_interleave(): the result's size depends on data, which a meta tensor doesn't have");
+    check(repeats.dtype == DType::Int64 || repeats.dtype == DType::Int32,
+          "repeats has to be Long or Int tensor");
+    check(!repeats.is_meta(),
+          "repeat_interleave(): the result's size depends on data, which a meta tensor doesn't have");
     TensorRef dense = contiguous(*cast(repeats, DType::Int64));
     const int64_t* r = dense->numel ? reinterpret_cast<const int64_t*>(kernel_pointer(*dense)) : nullptr;
     int64_t total = 0;
     for (int64_t i = 0; i < dense->numel; ++i) {
         check(r[i] >= 0, "repeats can not be negative");
-        check(!__builtin_add_overflow(total, r[i], &total), "repeat_interleave(): the repeated size overflows");
+        check(!__builtin_add_overflow(total, r[i], &total),
+              "repeat_interleave(): the repeated size overflows");
     }
-    if (!call.none(1)) check(call.integer(1) == total, "repeat_interleave: allocated size does not match required size: ", call.integer(1), " and ", total);
+    if (!call.none(1))
+        check(call.integer(1) == total,
+              "repeat_interleave: allocated size does not match required size: ", call.integer(1), " and ",
+              total);
     TensorRef out = empty({total}, DType::Int64);
     int64_t* o = total ? reinterpret_cast<int64_t*>(kernel_pointer(*out)) : nullptr;
     for (int64_t i = 0; i < dense->numel; ++i)
@@ -193,7 +207,8 @@ void copy_block(int width, char* out, const char* in, Dims sizes, Dims in_stride
             }
             const auto line = [&](auto zero) {
                 using T = decltype(zero);
-                for (int64_t i = 0; i < length; ++i) reinterpret_cast<T*>(target)[i] = *reinterpret_cast<const T*>(source + i * step);
+                for (int64_t i = 0; i < length; ++i)
+                    reinterpret_cast<T*>(target)[i] = *reinterpret_cast<const T*>(source + i * step);
             };
             switch (width) {
                 case 1: line(uint8_t()); break;
@@ -235,7 +250,8 @@ PyObject* roll(Call& call) {  // input, shifts, dims
     const Dims shifts = call.ints(1), dims = call.none(2) ? Dims() : call.ints(2);
     call.check(shifts.size() > 0, "`shifts` required");
     if (dims.empty()) {
-        call.check(shifts.size() == 1, "shifts and dimensions must align. shifts: ", shifts.size(), ", dims:0");
+        call.check(shifts.size() == 1, "shifts and dimensions must align. shifts: ", shifts.size(),
+                   ", dims:0");
         // Of the flattened tensor.
         TensorRef flat = clone(t, MemoryFormat::Contiguous);
         TensorRef out = empty(t.sizes, t.dtype, t.device);
@@ -247,8 +263,10 @@ PyObject* roll(Call& call) {  // input, shifts, dims
         std::memcpy(o, in + (n - k) * width, size_t(k * width));
         return out.release();
     }
-    call.check(shifts.size() == dims.size(), "shifts and dimensions must align. shifts: ", shifts.size(), ", dims:", dims.size());
-    if (!t.ndim()) fail(ErrorKind::Index, "roll(): Dimension specified as ", dims[0], " but tensor has no dimensions");
+    call.check(shifts.size() == dims.size(), "shifts and dimensions must align. shifts: ", shifts.size(),
+               ", dims:", dims.size());
+    if (!t.ndim())
+        fail(ErrorKind::Index, "roll(): Dimension specified as ", dims[0], " but tensor has no dimensions");
     TensorRef current = TensorRef::borrow(&t);
     for (int i = 0; i < dims.size(); ++i) {
         const int dim = wrap_dim(dims[i], t.ndim());
@@ -272,17 +290,23 @@ PyObject* constant_pad_nd(Call& call) {  // input, pad (last dimension first), v
     Tensor& t = call.tensor(0);
     const Dims pad = call.ints(1);
     call.check(pad.size() % 2 == 0, "Length of pad must be even but instead it equals ", pad.size());
-    call.check(pad.size() <= 2 * t.ndim(), "Length of pad should be no more than twice the number of dimensions of the input. Pad length is ",
-               pad.size(), " while the input has ", t.ndim(), " dimensions.");
+    call.check(
+        pad.size() <= 2 * t.ndim(),
+        "Length of pad should be no more than twice the number of dimensions of the input. Pad length is ",
+        pad.size(), " while the input has ", t.ndim(), " dimensions.");
     const Scalar value = call.scalar(2);
     Dims shape = t.sizes;
     for (int i = 0; i < pad.size() / 2; ++i) {
         const int d = t.ndim() - 1 - i;
         int64_t size;
-        call.check(pad[2 * i] > INT64_MIN && pad[2 * i + 1] > INT64_MIN, "the padding ", str(pad), " is out of range");
-        call.check(!__builtin_add_overflow(t.sizes[d], pad[2 * i], &size) && !__builtin_add_overflow(size, pad[2 * i + 1], &size), "the padded size overflows");
-        call.check(size >= 0, "The input size ", t.sizes[d], ", plus negative padding ", pad[2 * i], " and ", pad[2 * i + 1],
-                   " resulted in a negative output size, which is invalid. Check dimension ", d, " of your input.");
+        call.check(pad[2 * i] > INT64_MIN && pad[2 * i + 1] > INT64_MIN, "the padding ", str(pad),
+                   " is out of range");
+        call.check(!__builtin_add_overflow(t.sizes[d], pad[2 * i], &size) &&
+                       !__builtin_add_overflow(size, pad[2 * i + 1], &size),
+                   "the padded size overflows");
+        call.check(size >= 0, "The input size ", t.sizes[d], ", plus negative padding ", pad[2 * i], " and ",
+                   pad[2 * i + 1], " resulted in a negative output size, which is invalid. Check dimension ",
+                   d, " of your input.");
         shape[d] = size;
     }
     MemoryFormat format = suggested_format(t);
@@ -342,9 +366,11 @@ PyObject* view_dtype(Call& call) {
     int64_t offset = t.offset;
     if (from != to) {
         const int last = t.ndim() - 1;
-        check(t.ndim() > 0, "self.dim() cannot be 0 to view ", info(t.dtype).class_name, " as ", info(dtype).class_name, " (different element sizes)");
-        check(t.strides[last] == 1 || t.numel == 0 || (from > to && t.sizes[last] == 1), "self.stride(-1) must be 1 to view ", info(t.dtype).class_name, " as ",
-              info(dtype).class_name, " (different element sizes), but got ", t.strides[last]);
+        check(t.ndim() > 0, "self.dim() cannot be 0 to view ", info(t.dtype).class_name, " as ",
+              info(dtype).class_name, " (different element sizes)");
+        check(t.strides[last] == 1 || t.numel == 0 || (from > to && t.sizes[last] == 1),
+              "self.stride(-1) must be 1 to view ", info(t.dtype).class_name, " as ", info(dtype).class_name,
+              " (different element sizes), but got ", t.strides[last]);
         if (from > to) {
             const int64_t ratio = from / to;
             for (int d = 0; d < last; ++d) strides[d] *= ratio;
@@ -353,13 +379,16 @@ PyObject* view_dtype(Call& call) {
             offset *= ratio;
         } else {
             const int64_t ratio = to / from;
-            check(t.sizes[last] % ratio == 0, "self.size(-1) must be divisible by ", ratio, " to view ", info(t.dtype).class_name, " as ",
-                  info(dtype).class_name, " (different element sizes), but got ", t.sizes[last]);
-            check(t.offset % ratio == 0, "self.storage_offset() must be divisible by ", ratio, " to view ", info(t.dtype).class_name, " as ",
-                  info(dtype).class_name, " (different element sizes), but got ", t.offset);
+            check(t.sizes[last] % ratio == 0, "self.size(-1) must be divisible by ", ratio, " to view ",
+                  info(t.dtype).class_name, " as ", info(dtype).class_name,
+                  " (different element sizes), but got ", t.sizes[last]);
+            check(t.offset % ratio == 0, "self.storage_offset() must be divisible by ", ratio, " to view ",
+                  info(t.dtype).class_name, " as ", info(dtype).class_name,
+                  " (different element sizes), but got ", t.offset);
             for (int d = 0; d < last; ++d) {
-                check(t.strides[d] % ratio == 0, "self.stride(", d, ") must be divisible by ", ratio, " to view ", info(t.dtype).class_name, " as ",
-                      info(dtype).class_name, " (different element sizes), but got ", t.strides[d]);
+                check(t.strides[d] % ratio == 0, "self.stride(", d, ") must be divisible by ", ratio,
+                      " to view ", info(t.dtype).class_name, " as ", info(dtype).class_name,
+                      " (different element sizes), but got ", t.strides[d]);
                 strides[d] /= ratio;
             }
             sizes[last] /= ratio;
@@ -371,8 +400,9 @@ PyObject* view_dtype(Call& call) {
 
 }  // namespace
 
-FLB_OPS({"cat", cat}, {"stack", stack}, {"repeat", repeat}, {"_repeat_interleave_index", repeat_interleave_index}, {"flip", flip},
-        {"roll", roll}, {"constant_pad_nd", constant_pad_nd}, {"tril", triangle<false>}, {"triu", triangle<true>},
+FLB_OPS({"cat", cat}, {"stack", stack}, {"repeat", repeat},
+        {"_repeat_interleave_index", repeat_interleave_index}, {"flip", flip}, {"roll", roll},
+        {"constant_pad_nd", constant_pad_nd}, {"tril", triangle<false>}, {"triu", triangle<true>},
         {"view.dtype", view_dtype});
 
 }  // namespace flb

@@ -25,9 +25,10 @@ PyObject* view(Call& call) {
     Tensor& t = call.tensor(0);
     const Dims shape = infer_size(call.ints(1), t.numel);
     Dims strides;
-    check(view_strides(t, shape, &strides), "view size is not compatible with input tensor's size and stride (at least one "
-          "dimension spans across two contiguous subspaces). Use .reshape(...) instead. (view(): shape ", str(t.sizes),
-          ", strides ", str(t.strides), " as ", str(shape), ")");
+    check(view_strides(t, shape, &strides),
+          "view size is not compatible with input tensor's size and stride (at least one "
+          "dimension spans across two contiguous subspaces). Use .reshape(...) instead. (view(): shape ",
+          str(t.sizes), ", strides ", str(t.strides), " as ", str(shape), ")");
     return make_view(t, shape, strides, t.offset).release();
 }
 
@@ -45,8 +46,10 @@ PyObject* permute(Call& call) {
     Tensor& t = call.tensor(0);
     const Dims dims = call.ints(1);
     const int n = t.ndim();
-    call.check(dims.size() == n, "number of dimensions in the tensor input does not match the length of the desired ordering "
-               "of dimensions i.e. input.dim() = ", n, " is not equal to len(dims) = ", dims.size());
+    call.check(dims.size() == n,
+               "number of dimensions in the tensor input does not match the length of the desired ordering "
+               "of dimensions i.e. input.dim() = ",
+               n, " is not equal to len(dims) = ", dims.size());
     Window w(t);
     uint64_t seen = 0;
     for (int i = 0; i < n; ++i) {
@@ -90,7 +93,8 @@ PyObject* select(Call& call) {
     const int64_t size = t.sizes[dim];
     int64_t index = call.integer(2);
     if (index < -size || index >= size)
-        fail(ErrorKind::Index, "select(): index ", index, " out of range for tensor of size ", str(t.sizes), " at dimension ", dim);
+        fail(ErrorKind::Index, "select(): index ", index, " out of range for tensor of size ", str(t.sizes),
+             " at dimension ", dim);
     if (index < 0) index += size;
     Window w(t);
     if (t.numel) w.offset += index * t.strides[dim];
@@ -126,9 +130,11 @@ PyObject* narrow(Call& call) {
     int64_t start = call.integer(2);
     call.check(length >= 0, "narrow(): length must be non-negative.");
     if (start < -size || start > size)
-        fail(ErrorKind::Index, "start out of range (expected to be in range of [", -size, ", ", size, "], but got ", start, ")");
+        fail(ErrorKind::Index, "start out of range (expected to be in range of [", -size, ", ", size,
+             "], but got ", start, ")");
     if (start < 0) start += size;
-    call.check(start <= size - length, "start (", start, ") + length (", length, ") exceeds dimension size (", size, ").");
+    call.check(start <= size - length, "start (", start, ") + length (", length, ") exceeds dimension size (",
+               size, ").");
     Window w(t);
     w.offset += length && t.numel ? start * t.strides[dim] : 0;
     w.sizes[dim] = length;
@@ -168,7 +174,8 @@ PyObject* unfold(Call& call) {
     const int dim = wrap_dim(call.integer(1), t.ndim());
     const int64_t length = t.size(dim), size = call.integer(2), step = call.integer(3);
     call.check(size >= 0, "size is ", size, " but must be >= 0");
-    call.check(size <= length, "maximum size for tensor at dimension ", dim, " is ", length, " but size is ", size);
+    call.check(size <= length, "maximum size for tensor at dimension ", dim, " is ", length, " but size is ",
+               size);
     call.check(step > 0, "step is ", step, " but must be > 0");
     Window w(t);
     const int64_t stride = t.stride(dim);
@@ -259,7 +266,8 @@ PyObject* as_tuple(std::vector<TensorRef>& parts) {
 
 PyObject* unbind(Call& call) {
     Tensor& t = call.tensor(0);
-    if (t.ndim() == 0) fail(ErrorKind::Index, "Dimension specified as ", call.integer(1), " but tensor has no dimensions");
+    if (t.ndim() == 0)
+        fail(ErrorKind::Index, "Dimension specified as ", call.integer(1), " but tensor has no dimensions");
     const int dim = wrap_dim(call.integer(1), t.ndim());
     std::vector<TensorRef> parts;
     Window w(t);
@@ -277,17 +285,20 @@ PyObject* split_with_sizes(Call& call) {
     const int dim = wrap_dim(call.integer(2), t.ndim());
     int64_t sum = 0;
     for (int64_t s : lengths) {
-        check(s >= 0, "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=", str(lengths));
+        check(s >= 0,
+              "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=",
+              str(lengths));
         check(!__builtin_add_overflow(sum, s, &sum), "split_with_sizes: sizes overflow");
     }
-    check(sum == t.sizes[dim], "split_with_sizes expects split_sizes to sum exactly to ", t.sizes[dim], " (input tensor's size at dimension ",
-          dim, "), but got split_sizes=", str(lengths));
+    check(sum == t.sizes[dim], "split_with_sizes expects split_sizes to sum exactly to ", t.sizes[dim],
+          " (input tensor's size at dimension ", dim, "), but got split_sizes=", str(lengths));
     std::vector<TensorRef> parts;
     Window w(t);
     int64_t at = 0;
     for (int64_t s : lengths) {
         w.sizes[dim] = s;
-        parts.push_back(make_view(t, w.sizes, w.strides, t.numel && s ? t.offset + at * t.strides[dim] : t.offset));
+        parts.push_back(
+            make_view(t, w.sizes, w.strides, t.numel && s ? t.offset + at * t.strides[dim] : t.offset));
         at += s;
     }
     return as_tuple(parts);
@@ -295,10 +306,11 @@ PyObject* split_with_sizes(Call& call) {
 
 }  // namespace
 
-FLB_OPS({"as_strided", as_strided}, {"view", view}, {"reshape", reshape}, {"permute", permute}, {"transpose", transpose}, {"t", t_}, {"expand", expand},
-        {"select", select}, {"slice", slice}, {"narrow", narrow}, {"unsqueeze", unsqueeze}, {"squeeze", squeeze},
-        {"unfold", unfold}, {"diagonal", diagonal}, {"alias", alias}, {"detach", detach}, {"unbind", unbind},
-        {"split_with_sizes", split_with_sizes}, {"as_strided_", as_strided_inplace}, {"transpose_", transpose_inplace},
-        {"unsqueeze_", unsqueeze_inplace});
+FLB_OPS({"as_strided", as_strided}, {"view", view}, {"reshape", reshape}, {"permute", permute},
+        {"transpose", transpose}, {"t", t_}, {"expand", expand}, {"select", select}, {"slice", slice},
+        {"narrow", narrow}, {"unsqueeze", unsqueeze}, {"squeeze", squeeze}, {"unfold", unfold},
+        {"diagonal", diagonal}, {"alias", alias}, {"detach", detach}, {"unbind", unbind},
+        {"split_with_sizes", split_with_sizes}, {"as_strided_", as_strided_inplace},
+        {"transpose_", transpose_inplace}, {"unsqueeze_", unsqueeze_inplace});
 
 }  // namespace flb

@@ -15,16 +15,28 @@ struct KindName {
     Kind kind;
 };
 constexpr KindName kKinds[] = {
-    {"Tensor", Kind::Tensor},   {"Operand", Kind::Operand},     {"Tensor[]", Kind::TensorList},
-    {"Tensor?[]", Kind::OptTensors}, {"Scalar", Kind::Scalar},  {"int", Kind::Int},
-    {"int[]", Kind::IntList},   {"float", Kind::Float},         {"float[]", Kind::FloatList},
-    {"bool", Kind::Bool},       {"str", Kind::Str},             {"dtype", Kind::DType},
-    {"layout", Kind::Layout},   {"device", Kind::Device},       {"memory_format", Kind::MemoryFormat},
-    {"Generator", Kind::Generator}, {"object", Kind::Object},
+    {"Tensor", Kind::Tensor},
+    {"Operand", Kind::Operand},
+    {"Tensor[]", Kind::TensorList},
+    {"Tensor?[]", Kind::OptTensors},
+    {"Scalar", Kind::Scalar},
+    {"int", Kind::Int},
+    {"int[]", Kind::IntList},
+    {"float", Kind::Float},
+    {"float[]", Kind::FloatList},
+    {"bool", Kind::Bool},
+    {"str", Kind::Str},
+    {"dtype", Kind::DType},
+    {"layout", Kind::Layout},
+    {"device", Kind::Device},
+    {"memory_format", Kind::MemoryFormat},
+    {"Generator", Kind::Generator},
+    {"object", Kind::Object},
 };
 
 // NumPy's names for parameters, which PyTorch accepts too.
-constexpr const char* kAliases[][2] = {{"dim", "axis"}, {"keepdim", "keepdims"}, {"input", "x"}, {"other", "x2"}};
+constexpr const char* kAliases[][2] = {
+    {"dim", "axis"}, {"keepdim", "keepdims"}, {"input", "x"}, {"other", "x2"}};
 
 const char* type_text(Kind kind) {
     switch (kind) {
@@ -37,9 +49,13 @@ const char* type_text(Kind kind) {
         default: break;
     }
     for (const KindName& k : kKinds)
-        if (k.kind == kind) return kind == Kind::DType ? "torch.dtype" : kind == Kind::Layout ? "torch.layout"
-            : kind == Kind::Device ? "torch.device" : kind == Kind::MemoryFormat ? "torch.memory_format"
-            : kind == Kind::Generator ? "torch.Generator" : k.name;
+        if (k.kind == kind)
+            return kind == Kind::DType          ? "torch.dtype"
+                   : kind == Kind::Layout       ? "torch.layout"
+                   : kind == Kind::Device       ? "torch.device"
+                   : kind == Kind::MemoryFormat ? "torch.memory_format"
+                   : kind == Kind::Generator    ? "torch.Generator"
+                                                : k.name;
     return "object";
 }
 
@@ -120,8 +136,8 @@ Param parse_param(Op* op, std::string text) {
 static PyObject* result_repr(PyObject* self) {
     PyObject* text = PyUnicode_FromFormat("%s(\n", Py_TYPE(self)->tp_name);
     for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(self); i < n && text; ++i) {
-        PyObject* line = PyUnicode_FromFormat("%s=%R%s", Py_TYPE(self)->tp_members[i].name, PyTuple_GET_ITEM(self, i),
-                                              i + 1 < n ? ",\n" : ")");
+        PyObject* line = PyUnicode_FromFormat("%s=%R%s", Py_TYPE(self)->tp_members[i].name,
+                                              PyTuple_GET_ITEM(self, i), i + 1 < n ? ",\n" : ")");
         PyUnicode_AppendAndDel(&text, line);
     }
     return text;
@@ -251,8 +267,10 @@ bool accepts(const Param& p, PyObject* o, bool& overridden) {
         case Kind::IntList: return (p.list_length > 0 && is_index(o)) || all_items(o, is_index);
         case Kind::Float: return is_real_number(o);
         case Kind::FloatList: return (p.list_length > 0 && is_real_number(o)) || all_items(o, is_real_number);
-        case Kind::Bool: return PyBool_Check(o) || (!PyLong_Check(o) && std::strcmp(Py_TYPE(o)->tp_name, "numpy.bool_") == 0) ||
-                                std::strcmp(Py_TYPE(o)->tp_name, "numpy.bool") == 0;
+        case Kind::Bool:
+            return PyBool_Check(o) ||
+                   (!PyLong_Check(o) && std::strcmp(Py_TYPE(o)->tp_name, "numpy.bool_") == 0) ||
+                   std::strcmp(Py_TYPE(o)->tp_name, "numpy.bool") == 0;
         case Kind::Str: return PyUnicode_Check(o);
         case Kind::DType: return is_dtype_object(o);
         case Kind::Layout: return is_layout_object(o);
@@ -266,7 +284,9 @@ bool accepts(const Param& p, PyObject* o, bool& overridden) {
 
 bool builtin_number(PyObject* o) { return PyFloat_Check(o) || PyLong_Check(o) || PyComplex_Check(o); }
 
-PyObject* plain_int(PyObject* o) { return PyLong_CheckExact(o) || is_tensor(o) ? Py_NewRef(o) : PyNumber_Index(o); }
+PyObject* plain_int(PyObject* o) {
+    return PyLong_CheckExact(o) || is_tensor(o) ? Py_NewRef(o) : PyNumber_Index(o);
+}
 PyObject* plain_float(PyObject* o) {
     if (PyFloat_Check(o) || PyLong_CheckExact(o) || is_tensor(o)) return Py_NewRef(o);
     const double value = PyFloat_AsDouble(o);
@@ -365,7 +385,8 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
     parsed.overridden = false;
     Py_ssize_t positional = nargs;
     const int va = op->varargs_param;
-    if (va >= 0 && nargs > va && (nargs > va + 1 || (params[va].list_length == 0 && is_index(args[va]))) && is_index(args[va])) {
+    if (va >= 0 && nargs > va && (nargs > va + 1 || (params[va].list_length == 0 && is_index(args[va]))) &&
+        is_index(args[va])) {
         PyObject* packed = checked_object(PyTuple_New(nargs - va));
         for (Py_ssize_t i = va; i < nargs; ++i) {
             Py_INCREF(args[i]);
@@ -377,8 +398,11 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
         positional = va + 1;
     } else {
         if (nargs > op->num_positional)
-            return mismatch([&] { return join(op->cname, "() takes ", op->num_positional, " positional argument",
-                                 op->num_positional == 1 ? "" : "s", " but ", nargs, nargs == 1 ? " was" : " were", " given"); });
+            return mismatch([&] {
+                return join(op->cname, "() takes ", op->num_positional, " positional argument",
+                            op->num_positional == 1 ? "" : "s", " but ", nargs, nargs == 1 ? " was" : " were",
+                            " given");
+            });
         for (Py_ssize_t i = 0; i < nargs; ++i) slots[i] = args[i];
     }
     for (int i = int(positional); i < n; ++i) slots[i] = nullptr;
@@ -393,8 +417,13 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
                 if (PyUnicode_Compare(params[i].name, key) == 0 ||
                     (params[i].alias && PyUnicode_Compare(params[i].alias, key) == 0))
                     found = i;
-            if (found < 0) return mismatch([&] { return join(op->cname, "() got an unexpected keyword argument '", utf8(key), "'"); });
-            if (slots[found]) return mismatch([&] { return join(op->cname, "() got multiple values for argument '", utf8(key), "'"); });
+            if (found < 0)
+                return mismatch([&] {
+                    return join(op->cname, "() got an unexpected keyword argument '", utf8(key), "'");
+                });
+            if (slots[found])
+                return mismatch(
+                    [&] { return join(op->cname, "() got multiple values for argument '", utf8(key), "'"); });
             slots[found] = args[nargs + k];
         }
     }
@@ -402,7 +431,11 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
         const Param& p = params[i];
         PyObject* o = slots[i];
         if (!o) {
-            if (p.required) return mismatch([&] { return join(op->cname, "() missing 1 required positional arguments: \"", utf8(p.name), "\""); });
+            if (p.required)
+                return mismatch([&] {
+                    return join(op->cname, "() missing 1 required positional arguments: \"", utf8(p.name),
+                                "\"");
+                });
             slots[i] = p.default_value;
             continue;
         }
@@ -410,19 +443,23 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
         if (p.kind <= Kind::Operand && Py_TYPE(o) == TensorType) continue;
         if (PyList_Check(o) && p.kind != Kind::Object) o = slots[i] = parsed.hold(PyList_AsTuple(o));
         // What is written in place must be a tensor, whatever its plain form takes.
-        const bool ok = i == 0 && op->inplace ? tensor_like(o, parsed.overridden) : accepts(p, o, parsed.overridden);
+        const bool ok =
+            i == 0 && op->inplace ? tensor_like(o, parsed.overridden) : accepts(p, o, parsed.overridden);
         if (__builtin_expect(!ok, 0)) {
             if (PyErr_Occurred()) throw Error(ErrorKind::Python, "");
-            return mismatch([&] { return join(op->cname, "(): argument '", utf8(p.name), "'",
-                                 p.keyword_only ? "" : join(" (position ", i + 1, ")"), " must be ",
-                                 type_text(p.kind), ", not ", short_type(o)); });
+            return mismatch([&] {
+                return join(op->cname, "(): argument '", utf8(p.name), "'",
+                            p.keyword_only ? "" : join(" (position ", i + 1, ")"), " must be ",
+                            type_text(p.kind), ", not ", short_type(o));
+            });
         }
         slots[i] = plain_argument(p, o, parsed);
     }
     return true;
 }
 
-void raise_no_overload(PyObject* name, PyObject* ops, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+void raise_no_overload(PyObject* name, PyObject* ops, PyObject* const* args, Py_ssize_t nargs,
+                       PyObject* kwnames) {
     std::string message = join(utf8(name), "() received an invalid combination of arguments - got (");
     const Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     for (Py_ssize_t i = 0; i < nargs + nkw; ++i) {
@@ -437,7 +474,8 @@ void raise_no_overload(PyObject* name, PyObject* ops, PyObject* const* args, Py_
         ParsedArgs parsed;
         std::string why;
         parse_arguments(op, args, nargs, kwnames, parsed, &why);
-        message += "\n * " + text.substr(text.find('('), text.find(" ->") - text.find('(')) + "\n      " + why;
+        message +=
+            "\n * " + text.substr(text.find('('), text.find(" ->") - text.find('(')) + "\n      " + why;
     }
     fail(ErrorKind::Type, message);
 }

@@ -22,10 +22,10 @@ struct ParsedArgs {
         if (!fresh) throw Error(ErrorKind::Python, "");
         return held[held_count++] = fresh;
     }
-    PyObject* slots[kMaxParams];         // one per parameter, borrowed
+    PyObject* slots[kMaxParams];  // one per parameter, borrowed
     PyObject* held[2 * kMaxParams + 1];
     int held_count = 0;
-    bool overridden = false;             // some argument's type has its own __torch_function__
+    bool overridden = false;  // some argument's type has its own __torch_function__
 };
 
 void parse_signature(Op* op, const char* text);
@@ -41,8 +41,8 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
 
 // torch_function.cpp
 bool has_torch_function(PyObject* o);  // of a tensor subclass or any other object
-PyObject* call_torch_function(PyObject* function, PyObject* const* args, size_t nargsf, PyObject* kwnames, Op* op,
-                              PyObject** slots);
+PyObject* call_torch_function(PyObject* function, PyObject* const* args, size_t nargsf, PyObject* kwnames,
+                              Op* op, PyObject** slots);
 PyObject* subclass_getitem(PyObject* self, PyObject* key);
 PyObject* subclass_setitem(PyObject* self, PyObject* key, PyObject* value);
 

@@ -13,8 +13,7 @@ PyTypeObject* StorageType = nullptr;
 namespace {
 
 struct StorageObject {
-    PyObject_HEAD
-    PyObject* weakrefs;
+    PyObject_HEAD PyObject* weakrefs;
     PyObject* dict;
     Storage* storage;
 };
@@ -36,7 +35,8 @@ PyObject* wrap(PyTypeObject* type, Storage* storage) {  // takes the reference t
 PyObject* storage_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     static const char* const names[] = {"size", "device", nullptr};
     PyObject *size = nullptr, *device = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO", const_cast<char**>(names), &size, &device)) return nullptr;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO", const_cast<char**>(names), &size, &device))
+        return nullptr;
     return guarded([&]() -> PyObject* {
         const DeviceType where = device == Py_None ? DeviceType::Cpu : usable_device(device_from(device));
         if (!size) return wrap(type, new_storage(0, where));
@@ -76,7 +76,9 @@ int storage_clear(PyObject* self) {
 
 PyObject* nbytes(PyObject* self, PyObject*) { return PyLong_FromSize_t(of(self).nbytes); }
 PyObject* data_ptr(PyObject* self, PyObject*) { return PyLong_FromVoidPtr(of(self).data); }
-PyObject* resizable(PyObject* self, PyObject*) { return PyBool_FromLong(of(self).resizable && !of(self).exports); }
+PyObject* resizable(PyObject* self, PyObject*) {
+    return PyBool_FromLong(of(self).resizable && !of(self).exports);
+}
 PyObject* resize_(PyObject* self, PyObject* value) {
     return guarded([&]() -> PyObject* {
         const Py_ssize_t n = PyNumber_AsSsize_t(value, PyExc_OverflowError);
@@ -116,7 +118,8 @@ int set_item(PyObject* self, Py_ssize_t i, PyObject* value) {
     }
     const long v = value ? PyLong_AsLong(value) : -1;
     if (v < 0 || v > 255) {
-        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "a storage holds bytes: values from 0 to 255");
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "a storage holds bytes: values from 0 to 255");
         return -1;
     }
     PyObject* ok = guarded([&]() -> PyObject* {
@@ -160,11 +163,14 @@ PyObject* from_buffer(PyObject* type, PyObject* object) {
                 throw Error(ErrorKind::Python, "");
             }
         }
-        Storage* storage = adopt_storage(view->buf, size_t(view->len), [](void* owner) {
-            auto* held = static_cast<Py_buffer*>(owner);
-            PyBuffer_Release(held);
-            delete held;
-        }, view);
+        Storage* storage = adopt_storage(
+            view->buf, size_t(view->len),
+            [](void* owner) {
+                auto* held = static_cast<Py_buffer*>(owner);
+                PyBuffer_Release(held);
+                delete held;
+            },
+            view);
         storage->read_only = !writable;
         return wrap(reinterpret_cast<PyTypeObject*>(type), storage);
     });
@@ -178,7 +184,8 @@ PyMethodDef methods[] = {
     {"resize_", resize_, METH_O, "resize_(nbytes)\n\nChanges the number of bytes; those in common are kept."},
     {"share_memory_", share_memory_, METH_NOARGS, "Moves the bytes into memory that forked processes share."},
     {"is_shared", is_shared, METH_NOARGS, "Whether other processes see the memory."},
-    {"_from_buffer", from_buffer, METH_O | METH_CLASS, "A storage on the memory of an object with the buffer protocol."},
+    {"_from_buffer", from_buffer, METH_O | METH_CLASS,
+     "A storage on the memory of an object with the buffer protocol."},
     {nullptr, nullptr, 0, nullptr},
 };
 PyGetSetDef getset[] = {
@@ -229,9 +236,11 @@ static PyObject* tensor_from_storage(PyObject*, PyObject* args) {
     if (!PyArg_ParseTuple(args, "OOLOO", &storage, &dtype, &offset, &size, &stride)) return nullptr;
     return guarded([&]() -> PyObject* {
         Storage* s = storage_from(storage);
-        check_as(ErrorKind::Type, s && is_dtype_object(dtype), "tensor_from_storage takes an UntypedStorage and a dtype");
+        check_as(ErrorKind::Type, s && is_dtype_object(dtype),
+                 "tensor_from_storage takes an UntypedStorage and a dtype");
         const auto dims = [](PyObject* o) {
-            ObjectRef list = ObjectRef::steal(checked_object(PySequence_Fast(o, "sizes and strides must be sequences of ints")));
+            ObjectRef list = ObjectRef::steal(
+                checked_object(PySequence_Fast(o, "sizes and strides must be sequences of ints")));
             Dims out;
             for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(list.get()); ++i) {
                 const long long v = PyLong_AsLongLong(PySequence_Fast_ITEMS(list.get())[i]);

@@ -4,8 +4,8 @@
 namespace flb {
 
 static thread_local int disabled_depth __attribute__((tls_model("initial-exec"))) = 0;
-static PyObject* disabled_impl = nullptr;    // flambeau._C._disabled_torch_function_impl
-static PyObject* attribute_name = nullptr;   // "__torch_function__", interned
+static PyObject* disabled_impl = nullptr;   // flambeau._C._disabled_torch_function_impl
+static PyObject* attribute_name = nullptr;  // "__torch_function__", interned
 
 bool has_torch_function(PyObject* o) {
     if (disabled_depth || PyLong_CheckExact(o) || PyFloat_CheckExact(o) || PyTuple_CheckExact(o) ||
@@ -29,13 +29,14 @@ static void collect(PyObject* o, std::vector<PyObject*>& out) {
     out.insert(out.begin() + long(at), o);
 }
 
-PyObject* call_torch_function(PyObject* function, PyObject* const* args, size_t nargsf, PyObject* kwnames, Op* op,
-                              PyObject** slots) {
+PyObject* call_torch_function(PyObject* function, PyObject* const* args, size_t nargsf, PyObject* kwnames,
+                              Op* op, PyObject** slots) {
     std::vector<PyObject*> overloaded;
     for (PyObject** s = slots; s < slots + op->params->size(); ++s) {
         if (!*s) continue;
         if (PyTuple_Check(*s) || PyList_Check(*s)) {
-            for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(*s); ++i) collect(PySequence_Fast_ITEMS(*s)[i], overloaded);
+            for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(*s); ++i)
+                collect(PySequence_Fast_ITEMS(*s)[i], overloaded);
         } else {
             collect(*s, overloaded);
         }
@@ -45,28 +46,38 @@ PyObject* call_torch_function(PyObject* function, PyObject* const* args, size_t 
     for (Py_ssize_t i = 0; i < nargs; ++i) PyTuple_SET_ITEM(tuple.get(), i, Py_NewRef(args[i]));
     ObjectRef kwargs = ObjectRef::steal(checked_object(PyDict_New()));
     for (Py_ssize_t i = 0; i < nkw; ++i)
-        if (PyDict_SetItem(kwargs.get(), PyTuple_GET_ITEM(kwnames, i), args[nargs + i]) < 0) throw Error(ErrorKind::Python, "");
+        if (PyDict_SetItem(kwargs.get(), PyTuple_GET_ITEM(kwnames, i), args[nargs + i]) < 0)
+            throw Error(ErrorKind::Python, "");
     ObjectRef types = ObjectRef::steal(checked_object(PyTuple_New(Py_ssize_t(overloaded.size()))));
     for (size_t i = 0; i < overloaded.size(); ++i)
-        PyTuple_SET_ITEM(types.get(), Py_ssize_t(i), Py_NewRef(reinterpret_cast<PyObject*>(Py_TYPE(overloaded[i]))));
+        PyTuple_SET_ITEM(types.get(), Py_ssize_t(i),
+                         Py_NewRef(reinterpret_cast<PyObject*>(Py_TYPE(overloaded[i]))));
     for (PyObject* o : overloaded) {
-        ObjectRef handler = ObjectRef::steal(checked_object(PyObject_GetAttr(reinterpret_cast<PyObject*>(Py_TYPE(o)), attribute_name)));
-        PyObject* result = checked_object(PyObject_CallFunctionObjArgs(handler.get(), function, types.get(), tuple.get(), kwargs.get(), nullptr));
+        ObjectRef handler = ObjectRef::steal(
+            checked_object(PyObject_GetAttr(reinterpret_cast<PyObject*>(Py_TYPE(o)), attribute_name)));
+        PyObject* result = checked_object(PyObject_CallFunctionObjArgs(handler.get(), function, types.get(),
+                                                                       tuple.get(), kwargs.get(), nullptr));
         if (result != Py_NotImplemented) return result;
         Py_DECREF(result);
     }
-    fail(ErrorKind::Type, "no implementation found for '", op->cname, "' on types that implement __torch_function__");
+    fail(ErrorKind::Type, "no implementation found for '", op->cname,
+         "' on types that implement __torch_function__");
 }
 
 // x[key] of a subclass with __torch_function__: it sees Tensor.__getitem__ with the arguments.
 static PyObject* item_through(PyObject* self, const char* name, PyObject* args) {
     ObjectRef held = ObjectRef::steal(checked_object(args));
-    ObjectRef function = ObjectRef::steal(checked_object(PyObject_GetAttrString(reinterpret_cast<PyObject*>(TensorType), name)));
-    ObjectRef handler = ObjectRef::steal(checked_object(PyObject_GetAttr(reinterpret_cast<PyObject*>(Py_TYPE(self)), attribute_name)));
+    ObjectRef function = ObjectRef::steal(
+        checked_object(PyObject_GetAttrString(reinterpret_cast<PyObject*>(TensorType), name)));
+    ObjectRef handler = ObjectRef::steal(
+        checked_object(PyObject_GetAttr(reinterpret_cast<PyObject*>(Py_TYPE(self)), attribute_name)));
     ObjectRef types = ObjectRef::steal(checked_object(PyTuple_Pack(1, Py_TYPE(self))));
-    return checked_object(PyObject_CallFunctionObjArgs(handler.get(), function.get(), types.get(), held.get(), nullptr));
+    return checked_object(
+        PyObject_CallFunctionObjArgs(handler.get(), function.get(), types.get(), held.get(), nullptr));
 }
-PyObject* subclass_getitem(PyObject* self, PyObject* key) { return item_through(self, "__getitem__", PyTuple_Pack(2, self, key)); }
+PyObject* subclass_getitem(PyObject* self, PyObject* key) {
+    return item_through(self, "__getitem__", PyTuple_Pack(2, self, key));
+}
 PyObject* subclass_setitem(PyObject* self, PyObject* key, PyObject* value) {
     return item_through(self, "__setitem__", PyTuple_Pack(3, self, key, value));
 }

@@ -1,7 +1,6 @@
 // dtype, layout, memory_format, device and Size.
 #include "bindings/types.h"
 
-
 #include <cstring>
 
 #include "bindings/op.h"
@@ -18,8 +17,7 @@ namespace {
 
 // dtype, layout and memory_format: a value and its printed name, one object per value for the process.
 struct EnumObject {
-    PyObject_HEAD
-    int value;
+    PyObject_HEAD int value;
     const char* text;
 };
 
@@ -27,7 +25,9 @@ EnumObject* dtype_objects[kDTypeCount];
 EnumObject* layout_objects[8];
 EnumObject* format_objects[4];
 
-PyObject* enum_repr(PyObject* self) { return PyUnicode_FromString(reinterpret_cast<EnumObject*>(self)->text); }
+PyObject* enum_repr(PyObject* self) {
+    return PyUnicode_FromString(reinterpret_cast<EnumObject*>(self)->text);
+}
 // Copied and pickled as the attribute of the package that it is.
 PyObject* enum_reduce(PyObject* self, PyObject*) {
     const char* text = reinterpret_cast<EnumObject*>(self)->text;
@@ -40,11 +40,16 @@ PyObject* dtype_is_floating(PyObject* self, void*) { return PyBool_FromLong(is_f
 PyObject* dtype_is_complex(PyObject* self, void*) { return PyBool_FromLong(is_complex(value_of(self))); }
 PyObject* dtype_is_signed(PyObject* self, void*) { return PyBool_FromLong(info(value_of(self)).is_signed); }
 PyObject* dtype_itemsize(PyObject* self, void*) { return PyLong_FromLong(itemsize(value_of(self))); }
-PyObject* dtype_to_real(PyObject* self, PyObject*) { return Py_NewRef(dtype_object(info(value_of(self)).real)); }
-PyObject* dtype_to_complex(PyObject* self, PyObject*) { return Py_NewRef(dtype_object(info(value_of(self)).complex)); }
+PyObject* dtype_to_real(PyObject* self, PyObject*) {
+    return Py_NewRef(dtype_object(info(value_of(self)).real));
+}
+PyObject* dtype_to_complex(PyObject* self, PyObject*) {
+    return Py_NewRef(dtype_object(info(value_of(self)).complex));
+}
 
 PyGetSetDef dtype_getset[] = {
-    {"is_floating_point", dtype_is_floating, nullptr, "True for float16, bfloat16, float32 and float64.", nullptr},
+    {"is_floating_point", dtype_is_floating, nullptr, "True for float16, bfloat16, float32 and float64.",
+     nullptr},
     {"is_complex", dtype_is_complex, nullptr, "True for the complex dtypes.", nullptr},
     {"is_signed", dtype_is_signed, nullptr, "True when negative values can be held.", nullptr},
     {"itemsize", dtype_itemsize, nullptr, "Bytes of one element.", nullptr},
@@ -116,8 +121,7 @@ MemoryFormat memory_format_from(PyObject* o) { return MemoryFormat(reinterpret_c
 namespace {
 
 struct DeviceObject {
-    PyObject_HEAD
-    Device device;
+    PyObject_HEAD Device device;
     const char* other;  // the name of a device type that is only known by name, interned
 };
 
@@ -144,7 +148,8 @@ Device parse_device(const char* text) {
     if (colon) {
         char* end;
         const long index = std::strtol(colon + 1, &end, 10);
-        check(colon[1] && !*end && index >= 0 && index < 128 && (colon[1] != '0' || !colon[2]), "Invalid device string: '", text, "'");
+        check(colon[1] && !*end && index >= 0 && index < 128 && (colon[1] != '0' || !colon[2]),
+              "Invalid device string: '", text, "'");
         d.index = int8_t(index);
     }
     return d;
@@ -156,12 +161,16 @@ PyObject* device_new(PyTypeObject*, PyObject* args, PyObject* kwargs) {
     PyObject* type;
     PyObject* index = Py_None;
     const bool by_device = kwargs && PyDict_GetItemString(kwargs, "device");
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O", const_cast<char**>(by_device ? device_names : names), &type, &index)) return nullptr;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O",
+                                     const_cast<char**>(by_device ? device_names : names), &type, &index))
+        return nullptr;
     return guarded([&]() -> PyObject* {
-        check_as(ErrorKind::Type, is_device_like(type), "device(): argument 'type' must be str or torch.device, not ", Py_TYPE(type)->tp_name);
+        check_as(ErrorKind::Type, is_device_like(type),
+                 "device(): argument 'type' must be str or torch.device, not ", Py_TYPE(type)->tp_name);
         Device d = device_from(type);
         if (index != Py_None) {
-            check(d.index < 0, "type (string) must not include an index because index was passed explicitly: ", str(d));
+            check(d.index < 0,
+                  "type (string) must not include an index because index was passed explicitly: ", str(d));
             const long i = PyLong_AsLong(index);
             if (i == -1 && PyErr_Occurred()) throw Error(ErrorKind::Python, "");
             check(i >= -1 && i < 128, "Device index must be between 0 and 127, got ", i);
@@ -178,7 +187,9 @@ PyObject* device_repr(PyObject* self) {
     return PyUnicode_FromFormat("device(type='%s')", type.c_str());
 }
 PyObject* device_str(PyObject* self) { return PyUnicode_FromString(str(device_of(self)).c_str()); }
-PyObject* device_get_type(PyObject* self, void*) { return PyUnicode_FromString(str(Device{device_of(self).type}).c_str()); }
+PyObject* device_get_type(PyObject* self, void*) {
+    return PyUnicode_FromString(str(Device{device_of(self).type}).c_str());
+}
 PyObject* device_get_index(PyObject* self, void*) {
     if (device_of(self).index < 0) Py_RETURN_NONE;
     return PyLong_FromLong(device_of(self).index);
@@ -254,11 +265,13 @@ Device device_from(PyObject* o) {
 DeviceType usable_device(Device d) {
     if (d.type == DeviceType::Cpu || d.type == DeviceType::Meta) return d.type;
     if (d.type == DeviceType::Cuda) {
-        PyErr_SetString(PyExc_AssertionError, "Torch not compiled with CUDA enabled: flambeau computes on the CPU "
+        PyErr_SetString(PyExc_AssertionError,
+                        "Torch not compiled with CUDA enabled: flambeau computes on the CPU "
                         "(devices 'cpu' and 'meta')");
         throw Error(ErrorKind::Python, "");
     }
-    fail(ErrorKind::Runtime, "device '", str(d), "' is not available: flambeau computes on the CPU (devices 'cpu' and 'meta')");
+    fail(ErrorKind::Runtime, "device '", str(d),
+         "' is not available: flambeau computes on the CPU (devices 'cpu' and 'meta')");
 }
 
 // ---- Size ---------------------------------------------------------------------------------------------------------------
@@ -289,7 +302,8 @@ PyObject* size_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
         PyObject* v = PyTuple_GET_ITEM(plain.get(), i);
         PyObject* number = PyLong_Check(v) ? Py_NewRef(v) : PyNumber_Index(v);
         if (!number) {
-            PyErr_Format(PyExc_TypeError, "torch.Size() takes an iterable of 'int' (item %zd is '%s')", i, Py_TYPE(v)->tp_name);
+            PyErr_Format(PyExc_TypeError, "torch.Size() takes an iterable of 'int' (item %zd is '%s')", i,
+                         Py_TYPE(v)->tp_name);
             Py_DECREF(o);
             return nullptr;
         }
@@ -316,7 +330,8 @@ PyObject* size_reduce(PyObject* self, PyObject*) {
 }
 PyObject* size_concat(PyObject* a, PyObject* b) {
     if (!PyTuple_Check(b)) {
-        PyErr_Format(PyExc_TypeError, "can only concatenate tuple (not \"%s\") to torch.Size", Py_TYPE(b)->tp_name);
+        PyErr_Format(PyExc_TypeError, "can only concatenate tuple (not \"%s\") to torch.Size",
+                     Py_TYPE(b)->tp_name);
         return nullptr;
     }
     return as_size(PyTuple_Type.tp_as_sequence->sq_concat(a, b));
@@ -326,13 +341,16 @@ PyObject* size_add(PyObject* a, PyObject* b) {
     if (!PyTuple_Check(a) || !PyTuple_Check(b)) Py_RETURN_NOTIMPLEMENTED;
     return as_size(PyTuple_Type.tp_as_sequence->sq_concat(a, b));
 }
-PyObject* size_repeat(PyObject* self, Py_ssize_t n) { return as_size(PyTuple_Type.tp_as_sequence->sq_repeat(self, n)); }
+PyObject* size_repeat(PyObject* self, Py_ssize_t n) {
+    return as_size(PyTuple_Type.tp_as_sequence->sq_repeat(self, n));
+}
 PyObject* size_subscript(PyObject* self, PyObject* key) {
     PyObject* found = PyTuple_Type.tp_as_mapping->mp_subscript(self, key);
     return PySlice_Check(key) ? as_size(found) : found;
 }
 PyMethodDef size_methods[] = {
-    {"numel", size_numel, METH_NOARGS, "The product of the sizes: how many elements a tensor of this size has."},
+    {"numel", size_numel, METH_NOARGS,
+     "The product of the sizes: how many elements a tensor of this size has."},
     {"__reduce__", size_reduce, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -354,10 +372,12 @@ PyType_Spec size_spec = {"torch.Size", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BAS
 
 bool is_number(PyObject* o) {
     if (PyFloat_Check(o) || PyLong_Check(o) || PyComplex_Check(o)) return true;
-    if (is_tensor(o) || PyUnicode_Check(o) || PyTuple_Check(o) || PyList_Check(o) || o == Py_None) return false;
+    if (is_tensor(o) || PyUnicode_Check(o) || PyTuple_Check(o) || PyList_Check(o) || o == Py_None)
+        return false;
     // NumPy's scalars, without importing NumPy; its arrays are not numbers.
     const char* name = Py_TYPE(o)->tp_name;
-    if (std::strncmp(name, "numpy.", 6) == 0) return std::strcmp(name, "numpy.ndarray") != 0 && std::strcmp(name, "numpy.str_") != 0;
+    if (std::strncmp(name, "numpy.", 6) == 0)
+        return std::strcmp(name, "numpy.ndarray") != 0 && std::strcmp(name, "numpy.str_") != 0;
     return PyIndex_Check(o);
 }
 
@@ -429,14 +449,15 @@ void init_types(PyObject* module) {
         dtype_objects[i] = make_enum(DTypeType, i, texts[i].c_str());
         PyModule_AddObject(module, kDTypes[i].name, Py_NewRef(dtype_object(DType(i))));
     }
-    static const char* const layouts[] = {"torch.strided", "torch.sparse_coo", "torch.sparse_csr", "torch.sparse_csc",
-                                          "torch.sparse_bsr", "torch.sparse_bsc", "torch._mkldnn", "torch.jagged"};
+    static const char* const layouts[] = {"torch.strided",    "torch.sparse_coo", "torch.sparse_csr",
+                                          "torch.sparse_csc", "torch.sparse_bsr", "torch.sparse_bsc",
+                                          "torch._mkldnn",    "torch.jagged"};
     for (int i = 0; i < 8; ++i) {
         layout_objects[i] = make_enum(LayoutType, i, layouts[i]);
         PyModule_AddObject(module, layouts[i] + 6, Py_NewRef(reinterpret_cast<PyObject*>(layout_objects[i])));
     }
-    static const char* const formats[] = {"torch.contiguous_format", "torch.preserve_format", "torch.channels_last",
-                                          "torch.channels_last_3d"};
+    static const char* const formats[] = {"torch.contiguous_format", "torch.preserve_format",
+                                          "torch.channels_last", "torch.channels_last_3d"};
     for (int i = 0; i < 4; ++i) {
         format_objects[i] = make_enum(MemoryFormatType, i, formats[i]);
         PyModule_AddObject(module, formats[i] + 6, Py_NewRef(reinterpret_cast<PyObject*>(format_objects[i])));

@@ -43,7 +43,7 @@ struct SmallBlock {
     SmallBlock* next;
 };
 struct Block {
-    Block *newer, *older;          // by age, over all classes
+    Block *newer, *older;            // by age, over all classes
     Block *class_next, *class_prev;  // within the class, the most recent first
     int size_class;
 };
@@ -92,7 +92,8 @@ SizeClass size_class(size_t nbytes) {
 size_t class_bytes(int index) { return size_t(index % kSteps + kSteps + 1) << (index / kSteps + 12 - 3); }
 
 [[noreturn, gnu::cold, gnu::noinline]] void out_of_memory(size_t nbytes) {
-    fail(ErrorKind::Memory, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", nbytes, " bytes.");
+    fail(ErrorKind::Memory, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", nbytes,
+         " bytes.");
 }
 
 void* map_large(size_t bytes) {
@@ -103,7 +104,8 @@ void* map_large(size_t bytes) {
     if (base == MAP_FAILED) return nullptr;
     const uintptr_t begin = uintptr_t(base), start = (begin + align - 1) & ~(align - 1);
     if (start > begin) munmap(base, start - begin);
-    if (begin + span > start + bytes) munmap(reinterpret_cast<void*>(start + bytes), begin + span - start - bytes);
+    if (begin + span > start + bytes)
+        munmap(reinterpret_cast<void*>(start + bytes), begin + span - start - bytes);
     void* block = reinterpret_cast<void*>(start);
     // Only advice: a kernel without huge pages refuses it, and all works as before.
     if (align == kHugePage) madvise(block, bytes, MADV_HUGEPAGE);
@@ -124,7 +126,8 @@ void to_system(void* pointer, size_t bytes) {
 void unlink(Block* block) {
     (block->newer ? block->newer->older : state.newest) = block->older;
     (block->older ? block->older->newer : state.oldest) = block->newer;
-    (block->class_prev ? block->class_prev->class_next : state.by_class[block->size_class]) = block->class_next;
+    (block->class_prev ? block->class_prev->class_next : state.by_class[block->size_class]) =
+        block->class_next;
     if (block->class_next) block->class_next->class_prev = block->class_prev;
     const size_t bytes = class_bytes(block->size_class);
     state.waiting -= bytes;

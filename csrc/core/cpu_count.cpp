@@ -45,7 +45,8 @@ int cgroup_cpus() {
     for (std::string line; std::getline(groups, line);) {  // ID:CONTROLLERS:PATH
         const size_t first = line.find(':'), second = line.find(':', first + 1);
         if (first == std::string::npos || second == std::string::npos) continue;
-        const std::string controllers = line.substr(first + 1, second - first - 1), path = line.substr(second + 1);
+        const std::string controllers = line.substr(first + 1, second - first - 1),
+                          path = line.substr(second + 1);
         if (path.empty() || path[0] != '/') continue;
         if (controllers.empty()) {
             cpus = std::min(cpus, quota_of_path("/sys/fs/cgroup", path));
@@ -54,7 +55,8 @@ int cgroup_cpus() {
         std::istringstream names(controllers);
         for (std::string name; std::getline(names, name, ',');) {
             if (name != "cpu") continue;
-            for (const std::string& mount : {std::string("/sys/fs/cgroup/cpu"), "/sys/fs/cgroup/" + controllers})
+            for (const std::string& mount :
+                 {std::string("/sys/fs/cgroup/cpu"), "/sys/fs/cgroup/" + controllers})
                 cpus = std::min(cpus, quota_of_path(mount, path));
         }
     }

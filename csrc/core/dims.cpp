@@ -20,7 +20,8 @@ int64_t checked_numel(const Dims& sizes) {
         overflow |= __builtin_mul_overflow(n, s, &n);
     }
     if (zero) return 0;
-    check(!overflow, "numel: integer multiplication overflow: a tensor of shape ", str(sizes), " is too large");
+    check(!overflow, "numel: integer multiplication overflow: a tensor of shape ", str(sizes),
+          " is too large");
     return n;
 }
 
@@ -38,7 +39,8 @@ int64_t checked_extent_bytes(const Dims& sizes, const Dims& strides, int64_t off
     int64_t bytes;
     const bool overflow = __builtin_add_overflow(last, int64_t(1), &last) ||
                           __builtin_mul_overflow(last, int64_t(itemsize), &bytes);
-    check(!overflow, "Storage size calculation overflowed with sizes=", str(sizes), " and strides=", str(strides));
+    check(!overflow, "Storage size calculation overflowed with sizes=", str(sizes),
+          " and strides=", str(strides));
     return bytes;
 }
 
@@ -71,8 +73,9 @@ Dims broadcast_shapes(const Dims& a, const Dims& b) {
     for (int i = n - 1; i >= 0; --i) {
         const int ia = i - (n - a.size()), ib = i - (n - b.size());
         const int64_t sa = ia >= 0 ? a[ia] : 1, sb = ib >= 0 ? b[ib] : 1;
-        check(sa == sb || sa == 1 || sb == 1, "The size of tensor a (", sa, ") must match the size of tensor b (", sb,
-              ") at non-singleton dimension ", i, " (shapes ", str(a), " and ", str(b), ")");
+        check(sa == sb || sa == 1 || sb == 1, "The size of tensor a (", sa,
+              ") must match the size of tensor b (", sb, ") at non-singleton dimension ", i, " (shapes ",
+              str(a), " and ", str(b), ")");
         out[i] = sa == 1 ? sb : sa;
     }
     return out;
@@ -89,8 +92,8 @@ bool broadcastable_to(const Dims& from, const Dims& to) {
 int wrap_dim(int64_t dim, int ndim) {
     const int64_t n = ndim == 0 ? 1 : ndim;
     if (dim < -n || dim >= n)
-        fail(ErrorKind::Index, "Dimension out of range (expected to be in range of [", -n, ", ", n - 1, "], but got ",
-             dim, ")");
+        fail(ErrorKind::Index, "Dimension out of range (expected to be in range of [", -n, ", ", n - 1,
+             "], but got ", dim, ")");
     return int(dim < 0 ? dim + n : dim);
 }
 
@@ -104,7 +107,8 @@ Dims infer_size(const Dims& shape, int64_t numel) {
             check(unknown < 0, "only one dimension can be inferred");
             unknown = i;
         } else {
-            check(shape[i] >= 0, "invalid shape dimension ", shape[i], " at index ", i, " of shape ", str(shape));
+            check(shape[i] >= 0, "invalid shape dimension ", shape[i], " at index ", i, " of shape ",
+                  str(shape));
             overflow |= __builtin_mul_overflow(known, shape[i], &known);
         }
     }

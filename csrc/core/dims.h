@@ -95,7 +95,8 @@ class Dims {
         --size_;
     }
     bool operator==(const Dims& other) const {
-        return size_ == other.size_ && (size_ == 0 || std::memcmp(data(), other.data(), size_ * sizeof(int64_t)) == 0);
+        return size_ == other.size_ &&
+               (size_ == 0 || std::memcmp(data(), other.data(), size_ * sizeof(int64_t)) == 0);
     }
     bool operator!=(const Dims& other) const { return !(*this == other); }
 

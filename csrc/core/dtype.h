@@ -8,9 +8,22 @@
 namespace flb {
 
 enum class DType : uint8_t {
-    Bool, UInt8, Int8, Int16, Int32, Int64, UInt16, UInt32, UInt64,
-    Float16, BFloat16, Float32, Float64,
-    Complex32, Complex64, Complex128,
+    Bool,
+    UInt8,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    UInt16,
+    UInt32,
+    UInt64,
+    Float16,
+    BFloat16,
+    Float32,
+    Float64,
+    Complex32,
+    Complex64,
+    Complex128,
 };
 constexpr int kDTypeCount = 16;
 
@@ -18,14 +31,14 @@ constexpr int kDTypeCount = 16;
 enum class DTypeKind : uint8_t { Bool, Integer, Float, Complex };
 
 struct DTypeInfo {
-    const char* name;       // as in `torch.float32`
-    const char* class_name; // as in PyTorch's messages: "Float", "Long"
-    const char* code;       // NumPy / buffer protocol kind and size: "f4"
+    const char* name;        // as in `torch.float32`
+    const char* class_name;  // as in PyTorch's messages: "Float", "Long"
+    const char* code;        // NumPy / buffer protocol kind and size: "f4"
     uint8_t itemsize;
     DTypeKind kind;
     bool is_signed;
-    DType real;             // the dtype of the real part; itself for real dtypes
-    DType complex;          // the complex dtype whose part this is
+    DType real;     // the dtype of the real part; itself for real dtypes
+    DType complex;  // the complex dtype whose part this is
 };
 
 constexpr DTypeInfo kDTypes[kDTypeCount] = {
@@ -58,8 +71,10 @@ constexpr bool is_integral(DType t, bool include_bool = false) {
 constexpr bool is_differentiable(DType t) { return info(t).kind >= DTypeKind::Float; }
 
 template <class T> struct dtype_of;
-#define FLB_DTYPE_OF(ctype, dt) \
-    template <> struct dtype_of<ctype> { static constexpr DType value = DType::dt; };
+#define FLB_DTYPE_OF(ctype, dt)                   \
+    template <> struct dtype_of<ctype> {          \
+        static constexpr DType value = DType::dt; \
+    };
 FLB_DTYPE_OF(bool, Bool)
 FLB_DTYPE_OF(uint8_t, UInt8)
 FLB_DTYPE_OF(int8_t, Int8)
@@ -78,7 +93,9 @@ FLB_DTYPE_OF(Complex<float>, Complex64)
 FLB_DTYPE_OF(Complex<double>, Complex128)
 #undef FLB_DTYPE_OF
 
-template <class T> struct Type { using type = T; };
+template <class T> struct Type {
+    using type = T;
+};
 
 // visit(dtype, [&](auto t) { using T = typename decltype(t)::type; ... }): the one dispatch over all dtypes.
 template <class F>
@@ -105,7 +122,9 @@ FLB_INLINE decltype(auto) visit(DType t, F&& f) {
 }
 
 // By width only: for kernels that move bytes and never look at them (copy, gather, where, cat ...).
-struct Bytes16 { uint64_t lo, hi; };
+struct Bytes16 {
+    uint64_t lo, hi;
+};
 template <class F>
 FLB_INLINE decltype(auto) visit_width(DType t, F&& f) {
     switch (itemsize(t)) {

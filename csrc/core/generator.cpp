@@ -57,7 +57,8 @@ void Generator::refill() {
     const auto twist = [](uint32_t a, uint32_t b) {
         return (((a & 0x80000000u) | (b & 0x7fffffffu)) >> 1) ^ (-(b & 1u) & 0x9908b0dfu);
     };
-    for (int i = 0; i < kWords - kShift; ++i) state_[i] = state_[i + kShift] ^ twist(state_[i], state_[i + 1]);
+    for (int i = 0; i < kWords - kShift; ++i)
+        state_[i] = state_[i + kShift] ^ twist(state_[i], state_[i + 1]);
     for (int i = kWords - kShift; i < kWords - 1; ++i)
         state_[i] = state_[i + kShift - kWords] ^ twist(state_[i], state_[i + 1]);
     state_[kWords - 1] = state_[kShift - 1] ^ twist(state_[kWords - 1], state_[0]);

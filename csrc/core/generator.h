@@ -42,8 +42,12 @@ class Generator {
     bool has_next_normal_float() const { return next_normal_float_valid_; }
     double next_normal_double() const { return next_normal_double_; }
     float next_normal_float() const { return next_normal_float_; }
-    void set_next_normal_double(double x, bool valid) { next_normal_double_ = x, next_normal_double_valid_ = valid; }
-    void set_next_normal_float(float x, bool valid) { next_normal_float_ = x, next_normal_float_valid_ = valid; }
+    void set_next_normal_double(double x, bool valid) {
+        next_normal_double_ = x, next_normal_double_valid_ = valid;
+    }
+    void set_next_normal_float(float x, bool valid) {
+        next_normal_float_ = x, next_normal_float_valid_ = valid;
+    }
 
     // PyTorch's byte layout: torch.get_rng_state() of either library can be given to the other.
     void get_state(uint8_t out[kStateBytes]) const;

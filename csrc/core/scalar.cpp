@@ -9,9 +9,10 @@ bool Scalar::fits(DType t) const {
     if (t == DType::Bool) return true;
     if (info(t).kind >= DTypeKind::Float) {
         const DType part = info(t).real;
-        const double limit = part == DType::Float16 ? 65504 : part == DType::BFloat16 ? 0x1.fep127
-                             : part == DType::Float32 ? double(std::numeric_limits<float>::max())
-                                                      : std::numeric_limits<double>::max();
+        const double limit = part == DType::Float16    ? 65504
+                             : part == DType::BFloat16 ? 0x1.fep127
+                             : part == DType::Float32  ? double(std::numeric_limits<float>::max())
+                                                       : std::numeric_limits<double>::max();
         const auto beyond = [=](double x) { return (x > limit || x < -limit) && x - x == 0; };
         return !beyond(to_double()) && !beyond(to_complex().im);
     }
@@ -28,8 +29,12 @@ bool Scalar::fits(DType t) const {
             if (kind_ == Kind::UInt64) return std::is_same_v<T, uint64_t>;
             // Negative numbers wrap in unsigned dtypes, as in PyTorch: -1 is the largest value.
             if constexpr (std::is_same_v<T, uint64_t>) return true;
-            else if constexpr (is_unsigned) return int_ < 0 ? -(int_ + 1) < int64_t(std::numeric_limits<T>::max()) : int_ <= int64_t(std::numeric_limits<T>::max());
-            else return int_ >= int64_t(std::numeric_limits<T>::min()) && int_ <= int64_t(std::numeric_limits<T>::max());
+            else if constexpr (is_unsigned)
+                return int_ < 0 ? -(int_ + 1) < int64_t(std::numeric_limits<T>::max())
+                                : int_ <= int64_t(std::numeric_limits<T>::max());
+            else
+                return int_ >= int64_t(std::numeric_limits<T>::min()) &&
+                       int_ <= int64_t(std::numeric_limits<T>::max());
         }
         return true;
     });
@@ -42,8 +47,10 @@ Scalar Scalar::load(DType t, const void* in) {
         if constexpr (std::is_same_v<T, bool>) return Scalar(v);
         else if constexpr (std::is_same_v<T, uint64_t>) return Scalar(v);
         else if constexpr (std::is_integral_v<T>) return Scalar(int64_t(v));
-        else if constexpr (std::is_same_v<T, Complex<Half>>) return Scalar(Complex<double>(double(float(v.re)), double(float(v.im))));
-        else if constexpr (std::is_same_v<T, Complex<float>> || std::is_same_v<T, Complex<double>>) return Scalar(Complex<double>(v.re, v.im));
+        else if constexpr (std::is_same_v<T, Complex<Half>>)
+            return Scalar(Complex<double>(double(float(v.re)), double(float(v.im))));
+        else if constexpr (std::is_same_v<T, Complex<float>> || std::is_same_v<T, Complex<double>>)
+            return Scalar(Complex<double>(v.re, v.im));
         else if constexpr (std::is_floating_point_v<T>) return Scalar(double(v));
         else return Scalar(double(float(v)));
     });

@@ -24,9 +24,10 @@ class Scalar {
     bool is_complex() const { return kind_ == Kind::Complex; }
     // The dtype of a tensor made from it, before the default dtype is looked at.
     DTypeKind category() const {
-        return kind_ == Kind::Bool ? DTypeKind::Bool
+        return kind_ == Kind::Bool     ? DTypeKind::Bool
                : kind_ <= Kind::UInt64 ? DTypeKind::Integer
-               : kind_ == Kind::Float ? DTypeKind::Float : DTypeKind::Complex;
+               : kind_ == Kind::Float  ? DTypeKind::Float
+                                       : DTypeKind::Complex;
     }
 
     double to_double() const {

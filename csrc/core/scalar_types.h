@@ -39,8 +39,8 @@ FLB_INLINE uint16_t float_to_half(float x) {
     const uint32_t sub = bits_of(float_of(a) + 0.5f) - 0x3f000000u;
     const uint32_t normal = (a - 0x38000000u + 0xfffu + ((a >> 13) & 1u)) >> 13;
     uint32_t r = (a < 0x38800000u) ? sub : normal;
-    r = (a >= 0x477ff000u) ? 0x7c00u : r;   // rounds to infinity
-    r = (a > 0x7f800000u) ? 0x7e00u : r;    // NaN
+    r = (a >= 0x477ff000u) ? 0x7c00u : r;  // rounds to infinity
+    r = (a > 0x7f800000u) ? 0x7e00u : r;   // NaN
     return uint16_t(r | sign);
 }
 

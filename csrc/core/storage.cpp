@@ -84,7 +84,8 @@ static void free_block(void* data, size_t nbytes) {
 }
 
 void own_memory(Storage* storage) {
-    check(storage->exports == 0, "the memory is read-only and other objects still show it; write to a clone() instead");
+    check(storage->exports == 0,
+          "the memory is read-only and other objects still show it; write to a clone() instead");
     void* data = allocate(storage->nbytes);
     if (storage->nbytes) std::memcpy(data, storage->data, storage->nbytes);
     Storage* lent = adopt_storage(storage->data, storage->nbytes, storage->release, storage->owner);
@@ -117,7 +118,8 @@ void share_storage(Storage* storage) {
         storage->shared = true;
         return;
     }
-    check(storage->exports == 0 && !storage->release, "share_memory_(): the memory belongs to another object, or is shown by "
+    check(storage->exports == 0 && !storage->release,
+          "share_memory_(): the memory belongs to another object, or is shown by "
           "one, and cannot move");
     struct Mapping {
         void* data;
@@ -139,15 +141,11 @@ void share_storage(Storage* storage) {
 }
 
 void delete_storage(Storage* storage) {
-    if (storage->release)
-        storage->release(storage->owner);
-    else if (storage->data)
-        deallocate(storage->data, storage->nbytes);
+    if (storage->release) storage->release(storage->owner);
+    else if (storage->data) deallocate(storage->data, storage->nbytes);
     if (storage->version) release_version(storage->version);
-    if (free_count < kMaxFree)
-        free_headers[free_count++] = storage;
-    else
-        delete storage;
+    if (free_count < kMaxFree) free_headers[free_count++] = storage;
+    else delete storage;
 }
 
 }  // namespace flb

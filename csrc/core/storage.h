@@ -28,15 +28,15 @@ struct Storage {
     uint32_t references = 1;
     DeviceType device = DeviceType::Cpu;
     bool resizable = true;
-    int exports = 0;                               // living buffers on the memory: it must not move
+    int exports = 0;  // living buffers on the memory: it must not move
     void* data = nullptr;
     size_t nbytes = 0;
-    Version* version = nullptr;                    // made at the first in-place write or save
-    void (*release)(void* owner) = nullptr;        // foreign memory: called instead of deallocate
+    Version* version = nullptr;              // made at the first in-place write or save
+    void (*release)(void* owner) = nullptr;  // foreign memory: called instead of deallocate
     void* owner = nullptr;
-    void* python = nullptr;                        // the living UntypedStorage object, if any (not owned)
-    bool read_only = false;                        // foreign memory that must not be written: see own_memory
-    bool shared = false;                           // lies in memory that other processes see
+    void* python = nullptr;  // the living UntypedStorage object, if any (not owned)
+    bool read_only = false;  // foreign memory that must not be written: see own_memory
+    bool shared = false;     // lies in memory that other processes see
 };
 
 Storage* new_storage(size_t nbytes, DeviceType device);  // uninitialised bytes
@@ -46,8 +46,8 @@ void release_when_unused(Storage* storage);
 // Before the first write to memory that must not be written (a bytes object, a file mapped for reading): the storage takes
 // a copy of its own. Whoever lent the memory never sees a write, and the processor never refuses one.
 void own_memory(Storage* storage);
-void resize_storage(Storage* storage, size_t nbytes);    // keeps the common bytes; raises if not resizable
-void share_storage(Storage* storage);                    // moves it into memory that forked processes share
+void resize_storage(Storage* storage, size_t nbytes);  // keeps the common bytes; raises if not resizable
+void share_storage(Storage* storage);                  // moves it into memory that forked processes share
 
 // Note [Memory in use]: while a kernel runs without the interpreter lock, or a function hands out elements one by one,
 // other code may resize the storage it reads or replace a tensor's storage. The old memory then lives on until nobody is

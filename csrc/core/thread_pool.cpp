@@ -54,14 +54,14 @@ struct Job {
     RangeFn fn;
     void* ctx;
     int64_t begin, end, chunk;
-    std::atomic<int64_t> next;      // the first index not yet handed out, less `begin`
+    std::atomic<int64_t> next;  // the first index not yet handed out, less `begin`
     std::atomic<bool> has_failed;
-    std::exception_ptr error;       // written by the one that set has_failed
+    std::exception_ptr error;  // written by the one that set has_failed
 };
 
 struct Pool {
     alignas(64) Word state{0};
-    alignas(64) Word epoch{0};      // raised for each job: what sleeping workers watch
+    alignas(64) Word epoch{0};  // raised for each job: what sleeping workers watch
     alignas(64) std::atomic<int> sleepers{0};
     std::atomic<bool> caller_sleeps{false};
     std::atomic<bool> spins{false};  // only where each thread has a CPU of its own

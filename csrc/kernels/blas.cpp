@@ -52,15 +52,17 @@ void own_product(DType type, int64_t m, int64_t n, int64_t k, const MatrixIn& a,
                  int64_t ldc, bool accumulate) {
     const PanelType panel = panel_type(type);
     const bool ta = transposed(a.trans), tb = transposed(b.trans);
-    const int64_t a_stride = ta ? 1 : a.ld, a_k = ta ? a.ld : 1, b_stride = tb ? b.ld : 1, b_k = tb ? 1 : b.ld;
+    const int64_t a_stride = ta ? 1 : a.ld, a_k = ta ? a.ld : 1, b_stride = tb ? b.ld : 1,
+                  b_k = tb ? 1 : b.ld;
     packed_gemm(
         panel, m, n, k,
         [&](int64_t row, int64_t rows, int64_t k0, int64_t kc, void* panels) {
-            gemm_pack(panel, type, true, at(a.data, row * a_stride + k0 * a_k, type), a_stride, a_k, rows, kc, panels);
+            gemm_pack(panel, type, true, at(a.data, row * a_stride + k0 * a_k, type), a_stride, a_k, rows, kc,
+                      panels);
         },
         [&](int64_t column, int64_t columns, int64_t k0, int64_t kc, void* panels) {
-            gemm_pack(panel, type, false, at(b.data, column * b_stride + k0 * b_k, type), b_stride, b_k, columns, kc,
-                      panels);
+            gemm_pack(panel, type, false, at(b.data, column * b_stride + k0 * b_k, type), b_stride, b_k,
+                      columns, kc, panels);
         },
         c, ldc, accumulate);
 }
@@ -86,7 +88,8 @@ void own_gemm(DType type, int64_t m, int64_t n, int64_t k, const BlasScalar& alp
         part.data = at(a.data, transposed(a.trans) ? i : i * a.ld, type);
         own_product(type, rows, n, k, part, b, product, n, false);
         parallel_for(0, rows, std::max(int64_t(1), 65536 / n), [&](int64_t begin, int64_t end) {
-            gemm_finish(type, end - begin, n, product + begin * n * size, n, scale, at(c, (i + begin) * ldc, type), ldc);
+            gemm_finish(type, end - begin, n, product + begin * n * size, n, scale,
+                        at(c, (i + begin) * ldc, type), ldc);
         });
     }
 }
@@ -150,18 +153,20 @@ void blas_gemm(DType type, int64_t m, int64_t n, int64_t k, const BlasScalar& al
             break;
         }
         default:
-            blas.zgemm(kRowMajor, ta, tb, im, in, ik, &alpha.value, a.data, lda, b.data, ldb, &beta.value, c, ld);
+            blas.zgemm(kRowMajor, ta, tb, im, in, ik, &alpha.value, a.data, lda, b.data, ldb, &beta.value, c,
+                       ld);
     }
 }
 
 // Tiles that depend on the shape alone, so that the bits do not depend on the number of threads.
-void complex_gemm(DType type, int64_t m, int64_t n, int64_t k, const BlasScalar& alpha, MatrixIn a, MatrixIn b,
-                  const BlasScalar& beta, void* c, int64_t ldc) {
+void complex_gemm(DType type, int64_t m, int64_t n, int64_t k, const BlasScalar& alpha, MatrixIn a,
+                  MatrixIn b, const BlasScalar& beta, void* c, int64_t ldc) {
     constexpr int64_t kTile = 256, kDepth = 1 << 20;
     const int64_t columns = ceil_div(n, kTile);
     const int64_t tiles = ceil_div(m, kTile) * columns;
-    check(fits(a.ld) && fits(b.ld) && fits(ldc), "matrix products of complex numbers take rows at most 2^31 - 1 elements ",
-          "apart, got ", a.ld, ", ", b.ld, " and ", ldc);
+    check(fits(a.ld) && fits(b.ld) && fits(ldc),
+          "matrix products of complex numbers take rows at most 2^31 - 1 elements ", "apart, got ", a.ld,
+          ", ", b.ld, " and ", ldc);
     const int64_t grain = work(m, n, k) < kParallelProduct / 4 ? tiles : 1;
     parallel_for(0, tiles, grain, [&](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t) {
@@ -170,8 +175,8 @@ void complex_gemm(DType type, int64_t m, int64_t n, int64_t k, const BlasScalar&
                 MatrixIn pa = a, pb = b;
                 pa.data = at(a.data, transposed(a.trans) ? p * a.ld + i : i * a.ld + p, type);
                 pb.data = at(b.data, transposed(b.trans) ? j * b.ld + p : p * b.ld + j, type);
-                blas_gemm(type, std::min(kTile, m - i), std::min(kTile, n - j), std::min(kDepth, k - p), alpha, pa, pb,
-                          p ? BlasScalar(1) : beta, at(c, i * ldc + j, type), ldc);
+                blas_gemm(type, std::min(kTile, m - i), std::min(kTile, n - j), std::min(kDepth, k - p),
+                          alpha, pa, pb, p ? BlasScalar(1) : beta, at(c, i * ldc + j, type), ldc);
             }
         }
     });
@@ -196,7 +201,8 @@ void half_complex_gemm(int64_t m, int64_t n, int64_t k, const BlasScalar& alpha,
     const std::vector<C64> wa = widen(a.data, ra, ca, a.ld), wb = widen(b.data, rb, cb, b.ld);
     const bool zero = beta.value.re == 0 && beta.value.im == 0;
     std::vector<C64> wc = zero ? std::vector<C64>(size_t(m * n)) : widen(c, m, n, ldc);
-    complex_gemm(DType::Complex64, m, n, k, alpha, {wa.data(), ca, a.trans}, {wb.data(), cb, b.trans}, beta, wc.data(), n);
+    complex_gemm(DType::Complex64, m, n, k, alpha, {wa.data(), ca, a.trans}, {wb.data(), cb, b.trans}, beta,
+                 wc.data(), n);
     for (int64_t i = 0; i < m; ++i)
         for (int64_t j = 0; j < n; ++j) {
             const C64 x = wc[i * n + j];
@@ -205,8 +211,8 @@ void half_complex_gemm(int64_t m, int64_t n, int64_t k, const BlasScalar& alpha,
 }
 
 bool gemv_possible(DType type, int64_t m, int64_t k, int64_t ld, int64_t x_step, int64_t y_step) {
-    return (type == DType::Float32 || type == DType::Float64) && openblas_known() && fits(m) && fits(k) && fits(ld) &&
-           x_step > 0 && y_step > 0 && fits(x_step) && fits(y_step) && k > 0;
+    return (type == DType::Float32 || type == DType::Float64) && openblas_known() && fits(m) && fits(k) &&
+           fits(ld) && x_step > 0 && y_step > 0 && fits(x_step) && fits(y_step) && k > 0;
 }
 
 void blas_gemv(DType type, int64_t m, int64_t k, const BlasScalar& alpha, const MatrixIn& a, const void* x,
@@ -227,20 +233,22 @@ void blas_gemv(DType type, int64_t m, int64_t k, const BlasScalar& alpha, const 
                 for (int64_t r = 0; r < rows; ++r) std::memset(at(out, r * y_step, type), 0, itemsize(type));
             const int stored_rows = int(t ? k : rows), stored_cols = int(t ? rows : k);
             if (type == DType::Float32)
-                blas.sgemv(kRowMajor, t ? kTrans : kNoTrans, stored_rows, stored_cols, real_of<float>(alpha), part,
-                           int(a.ld), x, int(x_step), zero ? 1.0f : real_of<float>(beta), out, int(y_step));
+                blas.sgemv(kRowMajor, t ? kTrans : kNoTrans, stored_rows, stored_cols, real_of<float>(alpha),
+                           part, int(a.ld), x, int(x_step), zero ? 1.0f : real_of<float>(beta), out,
+                           int(y_step));
             else
-                blas.dgemv(kRowMajor, t ? kTrans : kNoTrans, stored_rows, stored_cols, alpha.value.re, part, int(a.ld), x,
-                           int(x_step), zero ? 1.0 : beta.value.re, out, int(y_step));
+                blas.dgemv(kRowMajor, t ? kTrans : kNoTrans, stored_rows, stored_cols, alpha.value.re, part,
+                           int(a.ld), x, int(x_step), zero ? 1.0 : beta.value.re, out, int(y_step));
         }
     });
 }
 
 }  // namespace
 
-void gemm(DType type, int64_t m, int64_t n, int64_t k, BlasScalar alpha, MatrixIn a, MatrixIn b, BlasScalar beta,
-          void* c, int64_t ldc) {
-    check_as(ErrorKind::NotImplemented, type != DType::Bool, "\"addmm_impl_cpu_\" not implemented for 'Bool'");
+void gemm(DType type, int64_t m, int64_t n, int64_t k, BlasScalar alpha, MatrixIn a, MatrixIn b,
+          BlasScalar beta, void* c, int64_t ldc) {
+    check_as(ErrorKind::NotImplemented, type != DType::Bool,
+             "\"addmm_impl_cpu_\" not implemented for 'Bool'");
     if (m == 0 || n == 0) return;
     if (k == 0) return scale_only(type, m, n, beta, c, ldc);
     if (is_complex(type)) {
@@ -266,8 +274,8 @@ void gemm(DType type, int64_t m, int64_t n, int64_t k, BlasScalar alpha, MatrixI
 }
 
 void gemm_batched(DType type, int64_t batch, int64_t m, int64_t n, int64_t k, BlasScalar alpha, MatrixIn a,
-                  const int64_t* a_offsets, MatrixIn b, const int64_t* b_offsets, BlasScalar beta, void* c, int64_t ldc,
-                  int64_t c_step) {
+                  const int64_t* a_offsets, MatrixIn b, const int64_t* b_offsets, BlasScalar beta, void* c,
+                  int64_t ldc, int64_t c_step) {
     auto one = [&](int64_t i) {
         gemm(type, m, n, k, alpha, {at(a.data, a_offsets[i], type), a.ld, a.trans},
              {at(b.data, b_offsets[i], type), b.ld, b.trans}, beta, at(c, i * c_step, type), ldc);
@@ -288,24 +296,24 @@ void gemv(DType type, int64_t m, int64_t k, BlasScalar alpha, MatrixIn a, const 
     gemm(type, m, 1, k, alpha, a, {x, x_step, Trans::No}, beta, y, y_step);
 }
 
-void dot(DType type, int64_t n, const void* x, int64_t x_step, const void* y, int64_t y_step, bool conjugate_x,
-         void* result) {
+void dot(DType type, int64_t n, const void* x, int64_t x_step, const void* y, int64_t y_step,
+         bool conjugate_x, void* result) {
     check_as(ErrorKind::NotImplemented, type != DType::Bool, "\"dot\" not implemented for 'Bool'");
     // Pieces of a fixed length, summed in order: the same bits for any number of threads.
     constexpr int64_t kPiece = 1 << 16;
     const int64_t pieces = std::max(int64_t(1), ceil_div(n, kPiece));
-    const DType sum_type = is_integral(type)                                   ? DType::Int64
-                           : type == DType::Float64                            ? DType::Float64
-                           : type == DType::Complex128                         ? DType::Complex128
-                           : is_complex(type)                                  ? DType::Complex64
-                                                                               : DType::Float32;
+    const DType sum_type = is_integral(type)           ? DType::Int64
+                           : type == DType::Float64    ? DType::Float64
+                           : type == DType::Complex128 ? DType::Complex128
+                           : is_complex(type)          ? DType::Complex64
+                                                       : DType::Float32;
     const int size = itemsize(sum_type);
     char* sums = static_cast<char*>(scratch(Scratch::Product, size_t(pieces * size)));
     parallel_for(0, pieces, 1, [&](int64_t begin, int64_t end) {
         for (int64_t p = begin; p < end; ++p) {
             const int64_t i = p * kPiece;
-            dot_product(type, std::min(kPiece, n - i), at(x, i * x_step, type), x_step, at(y, i * y_step, type), y_step,
-                        conjugate_x, sums + p * size);
+            dot_product(type, std::min(kPiece, n - i), at(x, i * x_step, type), x_step,
+                        at(y, i * y_step, type), y_step, conjugate_x, sums + p * size);
         }
     });
     visit(sum_type, [&](auto t) {
@@ -321,7 +329,8 @@ void dot(DType type, int64_t n, const void* x, int64_t x_step, const void* y, in
                     out = total;
                 } else if constexpr (std::is_same_v<R, Complex<Half>> && std::is_same_v<T, Complex<float>>) {
                     out = {Half(total.re), Half(total.im)};
-                } else if constexpr (std::is_convertible_v<T, float> && (std::is_integral_v<R> || sizeof(R) == 2)) {
+                } else if constexpr (std::is_convertible_v<T, float> &&
+                                     (std::is_integral_v<R> || sizeof(R) == 2)) {
                     out = R(total);
                 }
             });

@@ -7,12 +7,13 @@
 
 namespace flb::complex_math {
 
-#define FLB_COMPLEX_FUNCTIONS(X)                                                                                   \
-    X(exp) X(exp2) X(expm1) X(log) X(log2) X(log10) X(log1p) X(sqrt) X(rsqrt) X(reciprocal) X(sigmoid) X(sgn)      \
-    X(sin) X(cos) X(tan) X(sinh) X(cosh) X(tanh) X(asin) X(acos) X(atan) X(asinh) X(acosh) X(atanh)
+#define FLB_COMPLEX_FUNCTIONS(X)                                                                       \
+    X(exp)                                                                                             \
+    X(exp2) X(expm1) X(log) X(log2) X(log10) X(log1p) X(sqrt) X(rsqrt) X(reciprocal) X(sigmoid) X(sgn) \
+        X(sin) X(cos) X(tan) X(sinh) X(cosh) X(tanh) X(asin) X(acos) X(atan) X(asinh) X(acosh) X(atanh)
 
-#define FLB_COMPLEX_DECLARE(name)                  \
-    Complex<double> name(Complex<double> z);       \
+#define FLB_COMPLEX_DECLARE(name)            \
+    Complex<double> name(Complex<double> z); \
     FLB_INLINE Complex<float> name(Complex<float> z) { return Complex<float>(name(Complex<double>(z))); }
 FLB_COMPLEX_FUNCTIONS(FLB_COMPLEX_DECLARE)
 #undef FLB_COMPLEX_DECLARE

@@ -7,16 +7,17 @@
 namespace flb {
 namespace FLB_ISA {
 
-#define FLB_COMPLEX_LOOP(function)                       \
-    struct Complex_##function {                          \
-        template <class T>                               \
-        static FLB_INLINE Complex<T> f(Complex<T> z) {   \
-            return complex_math::function(z);            \
-        }                                                \
+#define FLB_COMPLEX_LOOP(function)                     \
+    struct Complex_##function {                        \
+        template <class T>                             \
+        static FLB_INLINE Complex<T> f(Complex<T> z) { \
+            return complex_math::function(z);          \
+        }                                              \
     };
 FLB_COMPLEX_FUNCTIONS(FLB_COMPLEX_LOOP)
 #undef FLB_COMPLEX_LOOP
-#define FLB_COMPLEX_ENTRIES(function) unary<Complex_##function, C64>(#function), unary<Complex_##function, C128>(#function),
+#define FLB_COMPLEX_ENTRIES(function) \
+    unary<Complex_##function, C64>(#function), unary<Complex_##function, C128>(#function),
 FLB_LOOPS(FLB_COMPLEX_FUNCTIONS(FLB_COMPLEX_ENTRIES));
 
 struct ComplexPow {
@@ -78,7 +79,8 @@ struct FromPolar {
 FLB_LOOPS(FLB_COMPLEXES(binary, ComplexPow, "pow"));
 FLB_LOOPS(FLB_COMPLEXES(unary, ComplexSinc, "sinc"));
 FLB_LOOPS(unary<ComplexAbs, C64, float>("abs"), unary<ComplexAbs, C128, double>("abs"));
-FLB_LOOPS(unary<Angle, C64, float>("angle"), unary<Angle, C128, double>("angle"), FLB_FLOATS(unary, Angle, "angle"));
+FLB_LOOPS(unary<Angle, C64, float>("angle"), unary<Angle, C128, double>("angle"),
+          FLB_FLOATS(unary, Angle, "angle"));
 FLB_LOOPS(FLB_COMPLEXES(unary, Conjugate, "conj_physical"), FLB_FLOATS(unary, Identity, "conj_physical"),
           FLB_BYTES(unary, Identity, "conj_physical"), unary<Identity, bool>("conj_physical"));
 FLB_LOOPS(binary<FromParts, float, C64>("complex"), binary<FromParts, double, C128>("complex"));

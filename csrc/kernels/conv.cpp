@@ -92,8 +92,10 @@ Plan make_plan(const ConvShape& s, bool backward, int64_t channels, int64_t run)
     }
     int64_t elements = channels;
     for (int64_t n : plan.frame.size)
-        check_as(ErrorKind::Memory, !__builtin_mul_overflow(elements, n, &elements) && elements < int64_t(1) << 58,
-                 "DefaultCPUAllocator: can't allocate memory: the padded image of a convolution has too many elements");
+        check_as(ErrorKind::Memory,
+                 !__builtin_mul_overflow(elements, n, &elements) && elements < int64_t(1) << 58,
+                 "DefaultCPUAllocator: can't allocate memory: the padded image of a convolution has too many "
+                 "elements");
     const Frame& f = plan.frame;
     const int64_t taps = s.taps();
     for (const DimClass& d : plan.classes[0])
@@ -105,7 +107,8 @@ Plan make_plan(const ConvShape& s, bool backward, int64_t channels, int64_t run)
                         for (const DimClass::Tap& tw : w.taps) {
                             int64_t tap = (td.tap * s.kernel[1] + th.tap) * s.kernel[2] + tw.tap;
                             if (backward) tap = taps - 1 - tap;
-                            const ConvRun next{(td.offset + f.lo[0]) * f.stride(0) + (th.offset + f.lo[1]) * f.stride(1) +
+                            const ConvRun next{(td.offset + f.lo[0]) * f.stride(0) +
+                                                   (th.offset + f.lo[1]) * f.stride(1) +
                                                    (tw.offset + f.lo[2]) * f.stride(2),
                                                tap * run, run};
                             ConvRun* last = out.runs.empty() ? nullptr : &out.runs.back();
@@ -130,8 +133,8 @@ ConvImage image_at(const ConvImage& image, int64_t n, int64_t size) {
 }
 
 // Rows [begin, end) of the frame, counted over d and h.
-void fill_frame(const ConvImage& image, const int64_t (&sizes)[3], const Frame& f, int64_t size, char* to, int64_t begin,
-                int64_t end) {
+void fill_frame(const ConvImage& image, const int64_t (&sizes)[3], const Frame& f, int64_t size, char* to,
+                int64_t begin, int64_t end) {
     const int64_t row_bytes = f.stride(1) * size, left = f.lo[2];
     const int64_t width = std::max(int64_t(0), std::min(sizes[2], f.size[2] - left));
     for (int64_t r = begin; r < end; ++r) {
@@ -143,24 +146,27 @@ void fill_frame(const ConvImage& image, const int64_t (&sizes)[3], const Frame& 
         }
         char* inner = row + left * f.channels * size;
         std::memset(row, 0, size_t(inner - row));
-        const char* from = static_cast<const char*>(image.data) + (d * image.stride[0] + h * image.stride[1]) * size;
+        const char* from =
+            static_cast<const char*>(image.data) + (d * image.stride[0] + h * image.stride[1]) * size;
         if (image.channel_stride == 1 && image.stride[2] == f.channels)
             std::memcpy(inner, from, size_t(width * f.channels * size));
         else
-            conv_transpose_copy(int(size), f.channels, width, from, image.channel_stride, image.stride[2], inner, 1,
-                                f.channels);
+            conv_transpose_copy(int(size), f.channels, width, from, image.channel_stride, image.stride[2],
+                                inner, 1, f.channels);
         char* right = inner + width * f.channels * size;
         std::memset(right, 0, size_t(row + row_bytes - right));
     }
 }
 
 // Every window written out as the channels of one output: for few channels, whose runs would be too short.
-void fill_columns(const ConvShape& s, const ConvImage& image, int64_t size, char* to, int64_t begin, int64_t end) {
+void fill_columns(const ConvShape& s, const ConvImage& image, int64_t size, char* to, int64_t begin,
+                  int64_t end) {
     const int64_t taps = s.taps(), depth = taps * s.in_channels;
     for (int64_t r = begin; r < end; ++r) {
         char* row = to + r * s.out[2] * depth * size;
         for (int64_t t = 0; t < taps; ++t) {
-            const int64_t kw = t % s.kernel[2], kh = t / s.kernel[2] % s.kernel[1], kd = t / s.kernel[2] / s.kernel[1];
+            const int64_t kw = t % s.kernel[2], kh = t / s.kernel[2] % s.kernel[1],
+                          kd = t / s.kernel[2] / s.kernel[1];
             const int64_t d = r / s.out[1] * s.stride[0] - s.padding[0] + kd * s.dilation[0];
             const int64_t h = r % s.out[1] * s.stride[1] - s.padding[1] + kh * s.dilation[1];
             const bool inside = d >= 0 && d < s.in[0] && h >= 0 && h < s.in[1];
@@ -189,7 +195,8 @@ void fill_columns(const ConvShape& s, const ConvImage& image, int64_t size, char
 }
 
 bool few_channels(const ConvShape& s) {
-    return s.groups == 1 && s.in_channels * s.kernel[2] < 16 && s.taps() > 1 && s.taps() * s.in_channels <= 512;
+    return s.groups == 1 && s.in_channels * s.kernel[2] < 16 && s.taps() > 1 &&
+           s.taps() * s.in_channels <= 512;
 }
 
 // The convolution with a window of one element whose channels are the columns.
@@ -224,10 +231,8 @@ class Source {
     int64_t rows() const { return frame_.size[0] * frame_.size[1]; }
     void fill(int64_t n, char* to, int64_t begin, int64_t end) const {
         const ConvImage one = image_at(image_, n, size_);
-        if (columns_)
-            fill_columns(*columns_, one, size_, to, begin, end);
-        else
-            fill_frame(one, sizes_, frame_, size_, to, begin, end);
+        if (columns_) fill_columns(*columns_, one, size_, to, begin, end);
+        else fill_frame(one, sizes_, frame_, size_, to, begin, end);
         if (end == rows()) std::memset(to + bytes_ - tail_, 0, tail_);
     }
     const char* caller_memory(int64_t n) const { return static_cast<char*>(image_at(image_, n, size_).data); }
@@ -252,20 +257,22 @@ void pack_weights(DType type, const ConvShape& s, bool backward, const void* wei
     const int64_t source_step = backward ? cg * taps : taps, target_step = backward ? taps : cg * taps;
     auto pack = [&](auto zero) {
         using U = decltype(zero);
-        parallel_for(0, s.groups * panels, std::max(int64_t(1), 65536 / (depth * nr)), [&](int64_t begin, int64_t end) {
-            for (int64_t p = begin; p < end; ++p) {
-                const int64_t first = p % panels * nr, count = std::min(nr, targets - first);
-                const U* from = static_cast<const U*>(weight) + p / panels * og * cg * taps + first * target_step;
-                U* panel = reinterpret_cast<U*>(to) + p * depth * nr;
-                for (int64_t c = 0; c < sources; ++c)
-                    for (int64_t t = 0; t < taps; ++t) {
-                        U* row = panel + ((backward ? taps - 1 - t : t) * sources + c) * nr;
-                        const U* source = from + c * source_step + t;
-                        for (int64_t j = 0; j < count; ++j) row[j] = source[j * target_step];
-                        for (int64_t j = count; j < nr; ++j) row[j] = 0;
-                    }
-            }
-        });
+        parallel_for(0, s.groups * panels, std::max(int64_t(1), 65536 / (depth * nr)),
+                     [&](int64_t begin, int64_t end) {
+                         for (int64_t p = begin; p < end; ++p) {
+                             const int64_t first = p % panels * nr, count = std::min(nr, targets - first);
+                             const U* from = static_cast<const U*>(weight) + p / panels * og * cg * taps +
+                                             first * target_step;
+                             U* panel = reinterpret_cast<U*>(to) + p * depth * nr;
+                             for (int64_t c = 0; c < sources; ++c)
+                                 for (int64_t t = 0; t < taps; ++t) {
+                                     U* row = panel + ((backward ? taps - 1 - t : t) * sources + c) * nr;
+                                     const U* source = from + c * source_step + t;
+                                     for (int64_t j = 0; j < count; ++j) row[j] = source[j * target_step];
+                                     for (int64_t j = count; j < nr; ++j) row[j] = 0;
+                                 }
+                         }
+                     });
     };
     itemsize(type) == 8 ? pack(uint64_t(0)) : pack(uint32_t(0));
 }
@@ -304,15 +311,19 @@ struct Gather {
         const bool direct = output.channel_stride == 1;
         char* image = static_cast<char*>(output.data) + n * output.batch_stride * size;
         char* buffer = direct ? nullptr
-                              : static_cast<char*>(scratch(Scratch::Product, size_t((end - begin) * w.count * channels * size)));
+                              : static_cast<char*>(scratch(
+                                    Scratch::Product, size_t((end - begin) * w.count * channels * size)));
         std::vector<ConvRow> rows(size_t(end - begin));
         std::vector<char*> targets(size_t(end - begin));
         for (int64_t r = begin; r < end; ++r) {
             const int64_t jd = r / h.count, jh = r % h.count;
-            targets[r - begin] = image + ((d.start + jd * d.step) * output.stride[0] + (h.start + jh * h.step) * output.stride[1] +
-                                          w.start * output.stride[2]) * size;
-            rows[r - begin] = {frame + (jd * d.multiple * f.stride(0) + jh * h.multiple * f.stride(1)) * size,
-                               direct ? targets[r - begin] : buffer + (r - begin) * w.count * channels * size};
+            targets[r - begin] =
+                image + ((d.start + jd * d.step) * output.stride[0] +
+                         (h.start + jh * h.step) * output.stride[1] + w.start * output.stride[2]) *
+                            size;
+            rows[r - begin] = {
+                frame + (jd * d.multiple * f.stride(0) + jh * h.multiple * f.stride(1)) * size,
+                direct ? targets[r - begin] : buffer + (r - begin) * w.count * channels * size};
         }
         ConvRowsJob job{};
         job.rows = rows.data();
@@ -343,15 +354,16 @@ struct Gather {
         }
         if (direct) return;
         // Whole dense rows go back in one piece.
-        const bool dense = h.step == 1 && w.step == 1 && output.stride[1] == w.count * output.stride[2] && d.count == 1;
+        const bool dense =
+            h.step == 1 && w.step == 1 && output.stride[1] == w.count * output.stride[2] && d.count == 1;
         if (dense) {
             conv_transpose_copy(int(size), (end - begin) * w.count, channels, buffer, channels, 1, targets[0],
                                 output.stride[2], output.channel_stride);
             return;
         }
         for (int64_t r = 0; r < end - begin; ++r)
-            conv_transpose_copy(int(size), w.count, channels, buffer + r * w.count * channels * size, channels, 1, targets[r],
-                                output.stride[2] * w.step, output.channel_stride);
+            conv_transpose_copy(int(size), w.count, channels, buffer + r * w.count * channels * size,
+                                channels, 1, targets[r], output.stride[2] * w.step, output.channel_stride);
     }
 };
 
@@ -387,9 +399,11 @@ void gather(DType type, const ConvShape& shape, bool backward, const ConvImage& 
     char* packed_bias = packed + padded * g.depth * size;
     std::memset(packed_bias, 0, size_t(padded * size));
     if (bias) {
-        const int64_t group = g.depthwise ? channels : g.target_group, step = g.depthwise ? padded : round_up(group, nr);
+        const int64_t group = g.depthwise ? channels : g.target_group,
+                      step = g.depthwise ? padded : round_up(group, nr);
         for (int64_t i = 0; i < channels / group; ++i)
-            std::memcpy(packed_bias + i * step * size, static_cast<const char*>(bias) + i * group * size, size_t(group * size));
+            std::memcpy(packed_bias + i * step * size, static_cast<const char*>(bias) + i * group * size,
+                        size_t(group * size));
     }
     g.weights = packed;
     g.bias = packed_bias;
@@ -406,11 +420,14 @@ void gather(DType type, const ConvShape& shape, bool backward, const ConvImage& 
     std::vector<Block> blocks;
     for (const OutputClass& out : g.plan.outputs) {
         const int64_t rows = out.dim[0]->count * out.dim[1]->count;
-        const int64_t step = std::max(int64_t(1), kBlockBytes / std::max(int64_t(1), out.dim[2]->count * channels * size));
-        for (int64_t r = 0; r < rows && out.dim[2]->count > 0; r += step) blocks.push_back({&out, r, std::min(rows, r + step)});
+        const int64_t step =
+            std::max(int64_t(1), kBlockBytes / std::max(int64_t(1), out.dim[2]->count * channels * size));
+        for (int64_t r = 0; r < rows && out.dim[2]->count > 0; r += step)
+            blocks.push_back({&out, r, std::min(rows, r + step)});
     }
     const int64_t count = int64_t(blocks.size());
-    const double work = double(s.batch) * double(s.out[0] * s.out[1] * s.out[2]) * double(s.out_channels) * double(s.taps() * cg);
+    const double work = double(s.batch) * double(s.out[0] * s.out[1] * s.out[2]) * double(s.out_channels) *
+                        double(s.taps() * cg);
     const bool serial = work < kParallelProduct || num_threads() == 1;
     auto filled = [&](int64_t n, Scratch slot) {
         if (source.direct()) return source.caller_memory(n);
@@ -428,30 +445,35 @@ void gather(DType type, const ConvShape& shape, bool backward, const ConvImage& 
         });
         return;
     }
-    char* frames = source.direct() ? nullptr : static_cast<char*>(scratch(Scratch::Columns, source.bytes() * size_t(s.batch)));
+    char* frames = source.direct()
+                       ? nullptr
+                       : static_cast<char*>(scratch(Scratch::Columns, source.bytes() * size_t(s.batch)));
     if (frames) {
         const int64_t rows = source.rows();
-        parallel_for(0, s.batch * rows, std::max(int64_t(1), 32768 / (g.plan.frame.stride(1) + 1)), [&](int64_t begin, int64_t end) {
-            for (int64_t t = begin; t < end;) {
-                const int64_t n = t / rows, first = t % rows, last = std::min(rows, first + end - t);
-                source.fill(n, frames + n * int64_t(source.bytes()), first, last);
-                t += last - first;
-            }
-        });
+        parallel_for(0, s.batch * rows, std::max(int64_t(1), 32768 / (g.plan.frame.stride(1) + 1)),
+                     [&](int64_t begin, int64_t end) {
+                         for (int64_t t = begin; t < end;) {
+                             const int64_t n = t / rows, first = t % rows,
+                                           last = std::min(rows, first + end - t);
+                             source.fill(n, frames + n * int64_t(source.bytes()), first, last);
+                             t += last - first;
+                         }
+                     });
     }
     parallel_for(0, s.batch * count, 1, [&](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t) {
             const int64_t n = t / count;
             const Block& b = blocks[size_t(t % count)];
-            g.rows(*b.out, n, frames ? frames + n * int64_t(source.bytes()) : source.caller_memory(n), b.begin, b.end);
+            g.rows(*b.out, n, frames ? frames + n * int64_t(source.bytes()) : source.caller_memory(n),
+                   b.begin, b.end);
         }
     });
 }
 
 }  // namespace
 
-void conv_forward(DType type, const ConvShape& shape, const ConvImage& input, const void* weight, const void* bias,
-                  const ConvImage& output) {
+void conv_forward(DType type, const ConvShape& shape, const ConvImage& input, const void* weight,
+                  const void* bias, const ConvImage& output) {
     gather(type, shape, false, input, weight, bias, output);
 }
 
@@ -460,8 +482,8 @@ void conv_input_gradient(DType type, const ConvShape& shape, const ConvImage& gr
     gather(type, shape, true, grad_output, weight, bias, grad_input);
 }
 
-void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input, const ConvImage& grad_output,
-                          void* grad_weight) {
+void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
+                          const ConvImage& grad_output, void* grad_weight) {
     const bool columns = few_channels(shape), depthwise = is_depthwise(shape);
     const ConvShape s = columns ? columns_shape(shape) : shape;
     const int64_t size = itemsize(type), nr = conv_panel(type), taps = s.taps();
@@ -483,15 +505,19 @@ void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& i
     };
     std::vector<Tile> tiles;
     if (depthwise) {
-        for (int64_t c = 0; c < s.in_channels; c += nr) tiles.push_back({c / nr, c, std::min(nr, s.in_channels - c), {}});
+        for (int64_t c = 0; c < s.in_channels; c += nr)
+            tiles.push_back({c / nr, c, std::min(nr, s.in_channels - c), {}});
     } else {
         const int64_t channel_step = 24;
         for (int64_t group = 0; group < s.groups; ++group)
             for (const ConvRun& run : out.runs)
                 for (int64_t i = 0; i < run.length; i += nr)
                     for (int64_t c = 0; c < og; c += channel_step)
-                        tiles.push_back({group, c, std::min(channel_step, og - c),
-                                         {run.input + group * cg + i, run.weight + i, std::min(nr, run.length - i)}});
+                        tiles.push_back(
+                            {group,
+                             c,
+                             std::min(channel_step, og - c),
+                             {run.input + group * cg + i, run.weight + i, std::min(nr, run.length - i)}});
     }
     const int64_t ld = taps * cg;
     const int64_t sums = depthwise ? round_up(s.in_channels, nr) * taps : s.out_channels * ld;
@@ -500,26 +526,31 @@ void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& i
 
     // As many images at a time as stay in the cache; the cuts depend on the shape alone.
     const int64_t image_bytes = (f.elements() + gf.elements()) * size;
-    const int64_t group_images = std::clamp((int64_t(1) << 20) / std::max(int64_t(1), image_bytes), int64_t(1), std::max(s.batch, int64_t(1)));
+    const int64_t group_images = std::clamp((int64_t(1) << 20) / std::max(int64_t(1), image_bytes),
+                                            int64_t(1), std::max(s.batch, int64_t(1)));
     const DimClass &d = *out.dim[0], &h = *out.dim[1], &w = *out.dim[2];
     const int64_t rows_per_image = d.count * h.count;
     const int64_t row_bytes = (f.stride(1) * h.multiple + gf.stride(1)) * size;
     const int64_t block_rows = std::max(int64_t(1), 2 * kBlockBytes / std::max(int64_t(1), row_bytes));
-    char* xs = static_cast<char*>(x.direct() ? nullptr : scratch(Scratch::Columns, x.bytes() * size_t(group_images)));
-    char* gs = static_cast<char*>(g.direct() ? nullptr : scratch(Scratch::Product, g.bytes() * size_t(group_images)));
+    char* xs = static_cast<char*>(x.direct() ? nullptr
+                                             : scratch(Scratch::Columns, x.bytes() * size_t(group_images)));
+    char* gs = static_cast<char*>(g.direct() ? nullptr
+                                             : scratch(Scratch::Product, g.bytes() * size_t(group_images)));
     std::vector<ConvRow> rows;
     for (int64_t n0 = 0; n0 < s.batch && rows_per_image * w.count > 0; n0 += group_images) {
         const int64_t images = std::min(group_images, s.batch - n0);
         auto fill = [&](const Source& source, const Frame& frame, char* to) {
             if (source.direct()) return;
             const int64_t count = source.rows();
-            parallel_for(0, images * count, std::max(int64_t(1), 32768 / (frame.stride(1) + 1)), [&](int64_t begin, int64_t end) {
-                for (int64_t t = begin; t < end;) {
-                    const int64_t n = t / count, first = t % count, last = std::min(count, first + end - t);
-                    source.fill(n0 + n, to + n * int64_t(source.bytes()), first, last);
-                    t += last - first;
-                }
-            });
+            parallel_for(0, images * count, std::max(int64_t(1), 32768 / (frame.stride(1) + 1)),
+                         [&](int64_t begin, int64_t end) {
+                             for (int64_t t = begin; t < end;) {
+                                 const int64_t n = t / count, first = t % count,
+                                               last = std::min(count, first + end - t);
+                                 source.fill(n0 + n, to + n * int64_t(source.bytes()), first, last);
+                                 t += last - first;
+                             }
+                         });
         };
         fill(x, f, xs);
         fill(g, gf, gs);
@@ -528,8 +559,10 @@ void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& i
             const char* xi = x.direct() ? x.caller_memory(n0 + n) : xs + n * int64_t(x.bytes());
             const char* gi = g.direct() ? g.caller_memory(n0 + n) : gs + n * int64_t(g.bytes());
             for (int64_t r = 0; r < rows_per_image; ++r)
-                rows.push_back({xi + (r / h.count * d.multiple * f.stride(0) + r % h.count * h.multiple * f.stride(1)) * size,
-                                const_cast<char*>(gi) + r * gf.stride(1) * size});
+                rows.push_back(
+                    {xi + (r / h.count * d.multiple * f.stride(0) + r % h.count * h.multiple * f.stride(1)) *
+                              size,
+                     const_cast<char*>(gi) + r * gf.stride(1) * size});
         }
         const double work = double(rows.size()) * double(w.count) * double(s.out_channels) * double(ld);
         const int64_t grain = work < kParallelProduct ? int64_t(tiles.size()) : 1;
@@ -559,8 +592,9 @@ void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& i
                         conv_depthwise_weight(type, job, total + tile.group * taps * nr * size);
                     } else {
                         const int64_t first = tile.group * og + tile.channel;
-                        conv_weight_rows(type, {part.data(), int64_t(count), w.count, w.multiple * f.channels, gf.channels,
-                                                tile.run, tile.channels, total + first * ld * size, ld});
+                        conv_weight_rows(
+                            type, {part.data(), int64_t(count), w.count, w.multiple * f.channels, gf.channels,
+                                   tile.run, tile.channels, total + first * ld * size, ld});
                     }
                 }
             }
@@ -576,8 +610,9 @@ void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& i
         for (int64_t o = 0; o < s.out_channels; ++o)
             for (int64_t c = 0; c < stored_in; ++c)
                 for (int64_t t = 0; t < stored_taps; ++t)
-                    to[(o * stored_in + c) * stored_taps + t] =
-                        depthwise ? from[(o / nr * taps + t) * nr + o % nr] : from[o * ld + t * stored_in + c];
+                    to[(o * stored_in + c) * stored_taps + t] = depthwise
+                                                                    ? from[(o / nr * taps + t) * nr + o % nr]
+                                                                    : from[o * ld + t * stored_in + c];
     };
     size == 8 ? reorder(uint64_t(0)) : reorder(uint32_t(0));
 }

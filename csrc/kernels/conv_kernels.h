@@ -28,13 +28,13 @@ struct ConvImage {
 };
 
 // float32 and float64. weight: dense [out_channels][in_channels / groups][taps]; bias: [out_channels] or null.
-void conv_forward(DType type, const ConvShape& shape, const ConvImage& input, const void* weight, const void* bias,
-                  const ConvImage& output);
+void conv_forward(DType type, const ConvShape& shape, const ConvImage& input, const void* weight,
+                  const void* bias, const ConvImage& output);
 // The gradient with respect to the input, which is also the transposed convolution: then `bias` has in_channels.
 void conv_input_gradient(DType type, const ConvShape& shape, const ConvImage& grad_output, const void* weight,
                          const void* bias, const ConvImage& grad_input);
-void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input, const ConvImage& grad_output,
-                          void* grad_weight);
+void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
+                          const ConvImage& grad_output, void* grad_weight);
 
 // ---- the loops (isa/conv.cpp) -------------------------------------------------------------------------------------
 
@@ -49,14 +49,14 @@ struct ConvRow {
 };
 struct ConvRowsJob {
     const ConvRow* rows;
-    int64_t row_count, positions;        // positions: outputs per row
-    int64_t input_step, output_step;     // between neighbouring outputs, in elements
+    int64_t row_count, positions;     // positions: outputs per row
+    int64_t input_step, output_step;  // between neighbouring outputs, in elements
     const ConvRun* runs;
     int64_t run_count;
-    const void* weights;                 // panels of conv_panel channels: [panel][k][channel]
-    int64_t depth;                       // k per panel
-    const void* bias;                    // of whole panels
-    int64_t channels;                    // to be written
+    const void* weights;  // panels of conv_panel channels: [panel][k][channel]
+    int64_t depth;        // k per panel
+    const void* bias;     // of whole panels
+    int64_t channels;     // to be written
 };
 FLB_KERNEL(conv_panel, int64_t(DType));  // channels per panel, also the slack that images need at their end
 FLB_KERNEL(conv_rows, void(DType, const ConvRowsJob&));

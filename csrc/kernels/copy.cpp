@@ -25,7 +25,8 @@ void copy_loop(char* const* data, const int64_t* strides, int64_t n, const void*
         for (int64_t i = 0; i < n; ++i) o[i] = value;
         return;
     }
-    for (int64_t i = 0; i < n; ++i, out += so, in += si) *reinterpret_cast<T*>(out) = *reinterpret_cast<const T*>(in);
+    for (int64_t i = 0; i < n; ++i, out += so, in += si)
+        *reinterpret_cast<T*>(out) = *reinterpret_cast<const T*>(in);
 }
 
 Loop copy_loop_of(DType t) {
@@ -47,7 +48,8 @@ void transpose_tiles(T* out, int64_t out_stride, const T* in, int64_t in_stride,
 // True when `out` (row-major) <- `in` is a batch of transposed matrices, and done.
 bool copy_transposed(Tensor& out, Tensor& in) {
     const int n = in.ndim();
-    if (n < 2 || out.dtype != in.dtype || !out.contiguous || out.sizes != in.sizes || in.strides[n - 2] != 1) return false;
+    if (n < 2 || out.dtype != in.dtype || !out.contiguous || out.sizes != in.sizes || in.strides[n - 2] != 1)
+        return false;
     const int64_t rows = in.sizes[n - 2], cols = in.sizes[n - 1];
     if (rows < 8 || cols < 8 || in.strides[n - 1] < rows) return false;
     char* o = kernel_pointer(out);
@@ -69,7 +71,8 @@ bool copy_transposed(Tensor& out, Tensor& in) {
             visit_width(dtype, [&](auto tag) {
                 using T = typename decltype(tag)::type;
                 transpose_tiles(reinterpret_cast<T*>(o) + b * rows * cols + r * cols, cols,
-                                reinterpret_cast<const T*>(a + offset * width) + r, strides[n - 1], count, cols);
+                                reinterpret_cast<const T*>(a + offset * width) + r, strides[n - 1], count,
+                                cols);
             });
         }
     });
@@ -87,7 +90,8 @@ void copy_into(Tensor& out, Tensor& in) {
     // A source that overlaps its destination is read whole first.
     TensorRef held;
     Tensor* source = &in;
-    if (out.storage == in.storage && !(out.offset == in.offset && out.strides == in.strides && out.dtype == in.dtype)) {
+    if (out.storage == in.storage &&
+        !(out.offset == in.offset && out.strides == in.strides && out.dtype == in.dtype)) {
         held = clone(in);
         source = held.get();
     }
@@ -127,7 +131,8 @@ TensorRef cast(Tensor& t, DType dtype) {
 }
 
 TensorRef clone(Tensor& t, MemoryFormat format) {
-    TensorRef out = format == MemoryFormat::Preserve ? empty_like(t, t.dtype) : empty_format(t.sizes, t.dtype, t.device, format);
+    TensorRef out = format == MemoryFormat::Preserve ? empty_like(t, t.dtype)
+                                                     : empty_format(t.sizes, t.dtype, t.device, format);
     if (t.numel && !t.is_meta()) {
         Iterator it(out->sizes);
         if (copy_transposed(*out, t)) return out;
@@ -159,15 +164,17 @@ TensorRef expand_view(Tensor& t, const Dims& sizes) {
         const int d = i - shift;
         const int64_t want = sizes[i];
         if (d < 0) {
-            check(want >= 0, "The expanded size of the tensor (", want, ") isn't allowed in a leading, non-existing dimension ", i);
+            check(want >= 0, "The expanded size of the tensor (", want,
+                  ") isn't allowed in a leading, non-existing dimension ", i);
             out[i] = want;
             strides[i] = 0;
         } else if (want == -1 || want == t.sizes[d]) {
             out[i] = t.sizes[d];
             strides[i] = t.strides[d];
         } else {
-            check(t.sizes[d] == 1 && want >= 0, "The expanded size of the tensor (", want, ") must match the existing size (",
-                  t.sizes[d], ") at non-singleton dimension ", i, ".  Target sizes: ", str(sizes), ".  Tensor sizes: ", str(t.sizes));
+            check(t.sizes[d] == 1 && want >= 0, "The expanded size of the tensor (", want,
+                  ") must match the existing size (", t.sizes[d], ") at non-singleton dimension ", i,
+                  ".  Target sizes: ", str(sizes), ".  Tensor sizes: ", str(t.sizes));
             out[i] = want;
             strides[i] = 0;
         }

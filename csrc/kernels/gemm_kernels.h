@@ -17,8 +17,8 @@ namespace flb {
 enum class PanelType : uint8_t { F32, F64, I16, I32, I64 };
 
 struct GemmShape {
-    int mr, nr;       // a panel of A has mr rows, one of B nr columns
-    int kc, mc, nc;   // block sizes, multiples of the above
+    int mr, nr;      // a panel of A has mr rows, one of B nr columns
+    int kc, mc, nc;  // block sizes, multiples of the above
 };
 // The shape that the chosen instruction set wants for this type.
 FLB_KERNEL(gemm_shape, GemmShape(PanelType));
@@ -34,7 +34,7 @@ FLB_KERNEL(gemm_block, void(PanelType, int64_t m, int64_t n, int64_t kc, const v
 
 // c = alpha * product + beta * c over rows x cols; c is of type `type`; beta == 0 does not read c.
 struct GemmScale {
-    double real[2];   // alpha, beta for floats
+    double real[2];  // alpha, beta for floats
     int64_t integer[2];
 };
 FLB_KERNEL(gemm_finish, void(DType type, int64_t rows, int64_t cols, const void* product, int64_t ld_product,
@@ -42,7 +42,7 @@ FLB_KERNEL(gemm_finish, void(DType type, int64_t rows, int64_t cols, const void*
 
 // *sum = the sum of x[i] * y[i] (conjugating x if asked): int64 for integers, float32 for narrow floats,
 // complex64 for complex32, else the type itself.
-FLB_KERNEL(dot_product, void(DType type, int64_t n, const void* x, int64_t x_step, const void* y, int64_t y_step,
-                             bool conjugate_x, void* sum));
+FLB_KERNEL(dot_product, void(DType type, int64_t n, const void* x, int64_t x_step, const void* y,
+                             int64_t y_step, bool conjugate_x, void* sum));
 
 }  // namespace flb

@@ -15,7 +15,8 @@ constexpr int64_t kGrain = 32768;
 // An odometer over `sizes`, moving any number of pointers by their own byte strides.
 template <int N>
 struct Odometer {
-    Odometer(const Dims& sizes, const Dims* const (&strides)[N], const int64_t (&widths)[N]) : sizes(sizes), index(sizes.size(), 0) {
+    Odometer(const Dims& sizes, const Dims* const (&strides)[N], const int64_t (&widths)[N])
+        : sizes(sizes), index(sizes.size(), 0) {
         for (int k = 0; k < N; ++k) {
             step[k].resize(sizes.size());
             for (int d = 0; d < sizes.size(); ++d) step[k][d] = (*strides[k])[d] * widths[k];
@@ -43,9 +44,13 @@ struct Odometer {
 };
 
 template <class T>
-struct IsComplex { static constexpr bool value = false; };
+struct IsComplex {
+    static constexpr bool value = false;
+};
 template <class T>
-struct IsComplex<Complex<T>> { static constexpr bool value = true; };
+struct IsComplex<Complex<T>> {
+    static constexpr bool value = true;
+};
 
 template <class T>
 T combine(T a, T b, Reduce reduce) {
@@ -55,12 +60,15 @@ T combine(T a, T b, Reduce reduce) {
     } else if constexpr (std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>) {
         return T(combine(float(a), float(b), reduce));
     } else if constexpr (std::is_same_v<T, bool>) {
-        return reduce == Reduce::Add || reduce == Reduce::Max ? a || b : reduce == Reduce::Assign ? b : a && b;
+        return reduce == Reduce::Add || reduce == Reduce::Max ? a || b
+               : reduce == Reduce::Assign                     ? b
+                                                              : a && b;
     } else {
         switch (reduce) {
             case Reduce::Assign: return b;
             case Reduce::Add:
-                if constexpr (std::is_integral_v<T>) return T(std::make_unsigned_t<T>(a) + std::make_unsigned_t<T>(b));
+                if constexpr (std::is_integral_v<T>)
+                    return T(std::make_unsigned_t<T>(a) + std::make_unsigned_t<T>(b));
                 else return a + b;
             case Reduce::Multiply:
                 if constexpr (std::is_integral_v<T>) return T(uint64_t(a) * uint64_t(b));
@@ -99,27 +107,34 @@ IndexPlan plan_index(Tensor& t, const std::vector<TensorRef>& given, const char*
     if (int(given.size()) > t.ndim()) {
         int consumed = 0;
         for (const TensorRef& g : given) consumed += g && g->dtype == DType::Bool ? g->ndim() : 1;
-        check_as(ErrorKind::Index, consumed <= t.ndim(), "too many indices for tensor of dimension ", t.ndim(), " (got ", consumed, ")");
+        check_as(ErrorKind::Index, consumed <= t.ndim(), "too many indices for tensor of dimension ",
+                 t.ndim(), " (got ", consumed, ")");
     }
     // Masks become one index per dimension they span.
     std::vector<TensorRef> indices;
     for (const TensorRef& g : given) {
         if (!g || (g->dtype != DType::Bool && g->dtype != DType::UInt8)) {
             if (g)
-                check_as(ErrorKind::Index, is_integral(g->dtype), "tensors used as indices must be long, int, byte or bool tensors, got ", name_of(g->dtype));
+                check_as(ErrorKind::Index, is_integral(g->dtype),
+                         "tensors used as indices must be long, int, byte or bool tensors, got ",
+                         name_of(g->dtype));
             indices.push_back(g);
             continue;
         }
         const int at = int(indices.size());
-        check_as(ErrorKind::Index, at + g->ndim() <= t.ndim(), "too many indices for tensor of dimension ", t.ndim());
+        check_as(ErrorKind::Index, at + g->ndim() <= t.ndim(), "too many indices for tensor of dimension ",
+                 t.ndim());
         for (int d = 0; d < g->ndim(); ++d)
-            check_as(ErrorKind::Index, g->sizes[d] == t.sizes[at + d], "The shape of the mask ", str(g->sizes), " at index ", d,
-                     " does not match the shape of the indexed tensor ", str(t.sizes), " at index ", at + d);
+            check_as(ErrorKind::Index, g->sizes[d] == t.sizes[at + d], "The shape of the mask ",
+                     str(g->sizes), " at index ", d, " does not match the shape of the indexed tensor ",
+                     str(t.sizes), " at index ", at + d);
         TensorRef positions = nonzero(*g);
         for (int d = 0; d < g->ndim(); ++d)
-            indices.push_back(make_view(*positions, {positions->sizes[0]}, {positions->strides[0]}, positions->offset + d * positions->strides[1]));
+            indices.push_back(make_view(*positions, {positions->sizes[0]}, {positions->strides[0]},
+                                        positions->offset + d * positions->strides[1]));
     }
-    check_as(ErrorKind::Index, int(indices.size()) <= t.ndim(), "too many indices for tensor of dimension ", t.ndim(), " (got ", indices.size(), ")");
+    check_as(ErrorKind::Index, int(indices.size()) <= t.ndim(), "too many indices for tensor of dimension ",
+             t.ndim(), " (got ", indices.size(), ")");
     indices.resize(size_t(t.ndim()));
 
     IndexPlan plan;
@@ -137,7 +152,8 @@ IndexPlan plan_index(Tensor& t, const std::vector<TensorRef>& given, const char*
             std::string shapes;
             for (const TensorRef& i : indices)
                 if (i) shapes += (shapes.empty() ? "" : ", ") + str(i->sizes);
-            fail(ErrorKind::Index, "shape mismatch: indexing tensors could not be broadcast together with shapes ", shapes);
+            fail(ErrorKind::Index,
+                 "shape mismatch: indexing tensors could not be broadcast together with shapes ", shapes);
         }
         any = true;
     }
@@ -153,7 +169,8 @@ IndexPlan plan_index(Tensor& t, const std::vector<TensorRef>& given, const char*
     plan.offsets.assign(size_t(n), 0);
     for (int d = 0; d < t.ndim(); ++d) {
         if (!indices[size_t(d)]) continue;
-        check(!indices[size_t(d)]->is_meta(), op_name, "(): an index on the meta device cannot index a tensor on the cpu");
+        check(!indices[size_t(d)]->is_meta(), op_name,
+              "(): an index on the meta device cannot index a tensor on the cpu");
         TensorRef wide = cast(*indices[size_t(d)], DType::Int64);
         TensorRef full = contiguous(*expand_view(*wide, plan.index_shape));
         const int64_t* index = reinterpret_cast<const int64_t*>(kernel_pointer(*full));
@@ -161,7 +178,8 @@ IndexPlan plan_index(Tensor& t, const std::vector<TensorRef>& given, const char*
         for (int64_t i = 0; i < n; ++i) {
             int64_t v = index[i];
             if (v < -size || v >= size)
-                fail(ErrorKind::Index, "index ", v, " is out of bounds for dimension ", d, " with size ", size);
+                fail(ErrorKind::Index, "index ", v, " is out of bounds for dimension ", d, " with size ",
+                     size);
             plan.offsets[size_t(i)] += (v < 0 ? v + size : v) * stride;
         }
     }
@@ -212,11 +230,13 @@ void index_get(Tensor& out, Tensor& in, const IndexPlan& plan) {
             using T = typename decltype(tag)::type;
             if (inner.contiguous && inner.numel == 1) {
                 over_pairs(plan, width, 1, begin, end, [&](int64_t outer, int64_t b, int64_t at) {
-                    reinterpret_cast<T*>(o)[at] = *reinterpret_cast<const T*>(base + outer + plan.offsets[size_t(b)] * width);
+                    reinterpret_cast<T*>(o)[at] =
+                        *reinterpret_cast<const T*>(base + outer + plan.offsets[size_t(b)] * width);
                 });
             } else if (inner.contiguous) {
                 over_pairs(plan, width, inner.numel, begin, end, [&](int64_t outer, int64_t b, int64_t at) {
-                    std::memcpy(o + at * width, base + outer + plan.offsets[size_t(b)] * width, size_t(inner.numel * width));
+                    std::memcpy(o + at * width, base + outer + plan.offsets[size_t(b)] * width,
+                                size_t(inner.numel * width));
                 });
             } else {
                 const Dims* strides[1] = {&plan.inner_strides};
@@ -226,7 +246,8 @@ void index_get(Tensor& out, Tensor& in, const IndexPlan& plan) {
                     const char* source = base + outer + plan.offsets[size_t(b)] * width;
                     walk.seek(0);
                     for (int64_t i = 0; i < inner.numel; ++i, walk.next())
-                        reinterpret_cast<T*>(o)[at + i] = *reinterpret_cast<const T*>(source + walk.offset[0]);
+                        reinterpret_cast<T*>(o)[at + i] =
+                            *reinterpret_cast<const T*>(source + walk.offset[0]);
                 });
             }
         });
@@ -317,7 +338,8 @@ void check_indices(Tensor& index, int64_t size, int dim, const char* op_name, bo
     }
     if (smallest >= low && largest < size) return;
     const int64_t bad = smallest < low ? smallest : largest;
-    fail(kind, op_name, "(): index ", bad, " is out of bounds for dimension ", dim, " with size ", size, " (index out of range in self)");
+    fail(kind, op_name, "(): index ", bad, " is out of bounds for dimension ", dim, " with size ", size,
+         " (index out of range in self)");
 }
 
 namespace {
@@ -328,8 +350,14 @@ namespace {
 // walk's own, see [Memory in use].
 struct IndexWalk {
     IndexWalk(Tensor& index, int dim, const Tensor& along, const Dims& dense, int64_t width)
-        : ids(reinterpret_cast<const int64_t*>(kernel_pointer(index))), size(along.size(dim)), width(width), sizes(index.sizes),
-          index_strides(index.strides), along_strides(along.strides), dense_strides(dense), numel(index.numel) {
+        : ids(reinterpret_cast<const int64_t*>(kernel_pointer(index))),
+          size(along.size(dim)),
+          width(width),
+          sizes(index.sizes),
+          index_strides(index.strides),
+          along_strides(along.strides),
+          dense_strides(dense),
+          numel(index.numel) {
         const int n = sizes.size();
         // Zero-dimensional tensors go with an index of one dimension and one element.
         for (Dims* d : {&along_strides, &dense_strides})
@@ -375,7 +403,8 @@ void gather(Tensor& out, Tensor& in, int dim, Tensor& index) {
     });
 }
 
-void scatter(Tensor& out, int dim, Tensor& index, Tensor* src, const Scalar* value, Reduce reduce, Tensor* counts) {
+void scatter(Tensor& out, int dim, Tensor& index, Tensor* src, const Scalar* value, Reduce reduce,
+             Tensor* counts) {
     if (index.numel == 0) return;
     const int64_t width = itemsize(out.dtype), stride = out.stride(dim) * width;
     char* o = kernel_pointer(out);
@@ -415,7 +444,8 @@ void index_select(Tensor& out, Tensor& in, int dim, Tensor& index) {
     const int64_t stride = in.stride(dim), size = in.size(dim);
     for (int64_t i = 0; i < dense->numel; ++i) {
         if (uint64_t(ids[i]) >= uint64_t(size))
-            fail(ErrorKind::Index, "index_select(): index ", ids[i], " is out of bounds for dimension ", dim, " with size ", size);
+            fail(ErrorKind::Index, "index_select(): index ", ids[i], " is out of bounds for dimension ", dim,
+                 " with size ", size);
         plan.offsets[size_t(i)] = ids[i] * stride;
     }
     index_get(out, in, plan);
@@ -432,7 +462,8 @@ void index_write(Tensor& out, int dim, Tensor& index, Tensor& src, Reduce reduce
     int64_t* c = counts ? reinterpret_cast<int64_t*>(kernel_pointer(*counts)) : nullptr;
     const bool scalar = out.ndim() == 0;
     const Dims sizes = scalar ? Dims() : without(src.sizes, dim);
-    const Dims out_strides = scalar ? Dims() : without(out.strides, dim), src_strides = scalar ? Dims() : without(src.strides, dim);
+    const Dims out_strides = scalar ? Dims() : without(out.strides, dim),
+               src_strides = scalar ? Dims() : without(src.strides, dim);
     const int64_t slice = checked_numel(sizes);
     const bool flat = is_contiguous(sizes, out_strides) && is_contiguous(sizes, src_strides);
     // A zero-dimensional source is one element for every index.

@@ -13,15 +13,17 @@ enum class Reduce : uint8_t { Assign, Add, Multiply, Min, Max };
 
 // Index tensors per dimension (null where a dimension is kept), masks already turned into positions.
 struct IndexPlan {
-    Dims outer_sizes, outer_strides;   // kept dimensions before the indexed ones, in elements of the indexed tensor
-    Dims index_shape;                  // of the broadcast indices
-    Dims inner_sizes, inner_strides;   // kept dimensions after them
-    std::vector<int64_t> offsets;      // of every index position, in elements; checked
+    Dims outer_sizes,
+        outer_strides;  // kept dimensions before the indexed ones, in elements of the indexed tensor
+    Dims index_shape;   // of the broadcast indices
+    Dims inner_sizes, inner_strides;  // kept dimensions after them
+    std::vector<int64_t> offsets;     // of every index position, in elements; checked
     Dims result_shape() const;
 };
 IndexPlan plan_index(Tensor& t, const std::vector<TensorRef>& indices, const char* op_name);
-void index_get(Tensor& out, Tensor& in, const IndexPlan& plan);          // out contiguous, of the result shape
-void index_put(Tensor& out, Tensor& values, const IndexPlan& plan, bool accumulate);  // values contiguous likewise
+void index_get(Tensor& out, Tensor& in, const IndexPlan& plan);  // out contiguous, of the result shape
+void index_put(Tensor& out, Tensor& values, const IndexPlan& plan,
+               bool accumulate);  // values contiguous likewise
 
 // Positions of the elements that are not zero, one row per element: (n, ndim) int64.
 TensorRef nonzero(Tensor& t);
@@ -34,11 +36,12 @@ void check_indices(Tensor& index, int64_t size, int dim, const char* op_name, bo
 // out has the shape of index.
 void gather(Tensor& out, Tensor& in, int dim, Tensor& index);
 // out[index] (op)= src or value, in order of the index; counts (int64, out's shape) may be null.
-void scatter(Tensor& out, int dim, Tensor& index, Tensor* src, const Scalar* value, Reduce reduce, Tensor* counts);
+void scatter(Tensor& out, int dim, Tensor& index, Tensor* src, const Scalar* value, Reduce reduce,
+             Tensor* counts);
 
 // ---- whole slices along one dimension ----------------------------------------------------------------------------------------------
 
-void index_select(Tensor& out, Tensor& in, int dim, Tensor& index);      // out contiguous
+void index_select(Tensor& out, Tensor& in, int dim, Tensor& index);  // out contiguous
 // out.select(dim, index[i]) (op)= src.select(dim, i); src contiguous in out's dtype
 void index_write(Tensor& out, int dim, Tensor& index, Tensor& src, Reduce reduce, Tensor* counts);
 

@@ -32,7 +32,9 @@ std::vector<Registered>& registered() {
 }
 }  // namespace
 
-void register_loops(int level, const LoopEntry* entries, int count) { registered().push_back({level, entries, count}); }
+void register_loops(int level, const LoopEntry* entries, int count) {
+    registered().push_back({level, entries, count});
+}
 
 const LoopSet* find_loops(const char* name) {
     // Built at the first question, when the level is known: wider instruction sets overwrite narrower ones.
@@ -42,7 +44,8 @@ const LoopSet* find_loops(const char* name) {
             for (const Registered& r : registered())
                 if (r.level == level)
                     for (int i = 0; i < r.count; ++i)
-                        (*map)[r.entries[i].name].by_dtype[int(r.entries[i].in)] = {r.entries[i].loop, r.entries[i].out};
+                        (*map)[r.entries[i].name].by_dtype[int(r.entries[i].in)] = {r.entries[i].loop,
+                                                                                    r.entries[i].out};
         return map;
     }();
     auto found = table->find(name);
@@ -87,7 +90,8 @@ void Iterator::add(const Tensor& t, DType loop_dtype, bool written) {
     const int64_t width = itemsize(t.dtype);
     for (int i = 0; i < n; ++i) {
         const int64_t size = i < shift ? 1 : t.sizes[i - shift];
-        check(size == shape_[i] || (size == 1 && !written), "shape ", str(t.sizes), " does not broadcast to ", str(shape_));
+        check(size == shape_[i] || (size == 1 && !written), "shape ", str(t.sizes), " does not broadcast to ",
+              str(shape_));
         o.strides[i] = size == 1 ? 0 : t.strides[i - shift] * width;
     }
 }
@@ -184,7 +188,8 @@ constexpr int64_t kTile = 256;
 
 }  // namespace
 
-void Iterator::run_inner(Loop loop, const void* params, char** data, const int64_t* strides, int64_t n) const {
+void Iterator::run_inner(Loop loop, const void* params, char** data, const int64_t* strides,
+                         int64_t n) const {
     if (!casts_) {
         loop(data, strides, n, params);
         return;
@@ -196,7 +201,9 @@ void Iterator::run_inner(Loop loop, const void* params, char** data, const int64
     CastLoop casts[kMaxOperands];
     for (int k = 0; k < count_; ++k) {
         const Operand& o = operands_[k];
-        casts[k] = o.dtype == o.loop_dtype ? nullptr : o.written ? find_cast(o.dtype, o.loop_dtype) : find_cast(o.loop_dtype, o.dtype);
+        casts[k] = o.dtype == o.loop_dtype ? nullptr
+                   : o.written             ? find_cast(o.dtype, o.loop_dtype)
+                                           : find_cast(o.loop_dtype, o.dtype);
         block_strides[k] = casts[k] ? itemsize(o.loop_dtype) : strides[k];
         if (casts[k] && !o.written && strides[k] == 0) {
             casts[k](buffers[k], data[k], 1);
@@ -316,22 +323,27 @@ void Iterator::run(Loop loop, const void* params, int64_t grain) {
 // ---- layout ---------------------------------------------------------------------------------------------------------------
 
 void check_no_partial_overlap(const Tensor& out, const Tensor& in, const char* op_name) {
-    const bool same = &out == &in || (out.offset == in.offset && out.sizes == in.sizes && out.strides == in.strides &&
-                                      itemsize(out.dtype) == itemsize(in.dtype));
+    const bool same = &out == &in || (out.offset == in.offset && out.sizes == in.sizes &&
+                                      out.strides == in.strides && itemsize(out.dtype) == itemsize(in.dtype));
     if (!same) check_no_overlap(out, in, op_name);
 }
 
 void check_no_overlap(const Tensor& out, const Tensor& in, const char* op_name) {
     if (out.storage != in.storage || out.numel == 0 || in.numel == 0) return;
-    const auto bytes = [](const Tensor& t) { return std::pair<int64_t, int64_t>{
-        t.offset * itemsize(t.dtype), checked_extent_bytes(t.sizes, t.strides, t.offset, itemsize(t.dtype))}; };
+    const auto bytes = [](const Tensor& t) {
+        return std::pair<int64_t, int64_t>{
+            t.offset * itemsize(t.dtype),
+            checked_extent_bytes(t.sizes, t.strides, t.offset, itemsize(t.dtype))};
+    };
     const auto [ob, oe] = bytes(out);
     const auto [ib, ie] = bytes(in);
     if (oe <= ib || ie <= ob) return;
     // Interleaved windows (rows of a transposed matrix ...) may still be disjoint: like PyTorch, only dense ones are certain.
     if (!is_non_overlapping_and_dense(out) || !is_non_overlapping_and_dense(in)) return;
-    fail(ErrorKind::Runtime, op_name, "(): unsupported operation: some elements of the input tensor and the written-to "
-         "tensor refer to a single memory location. Please clone() the tensor before performing the operation.");
+    fail(ErrorKind::Runtime, op_name,
+         "(): unsupported operation: some elements of the input tensor and the written-to "
+         "tensor refer to a single memory location. Please clone() the tensor before performing the "
+         "operation.");
 }
 
 Dims result_strides(const Dims& shape, const Tensor* const* inputs, int count) {
@@ -342,7 +354,9 @@ Dims result_strides(const Dims& shape, const Tensor* const* inputs, int count) {
         for (int k = 0; k < count; ++k) {
             const Tensor& t = *inputs[k];
             const int shift = n - t.ndim();
-            const auto stride = [&](int d) { return d < shift || t.sizes[d - shift] == 1 ? int64_t(0) : t.strides[d - shift]; };
+            const auto stride = [&](int d) {
+                return d < shift || t.sizes[d - shift] == 1 ? int64_t(0) : t.strides[d - shift];
+            };
             const int64_t sa = stride(a), sb = stride(b);
             if (sa == 0 || sb == 0) continue;
             if (sa != sb) return sa < sb ? -1 : 1;

@@ -25,7 +25,7 @@ class Iterator {
         Dims strides;  // bytes, one per dimension of shape_
         DType dtype, loop_dtype;
         bool written;
-        bool dense;    // contiguous with exactly this shape
+        bool dense;  // contiguous with exactly this shape
         alignas(16) char value[16];
     };
     void add(const Tensor& t, DType loop_dtype, bool written);

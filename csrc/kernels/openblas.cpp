@@ -21,7 +21,8 @@ std::atomic<const OpenBlas*> loaded{nullptr};
 // Sets a variable of the environment unless the user has, and takes it back at the end.
 class EnvironmentDefault {
   public:
-    EnvironmentDefault(const char* name, const char* value) : name_(name), ours_(value && !std::getenv(name)) {
+    EnvironmentDefault(const char* name, const char* value)
+        : name_(name), ours_(value && !std::getenv(name)) {
         if (ours_) setenv(name, value, 1);
     }
     ~EnvironmentDefault() {
@@ -74,14 +75,16 @@ void resolve(void* library, F*& function, const char* name) {
 }
 
 void load() {
-    check(!library_path.empty(), "this product needs OpenBLAS, which was not found: install the package scipy-openblas32");
+    check(!library_path.empty(),
+          "this product needs OpenBLAS, which was not found: install the package scipy-openblas32");
     void* library;
     {
         EnvironmentDefault core("OPENBLAS_CORETYPE", preferred_core());
         EnvironmentOverride threads("OPENBLAS_NUM_THREADS", "1");
         library = dlopen(library_path.c_str(), RTLD_NOW | RTLD_LOCAL);
     }
-    if (!library) fail(ErrorKind::Runtime, "cannot load OpenBLAS: ", dlerror(), "; reinstall scipy-openblas32");
+    if (!library)
+        fail(ErrorKind::Runtime, "cannot load OpenBLAS: ", dlerror(), "; reinstall scipy-openblas32");
     resolve(library, table.sgemm, "scipy_cblas_sgemm");
     resolve(library, table.dgemm, "scipy_cblas_dgemm");
     resolve(library, table.cgemm, "scipy_cblas_cgemm");

@@ -29,7 +29,8 @@ void* scratch(Scratch slot, size_t nbytes) {
         nbytes = (nbytes + 4095) / 4096 * 4096;
         buffers.data[i] = std::aligned_alloc(64, nbytes);
         check_as(ErrorKind::Memory, buffers.data[i] != nullptr,
-                 "DefaultCPUAllocator: can't allocate memory: a matrix product needs ", nbytes, " bytes of scratch");
+                 "DefaultCPUAllocator: can't allocate memory: a matrix product needs ", nbytes,
+                 " bytes of scratch");
         buffers.size[i] = nbytes;
     }
     return buffers.data[i];

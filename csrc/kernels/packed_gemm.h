@@ -37,7 +37,8 @@ void packed_gemm(PanelType type, int64_t m, int64_t n, int64_t k, PackA&& pack_a
     const int64_t k_group = std::max(int64_t(1), kMaxPackedBytes / (nc * size * shape.kc)) * shape.kc;
     char* packed_b = static_cast<char*>(scratch(Scratch::PackedB, size_t(nc * std::min(k, k_group) * size)));
 
-    const bool serial = num_threads() == 1 || in_parallel_region() || double(m) * double(n) * double(k) < kParallelProduct;
+    const bool serial =
+        num_threads() == 1 || in_parallel_region() || double(m) * double(n) * double(k) < kParallelProduct;
     const int64_t threads = serial ? 1 : num_threads();
     int64_t mc = shape.mc;
     if (!serial) mc = std::clamp(round_up(ceil_div(m, 4 * threads), shape.mr), int64_t(4 * shape.mr), mc);
@@ -71,7 +72,8 @@ void packed_gemm(PanelType type, int64_t m, int64_t n, int64_t k, PackA&& pack_a
                 char* packed_a = static_cast<char*>(scratch(Scratch::PackedA, size_t(mc * shape.kc * size)));
                 for (int64_t t = begin; t < end; ++t) {
                     const int64_t i0 = t / column_groups * mc, rows = std::min(mc, m - i0);
-                    const int64_t column = t % column_groups * group_cols, cols = std::min(group_cols, nb - column);
+                    const int64_t column = t % column_groups * group_cols,
+                                  cols = std::min(group_cols, nb - column);
                     for (int64_t s = 0; s < steps; ++s) {
                         const int64_t kc = std::min(int64_t(shape.kc), kb - s * shape.kc);
                         pack_a(i0, rows, p0 + s * shape.kc, kc, packed_a);

@@ -19,7 +19,8 @@ const void* resolve_pointwise(const char* op_name, const char* kind) {
     check(loops, "record of ", op_name, ": no loop of that name is compiled");
     constexpr const char* names[] = {"same", "float", "bool", "real", "float_real", "complex"};
     for (int i = 0; i < 6; ++i)
-        if (std::strcmp(kind, names[i]) == 0) return new PointwiseOp{strdup(op_name), loops, ResultKind(i), divides(op_name)};
+        if (std::strcmp(kind, names[i]) == 0)
+            return new PointwiseOp{strdup(op_name), loops, ResultKind(i), divides(op_name)};
     fail(ErrorKind::Runtime, "record of ", op_name, ": unknown kind '", kind, "'");
 }
 
@@ -49,20 +50,24 @@ const Tensor* all_alike(const PointwiseOperand* operands, int count) {
         if (!first) {
             if (!t->contiguous || t->device != DeviceType::Cpu || t->zero_dim_number) return nullptr;
             first = t;
-        } else if (!t->contiguous || t->dtype != first->dtype || t->device != DeviceType::Cpu || t->sizes != first->sizes) {
+        } else if (!t->contiguous || t->dtype != first->dtype || t->device != DeviceType::Cpu ||
+                   t->sizes != first->sizes) {
             return nullptr;
         }
     }
     if (first)
         for (int i = 0; i < count; ++i)
-            if (!operands[i].tensor && operands[i].number.category() > info(first->dtype).kind) return nullptr;
+            if (!operands[i].tensor && operands[i].number.category() > info(first->dtype).kind)
+                return nullptr;
     return first;
 }
 
 // Whether a loop may write `out` directly while it reads the operands: the same shape, dtype and layout, and no memory in
 // common with an operand unless it is that operand's own.
-bool writes_directly(const Tensor& out, const Tensor& first, DType dtype, const PointwiseOperand* operands, int count) {
-    if (!out.contiguous || out.dtype != dtype || out.device != DeviceType::Cpu || out.sizes != first.sizes) return false;
+bool writes_directly(const Tensor& out, const Tensor& first, DType dtype, const PointwiseOperand* operands,
+                     int count) {
+    if (!out.contiguous || out.dtype != dtype || out.device != DeviceType::Cpu || out.sizes != first.sizes)
+        return false;
     for (int i = 0; i < count; ++i) {
         const Tensor* t = operands[i].tensor;
         if (t && t != &out && t->storage == out.storage) return false;
@@ -97,7 +102,8 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
         const LoopSet::Slot& slot = (*op.loops)[common];
         const DType dtype = result_dtype(op.kind, common);
         if (slot.loop && common == first.dtype && slot.out == dtype &&
-            (!out || ((!op.fallible || !is_integral(common)) && writes_directly(*out, first, dtype, operands, count)))) {
+            (!out || ((!op.fallible || !is_integral(common)) &&
+                      writes_directly(*out, first, dtype, operands, count)))) {
             store_params(params, num_params, common, slots);
             TensorRef result = out ? TensorRef::borrow(out) : empty(first.sizes, dtype);
             if (first.numel <= 4096) {
@@ -147,11 +153,13 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
             promotion.scalar(operands[i].number);
         }
     }
-    check_as(ErrorKind::Type, num_tensors > 0, call.name(), "(): argument 'input' (position 1) must be Tensor, not a number");
+    check_as(ErrorKind::Type, num_tensors > 0, call.name(),
+             "(): argument 'input' (position 1) must be Tensor, not a number");
     DType common = promotion.result();
     for (int i = 0; i < num_tensors; ++i)
-        call.check(tensors[i]->device == device || tensors[i]->ndim() == 0,
-                   "Expected all tensors to be on the same device, but found at least two devices, cpu and meta!");
+        call.check(
+            tensors[i]->device == device || tensors[i]->ndim() == 0,
+            "Expected all tensors to be on the same device, but found at least two devices, cpu and meta!");
     if (wants_float(op.kind)) common = float_dtype(common);
     const DType dtype = result_dtype(op.kind, common);
     DType compute;

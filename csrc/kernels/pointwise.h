@@ -7,10 +7,10 @@ namespace flb {
 
 // What the result's dtype is, given the common dtype of the operands; a record writes it as kind="...".
 enum class ResultKind : uint8_t {
-    Same,   // "same": the common dtype (add, neg)
-    Float,  // "float": integers become the default dtype (exp, true_divide)
-    Bool,   // "bool" (eq, isnan)
-    Real,   // "real": the part's dtype for complex (abs)
+    Same,       // "same": the common dtype (add, neg)
+    Float,      // "float": integers become the default dtype (exp, true_divide)
+    Bool,       // "bool" (eq, isnan)
+    Real,       // "real": the part's dtype for complex (abs)
     FloatReal,  // "float_real": both of them (angle)
     Complex,    // "complex": the complex dtype of the parts (complex, polar)
 };
@@ -19,7 +19,8 @@ struct PointwiseOp {
     const char* name;
     const LoopSet* loops;
     ResultKind kind;
-    bool fallible;  // its integer loops may meet a division by zero: nothing may be overwritten before that is known
+    bool
+        fallible;  // its integer loops may meet a division by zero: nothing may be overwritten before that is known
 };
 
 // Runs `op` on tensors and numbers: promotes, broadcasts, allocates or checks out=, iterates. Scalar parameters (alpha,

@@ -28,7 +28,8 @@ class Promotion {
         if (higher == kNone) return lower;
         if (lower == kNone || is_complex(higher)) return higher;
         if (is_floating(higher)) return is_complex(lower) ? info(higher).complex : higher;
-        if (higher == DType::Bool || info(lower).kind >= DTypeKind::Float) return promote_types(higher, lower);
+        if (higher == DType::Bool || info(lower).kind >= DTypeKind::Float)
+            return promote_types(higher, lower);
         return higher;
     }
     DType dims_ = kNone, zero_ = kNone, number_ = kNone;

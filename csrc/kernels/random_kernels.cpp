@@ -13,7 +13,8 @@ FLB_DEFINE_KERNEL(uniform_float);
 
 namespace {
 
-template <class T> constexpr int kDigits = std::numeric_limits<T>::digits;  // of the mantissa, the hidden bit included
+template <class T> constexpr int kDigits =
+    std::numeric_limits<T>::digits;  // of the mantissa, the hidden bit included
 template <> constexpr int kDigits<Half> = 11;
 template <> constexpr int kDigits<BFloat16> = 8;
 
@@ -22,9 +23,15 @@ template <> constexpr bool kIsFloating<Half> = true;
 template <> constexpr bool kIsFloating<BFloat16> = true;
 
 // The type that arithmetic on T is done in.
-template <class T> struct Wide { using type = T; };
-template <> struct Wide<Half> { using type = float; };
-template <> struct Wide<BFloat16> { using type = float; };
+template <class T> struct Wide {
+    using type = T;
+};
+template <> struct Wide<Half> {
+    using type = float;
+};
+template <> struct Wide<BFloat16> {
+    using type = float;
+};
 
 template <class T> double largest() { return double(std::numeric_limits<T>::max()); }
 template <> double largest<Half>() { return 65504; }
@@ -98,9 +105,11 @@ void fill_uniform(DType t, void* out, int64_t n, double from, double to, Generat
         const double limit = largest<T>();
         check(std::fabs(from) <= limit, "from is out of bounds for ", name_of(t), ": got ", from);
         check(std::fabs(to) <= limit, "to is out of bounds for ", name_of(t), ": got ", to);
-        check(from <= to, "uniform_ expects to return a [from, to) range, but found from=", from, " > to=", to);
+        check(from <= to, "uniform_ expects to return a [from, to) range, but found from=", from,
+              " > to=", to);
         check(to - from <= limit, "uniform_ expects to-from <= std::numeric_limits<", info(t).class_name,
-              ">::max(), but found to=", to, " and from=", from, " which result in to-from to exceed the limit");
+              ">::max(), but found to=", to, " and from=", from,
+              " which result in to-from to exceed the limit");
         T* p = static_cast<T*>(out);
         const W low = W(from), span = W(to) - low;
         if constexpr (std::is_same_v<T, float>) return uniform_floats(p, n, low, span, W(to), g);
@@ -231,7 +240,8 @@ void fill_bernoulli(DType t, void* out, DType p_dtype, const void* p, int64_t n,
         const P* prob = static_cast<const P*>(p);
         bool valid = true;
         for (int64_t i = 0; i < n; ++i) valid &= W(prob[i]) >= 0 && W(prob[i]) <= 1;
-        check(valid, "Expected p_in >= 0 && p_in <= 1 to be true, but got false: bernoulli takes probabilities");
+        check(valid,
+              "Expected p_in >= 0 && p_in <= 1 to be true, but got false: bernoulli takes probabilities");
         visit_real("bernoulli_tensor_cpu_self_", t, [&](auto type) {
             using T = typename decltype(type)::type;
             T* o = static_cast<T*>(out);
@@ -246,9 +256,11 @@ void fill_random(DType t, void* out, int64_t n, Generator& g) {
         T* o = static_cast<T*>(out);
         for (int64_t i = 0; i < n; ++i) {
             if constexpr (std::is_same_v<T, bool>) o[i] = g.random() & 1;
-            else if constexpr (std::is_same_v<T, double>) o[i] = double(g.random64() % ((uint64_t(1) << 53) + 1));
+            else if constexpr (std::is_same_v<T, double>)
+                o[i] = double(g.random64() % ((uint64_t(1) << 53) + 1));
             else if constexpr (kIsFloating<T>) o[i] = narrow<T>(g.random() % ((uint32_t(1) << kDigits<T>)+1));
-            else if constexpr (sizeof(T) == 8) o[i] = T(g.random64() & uint64_t(std::numeric_limits<T>::max()));
+            else if constexpr (sizeof(T) == 8)
+                o[i] = T(g.random64() & uint64_t(std::numeric_limits<T>::max()));
             else o[i] = T(g.random() & uint32_t(std::numeric_limits<T>::max()));
         }
     });
@@ -314,7 +326,8 @@ void fill_random_between(DType t, void* out, int64_t n, int64_t from, int64_t to
         check_integer_bound<T>("from", from);
         check_integer_bound<T>("to - 1", to - 1);
         const int64_t low = round_from<T>(from), high = round_to<T>(to);
-        check(low < high, "random_ expects 'from' casted to dtype to be less than 'to' casted to dtype, but got from=",
+        check(low < high,
+              "random_ expects 'from' casted to dtype to be less than 'to' casted to dtype, but got from=",
               low, " >= to=", high);
         draw_range(static_cast<T*>(out), n, uint64_t(high) - uint64_t(low), low, g);
     });
@@ -329,7 +342,8 @@ void fill_random_from(DType t, void* out, int64_t n, int64_t from, Generator& g)
         if constexpr (kIsFloating<T>) last = uint64_t(1) << kDigits<T>;
         else last = uint64_t(std::numeric_limits<T>::max());
         const int64_t low = round_from<T>(from);
-        check(low < 0 || uint64_t(low) <= last, "random_ expects 'from' casted to dtype to be less than or equal to ",
+        check(low < 0 || uint64_t(low) <= last,
+              "random_ expects 'from' casted to dtype to be less than or equal to ",
               "'to_inc' casted to dtype, but got from=", low, " > to_inc=", last);
         const uint64_t range = last - uint64_t(low) + 1;
         // uint64 from zero: all its values.
@@ -341,7 +355,8 @@ void fill_random_from(DType t, void* out, int64_t n, int64_t from, Generator& g)
 void fill_random_full_range(DType t, void* out, int64_t n, Generator& g) {
     visit_real("random_full_64_bits_range_kernel_cpu", t, [&](auto type) {
         using T = typename decltype(type)::type;
-        if constexpr (!kIsFloating<T> && sizeof(T) != 8) not_implemented("random_full_64_bits_range_kernel_cpu", t);
+        if constexpr (!kIsFloating<T> && sizeof(T) != 8)
+            not_implemented("random_full_64_bits_range_kernel_cpu", t);
         T* o = static_cast<T*>(out);
         for (int64_t i = 0; i < n; ++i) o[i] = narrow<T>(int64_t(g.random64()));
     });

@@ -60,6 +60,7 @@ void sample_multinomial(DType, int64_t* out, const void* weights, int64_t rows, 
 FLB_KERNEL(box_muller_float, void(float* data, int64_t blocks, float mean, float std));
 
 // Words of the generator -> [low, low + span); `high` is low + span as given.
-FLB_KERNEL(uniform_float, void(float* out, const uint32_t* words, int64_t n, float low, float span, float high));
+FLB_KERNEL(uniform_float,
+           void(float* out, const uint32_t* words, int64_t n, float low, float span, float high));
 
 }  // namespace flb::random

@@ -18,7 +18,8 @@ void visit_floating(const char* recipe, DType t, F&& f) {
         case DType::BFloat16: return f(Type<BFloat16>{});
         case DType::Float32: return f(Type<float>{});
         case DType::Float64: return f(Type<double>{});
-        default: fail(ErrorKind::NotImplemented, '"', recipe, "\" not implemented for '", info(t).class_name, "'");
+        default:
+            fail(ErrorKind::NotImplemented, '"', recipe, "\" not implemented for '", info(t).class_name, "'");
     }
 }
 
@@ -27,8 +28,12 @@ double widen(T x) {
     if constexpr (std::is_same_v<T, double>) return x;
     else return double(float(x));
 }
-template <class T> struct Working { using type = float; };
-template <> struct Working<double> { using type = double; };
+template <class T> struct Working {
+    using type = float;
+};
+template <> struct Working<double> {
+    using type = double;
+};
 
 template <class T>
 T narrow(double x) {
@@ -69,9 +74,9 @@ double poisson(double rate, Generator& g) {
 
 // ln k! less Stirling's approximation.
 double stirling_tail(double k) {
-    constexpr double table[10] = {0.0810614667953272,  0.0413406959554092,  0.0276779256849983,  0.02079067210376509,
-                                  0.0166446911898211,  0.0138761288230707,  0.0118967099458917,  0.0104112652619720,
-                                  0.00925546218271273, 0.00833056343336287};
+    constexpr double table[10] = {
+        0.0810614667953272, 0.0413406959554092, 0.0276779256849983, 0.02079067210376509, 0.0166446911898211,
+        0.0138761288230707, 0.0118967099458917, 0.0104112652619720, 0.00925546218271273, 0.00833056343336287};
     if (k <= 9) return table[int(k)];
     const double square = (k + 1) * (k + 1);
     return (1.0 / 12 - (1.0 / 360 - 1.0 / 1260 / square) / square) / (k + 1);
@@ -136,7 +141,8 @@ double gamma(W alpha, Generator& g) {
             y = 1 + c * x;
         } while (y <= 0);
         const double v = y * y * y, u = 1 - g.uniform(), xx = x * x;
-        if (u < 1 - 0.0331 * xx * xx || std::log(u) < 0.5 * xx + d * (1 - v + std::log(v))) return scale * d * v;
+        if (u < 1 - 0.0331 * xx * xx || std::log(u) < 0.5 * xx + d * (1 - v + std::log(v)))
+            return scale * d * v;
     }
 }
 
@@ -203,11 +209,13 @@ void sample_gamma(DType t, void* out, const void* concentration, int64_t n, Gene
         using T = typename decltype(type)::type;
         const T* a = static_cast<const T*>(concentration);
         T* o = static_cast<T*>(out);
-        for (int64_t i = 0; i < n; ++i) o[i] = narrow<T>(std::fmax(smallest_normal<T>(), gamma(typename Working<T>::type(a[i]), g)));
+        for (int64_t i = 0; i < n; ++i)
+            o[i] = narrow<T>(std::fmax(smallest_normal<T>(), gamma(typename Working<T>::type(a[i]), g)));
     });
 }
 
-void sample_dirichlet(DType t, void* out, const void* concentration, int64_t rows, int64_t cols, Generator& g) {
+void sample_dirichlet(DType t, void* out, const void* concentration, int64_t rows, int64_t cols,
+                      Generator& g) {
     visit_floating("dirichlet", t, [&](auto type) {
         using T = typename decltype(type)::type;
         const T* a = static_cast<const T*>(concentration);
@@ -217,13 +225,14 @@ void sample_dirichlet(DType t, void* out, const void* concentration, int64_t row
             for (int64_t j = 0; j < cols; ++j) row[j] = std::fmax(DBL_MIN, gamma(widen(a[j]), g));
             const double sum = row_sum(row.data(), cols);
             const double low = smallest_normal<T>(), high = largest_below_one<T>();
-            for (int64_t j = 0; j < cols; ++j) o[j] = narrow<T>(std::fmin(std::fmax(row[j] / sum, low), high));
+            for (int64_t j = 0; j < cols; ++j)
+                o[j] = narrow<T>(std::fmin(std::fmax(row[j] / sum, low), high));
         }
     });
 }
 
-void sample_multinomial(DType t, int64_t* out, const void* weights, int64_t rows, int64_t cols, int64_t samples,
-                        Generator& g) {
+void sample_multinomial(DType t, int64_t* out, const void* weights, int64_t rows, int64_t cols,
+                        int64_t samples, Generator& g) {
     visit_floating("multinomial", t, [&](auto type) {
         using T = typename decltype(type)::type;
         using W = std::conditional_t<std::is_same_v<T, double>, double, float>;
@@ -233,7 +242,8 @@ void sample_multinomial(DType t, int64_t* out, const void* weights, int64_t rows
             for (int64_t j = 0; j < cols; ++j) {
                 const W x = W(w[i * cols + j]);
                 check(x >= 0, "invalid multinomial distribution (encountering probability entry < 0)");
-                check(std::isfinite(x), "invalid multinomial distribution (encountering probability entry = infinity or NaN)");
+                check(std::isfinite(x),
+                      "invalid multinomial distribution (encountering probability entry = infinity or NaN)");
                 sum += x;
             }
             check(sum > 0, "invalid multinomial distribution (sum of probabilities <= 0)");

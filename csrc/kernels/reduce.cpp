@@ -16,11 +16,11 @@ FLB_DEFINE_KERNEL(reduce_moments_loops);
 
 namespace {
 
-constexpr int64_t kBlock = 1024;          // elements per block along a row
-constexpr int64_t kTile = 1024;           // columns taken together, read in place
-constexpr int64_t kLoadedTile = 256;      // the same where rows are converted into a buffer first
-constexpr int64_t kGrain = 1 << 15;       // elements worth handing to a thread
-constexpr int64_t kShortRow = 16;         // rows up to this long are better taken many at a time
+constexpr int64_t kBlock = 1024;      // elements per block along a row
+constexpr int64_t kTile = 1024;       // columns taken together, read in place
+constexpr int64_t kLoadedTile = 256;  // the same where rows are converted into a buffer first
+constexpr int64_t kGrain = 1 << 15;   // elements worth handing to a thread
+constexpr int64_t kShortRow = 16;     // rows up to this long are better taken many at a time
 constexpr int kMaxDepth = 64;
 
 struct Dim {
@@ -60,7 +60,11 @@ struct Position {
 class Reduction {
   public:
     Reduction(const ReduceLoops& loops, ReduceStore store, const ReduceDesc& d, const ReduceParams& params)
-        : loops_(loops), store_(store), d_(d), params_(params), kept_(product(d.kept_size, d.kept_ndim)),
+        : loops_(loops),
+          store_(store),
+          d_(d),
+          params_(params),
+          kept_(product(d.kept_size, d.kept_ndim)),
           reduced_(product(d.reduced_size, d.reduced_ndim)) {}
 
     void run() {
@@ -125,7 +129,8 @@ class Reduction {
         if (loops_.direct && stride == loops_.item_size && within + n <= run) return row + reduced_offset(r);
         for (int64_t done = 0; done < n;) {
             const int64_t part = std::min(n - done, run - within);
-            loops_.load(row + reduced_offset(r + done), stride, part, buffer + done * loops_.loaded_size, params_);
+            loops_.load(row + reduced_offset(r + done), stride, part, buffer + done * loops_.loaded_size,
+                        params_);
             done += part;
             within = 0;
         }
@@ -160,16 +165,19 @@ class Reduction {
                 for (int64_t i = begin; i < end; ++i) {
                     const int64_t first = (i % segments) * segment;
                     alignas(64) char acc[64];
-                    reduce_row(d_.in + kept_position(i / segments, 0).in, first, std::min(blocks, first + segment), acc);
+                    reduce_row(d_.in + kept_position(i / segments, 0).in, first,
+                               std::min(blocks, first + segment), acc);
                     std::copy(acc, acc + size, partial.get() + i * size);
                 }
             });
-            for (int64_t i = 0; i < kept_; ++i) join_segments(partial.get() + i * segments * size, segments, i);
+            for (int64_t i = 0; i < kept_; ++i)
+                join_segments(partial.get() + i * segments * size, segments, i);
             return;
         }
         const int64_t grain = std::max<int64_t>(1, kGrain / reduced_);
         const int64_t inner = d_.kept_ndim ? d_.kept_size[0] : 1;
-        const bool in_place = blocks == 1 && loops_.direct && d_.reduced_ndim == 1 && run_stride() == loops_.item_size;
+        const bool in_place =
+            blocks == 1 && loops_.direct && d_.reduced_ndim == 1 && run_stride() == loops_.item_size;
         parallel_for(0, kept_, grain, [&](int64_t begin, int64_t end) {
             alignas(64) char acc[64];
             for (int64_t i = begin; i < end;) {
@@ -229,32 +237,37 @@ class Reduction {
             segment = std::bit_ceil(uint64_t(std::max<int64_t>(1, 4 * kGrain / (block_rows * tile))));
         const int64_t segments = (blocks - 1) / segment + 1;
         const int64_t acc_bytes = tile * loops_.acc_size;
-        std::unique_ptr<char[]> partial(segments > 1 ? new char[size_t(others * tiles * segments * acc_bytes)] : nullptr);
+        std::unique_ptr<char[]> partial(segments > 1 ? new char[size_t(others * tiles * segments * acc_bytes)]
+                                                     : nullptr);
         const int depth = int(std::bit_width(uint64_t(std::min(blocks, segment)))) + 1;
         const int64_t work = std::max<int64_t>(1, std::min(blocks, segment) * block_rows * tile);
-        parallel_for(0, others * tiles * segments, std::max<int64_t>(1, kGrain / work), [&](int64_t begin, int64_t end) {
-            const Scratch scratch(depth * acc_bytes + block_rows * tile * loops_.loaded_size);
-            char* buffer = scratch.begin + depth * acc_bytes;
-            for (int64_t unit = begin; unit < end; ++unit) {
-                const int64_t s = unit % segments, t = unit / segments % tiles, other = unit / segments / tiles;
-                const int64_t n = std::min(tile, width - t * tile), bytes = n * loops_.acc_size;
-                const Position p = column_position(other, t * tile);
-                const int64_t first = s * segment, last = std::min(blocks, first + segment);
-                int top = 0;
-                for (int64_t block = first; block < last; ++block) {
-                    const int64_t r = block * block_rows;
-                    fold_block(d_.in + p.in, r, std::min(block_rows, reduced_ - r), n, buffer,
-                               scratch.begin + bytes * top++);
-                    for (int64_t c = block - first + 1; !(c & 1); c >>= 1, --top) merge_top(scratch.begin, top, n);
-                }
-                for (; top > 1; --top) merge_top(scratch.begin, top, n);
-                if (segments > 1) {
-                    std::copy(scratch.begin, scratch.begin + bytes, partial.get() + unit * acc_bytes);
-                } else {
-                    store_columns(scratch.begin, n, p);
-                }
-            }
-        });
+        parallel_for(0, others * tiles * segments, std::max<int64_t>(1, kGrain / work),
+                     [&](int64_t begin, int64_t end) {
+                         const Scratch scratch(depth * acc_bytes + block_rows * tile * loops_.loaded_size);
+                         char* buffer = scratch.begin + depth * acc_bytes;
+                         for (int64_t unit = begin; unit < end; ++unit) {
+                             const int64_t s = unit % segments, t = unit / segments % tiles,
+                                           other = unit / segments / tiles;
+                             const int64_t n = std::min(tile, width - t * tile), bytes = n * loops_.acc_size;
+                             const Position p = column_position(other, t * tile);
+                             const int64_t first = s * segment, last = std::min(blocks, first + segment);
+                             int top = 0;
+                             for (int64_t block = first; block < last; ++block) {
+                                 const int64_t r = block * block_rows;
+                                 fold_block(d_.in + p.in, r, std::min(block_rows, reduced_ - r), n, buffer,
+                                            scratch.begin + bytes * top++);
+                                 for (int64_t c = block - first + 1; !(c & 1); c >>= 1, --top)
+                                     merge_top(scratch.begin, top, n);
+                             }
+                             for (; top > 1; --top) merge_top(scratch.begin, top, n);
+                             if (segments > 1) {
+                                 std::copy(scratch.begin, scratch.begin + bytes,
+                                           partial.get() + unit * acc_bytes);
+                             } else {
+                                 store_columns(scratch.begin, n, p);
+                             }
+                         }
+                     });
         if (segments == 1) return;
         const Scratch scratch((kMaxDepth + 1) * acc_bytes);
         for (int64_t i = 0; i < others * tiles; ++i) {
@@ -318,8 +331,9 @@ const ReduceLoops* find_loops(ReduceOp op, DType dtype) {
 
 }  // namespace
 
-ReduceDesc make_reduce_desc(int ndim, const int64_t* sizes, const int64_t* in_strides, const int64_t* out_strides,
-                            const int64_t* out2_strides, uint64_t reduce_mask, bool keep_order) {
+ReduceDesc make_reduce_desc(int ndim, const int64_t* sizes, const int64_t* in_strides,
+                            const int64_t* out_strides, const int64_t* out2_strides, uint64_t reduce_mask,
+                            bool keep_order) {
     check(ndim <= kReduceMaxDims, "reductions take at most ", kReduceMaxDims, " dimensions, got ", ndim);
     Dim kept[kReduceMaxDims], reduced[kReduceMaxDims];
     int kept_n = 0, reduced_n = 0;
@@ -327,7 +341,8 @@ ReduceDesc make_reduce_desc(int ndim, const int64_t* sizes, const int64_t* in_st
         if (reduce_mask >> i & 1) {
             reduced[reduced_n++] = {sizes[i], in_strides[i], 0, 0};
         } else {
-            kept[kept_n++] = {sizes[i], in_strides[i], out_strides ? out_strides[i] : 0, out2_strides ? out2_strides[i] : 0};
+            kept[kept_n++] = {sizes[i], in_strides[i], out_strides ? out_strides[i] : 0,
+                              out2_strides ? out2_strides[i] : 0};
         }
     }
     const auto by_stride = [](const Dim& a, const Dim& b) { return magnitude(a.in) < magnitude(b.in); };
@@ -352,8 +367,8 @@ ReduceDesc make_reduce_desc(int ndim, const int64_t* sizes, const int64_t* in_st
 }
 
 AccType reduce_acc_type(ReduceOp op, DType t) {
-    const bool counts = op == ReduceOp::Sum || op == ReduceOp::Prod || op == ReduceOp::CountNonzero ||
-                        op == ReduceOp::NanSum;
+    const bool counts =
+        op == ReduceOp::Sum || op == ReduceOp::Prod || op == ReduceOp::CountNonzero || op == ReduceOp::NanSum;
     if (op == ReduceOp::Any || op == ReduceOp::All) return AccType::Int32;
     if (op == ReduceOp::CountNonzero) return AccType::Int64;
     if (op == ReduceOp::Moments) return AccType::Double;
@@ -373,11 +388,12 @@ AccType reduce_acc_type(ReduceOp op, DType t) {
     }
 }
 
-void reduce(ReduceOp op, DType in_dtype, DType out_dtype, const ReduceDesc& desc, const ReduceParams& params) {
+void reduce(ReduceOp op, DType in_dtype, DType out_dtype, const ReduceDesc& desc,
+            const ReduceParams& params) {
     const ReduceLoops* loops = find_loops(op, in_dtype);
     const ReduceStore store = reduce_store(op, in_dtype, out_dtype);
-    check_as(ErrorKind::NotImplemented, loops && store, "reduction not implemented for ", name_of(in_dtype), " to ",
-             name_of(out_dtype));
+    check_as(ErrorKind::NotImplemented, loops && store, "reduction not implemented for ", name_of(in_dtype),
+             " to ", name_of(out_dtype));
     Reduction(*loops, store, desc, params).run();
 }
 

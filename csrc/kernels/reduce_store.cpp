@@ -41,7 +41,8 @@ struct Convert<Complex<A>, Complex<T>> {
 };
 
 template <class A, class Out>
-void store_values(const void* acc, int64_t n, char* out, int64_t stride, char*, int64_t, const ReduceParams& params) {
+void store_values(const void* acc, int64_t n, char* out, int64_t stride, char*, int64_t,
+                  const ReduceParams& params) {
     const A* x = static_cast<const A*>(acc);
     for (int64_t j = 0; j < n; ++j)
         *reinterpret_cast<Out*>(out + j * stride) = Convert<A, Out>::of(finish(x[j], params));
@@ -53,7 +54,8 @@ void store_found(const void* acc, int64_t n, char* out, int64_t stride, char* ou
     const int64_t* index = static_cast<const int64_t*>(acc);
     const A* value = reinterpret_cast<const A*>(index + n);
     if (out)
-        for (int64_t j = 0; j < n; ++j) *reinterpret_cast<Out*>(out + j * stride) = Convert<A, Out>::of(value[j]);
+        for (int64_t j = 0; j < n; ++j)
+            *reinterpret_cast<Out*>(out + j * stride) = Convert<A, Out>::of(value[j]);
     if (out2)
         for (int64_t j = 0; j < n; ++j) *reinterpret_cast<int64_t*>(out2 + j * stride2) = index[j];
 }
@@ -75,10 +77,8 @@ template <class A>
 ReduceStore real_store(bool found, DType out) {
     return visit(out, [found](auto t) -> ReduceStore {
         using Out = typename decltype(t)::type;
-        if constexpr (requires(Out o) { o.im; })
-            return nullptr;
-        else
-            return found ? &store_found<A, Out> : &store_values<A, Out>;
+        if constexpr (requires(Out o) { o.im; }) return nullptr;
+        else return found ? &store_found<A, Out> : &store_values<A, Out>;
     });
 }
 
@@ -111,7 +111,8 @@ ReduceStore reduce_store(ReduceOp op, DType in, DType out) {
         case AccType::Float: return real_store<float>(found, out);
         case AccType::Double: return real_store<double>(found, out);
         case AccType::ComplexFloat:
-            return out == DType::Complex32 ? &store_values<Complex<float>, Complex<Half>> : complex_store<float>(out);
+            return out == DType::Complex32 ? &store_values<Complex<float>, Complex<Half>>
+                                           : complex_store<float>(out);
         case AccType::ComplexDouble: return complex_store<double>(out);
     }
     return nullptr;

@@ -8,9 +8,9 @@ namespace flb {
 constexpr double kSmallLinear = 16384;
 
 // All row-major and dense: x (rows, in), w (features, in), bias (features) or null, out (rows, features).
-FLB_KERNEL(small_linear_float, void(int64_t rows, int64_t in, int64_t features, const float* x, const float* w,
-                                    const float* bias, float* out));
-FLB_KERNEL(small_linear_double, void(int64_t rows, int64_t in, int64_t features, const double* x, const double* w,
-                                     const double* bias, double* out));
+FLB_KERNEL(small_linear_float, void(int64_t rows, int64_t in, int64_t features, const float* x,
+                                    const float* w, const float* bias, float* out));
+FLB_KERNEL(small_linear_double, void(int64_t rows, int64_t in, int64_t features, const double* x,
+                                     const double* w, const double* bias, double* out));
 
 }  // namespace flb

@@ -10,8 +10,8 @@
 namespace flb {
 namespace {
 
-constexpr int64_t kGrain = 1 << 12;       // elements worth a thread
-constexpr int64_t kComparisonMax = 256;   // shorter rows are sorted by comparison, longer ones by digits
+constexpr int64_t kGrain = 1 << 12;      // elements worth a thread
+constexpr int64_t kComparisonMax = 256;  // shorter rows are sorted by comparison, longer ones by digits
 
 // Note [Sort keys]: every element is mapped to an unsigned integer that orders the same way. Sorting then knows two
 // types only, descending order is the complement of the key, and equal keys keep their order.
@@ -37,10 +37,8 @@ KeyOf<T> key_of(T x) {
 }
 template <class T>
 bool is_nan(T x) {
-    if constexpr (std::is_integral_v<T>)
-        return false;
-    else
-        return x != x;
+    if constexpr (std::is_integral_v<T>) return false;
+    else return x != x;
 }
 
 template <class K, class I>
@@ -141,10 +139,8 @@ bool dispatch(DType dtype, int64_t n, F&& body) {
         if constexpr (info(dtype_of<T>::value).kind == DTypeKind::Complex) {
             return false;
         } else {
-            if (n <= INT32_MAX)
-                body(T(), int32_t());
-            else
-                body(T(), int64_t());
+            if (n <= INT32_MAX) body(T(), int32_t());
+            else body(T(), int64_t());
             return true;
         }
     });
@@ -244,10 +240,8 @@ bool kth_rows(DType dtype, const SortDesc& d, int64_t k) {
                 const T* row = static_cast<const T*>(d.in) + r * d.n;
                 E* list = entries.get();
                 for (int64_t c = 0; c < d.n; ++c) list[c] = {key_of(row[c]), decltype(i)(c)};
-                if (d.n <= kTiesMax)
-                    quickselect(list, d.n, k - 1);
-                else
-                    std::nth_element(list, list + (k - 1), list + d.n);
+                if (d.n <= kTiesMax) quickselect(list, d.n, k - 1);
+                else std::nth_element(list, list + (k - 1), list + d.n);
                 emit(d, row, r, list[k - 1].index);
             }
         });

@@ -16,8 +16,8 @@ constexpr double kPi = 3.14159265358979323846, kEuler = 0.57721566490153286061;
 constexpr double kSqrtPi = 1.77245385090551602730, kSqrt2 = 1.41421356237309504880;
 
 // B_2, B_4, ... for asymptotic series.
-constexpr double kBernoulli[] = {1.0 / 6,       -1.0 / 30,      1.0 / 42,        -1.0 / 30,      5.0 / 66,
-                                 -691.0 / 2730, 7.0 / 6,        -3617.0 / 510,   43867.0 / 798,  -174611.0 / 330};
+constexpr double kBernoulli[] = {1.0 / 6,       -1.0 / 30, 1.0 / 42,      -1.0 / 30,     5.0 / 66,
+                                 -691.0 / 2730, 7.0 / 6,   -3617.0 / 510, 43867.0 / 798, -174611.0 / 330};
 
 template <int N>
 double polynomial(double x, const double (&c)[N]) {
@@ -88,7 +88,8 @@ double erfc_inverse(double q) {
     double y = std::sqrt(std::sqrt(half * half - log_term / kA) - half);
     if (tail < 1e-3) {  // log(erfc) is nearly a parabola there: Newton's method on it needs no better start
         for (int i = 0; i < 6; ++i) {
-            const double scaled = erfcx(y), step = (std::log(scaled) - y * y - std::log(tail)) * scaled * kSqrtPi / 2;
+            const double scaled = erfcx(y),
+                         step = (std::log(scaled) - y * y - std::log(tail)) * scaled * kSqrtPi / 2;
             y += step;
             if (std::fabs(step) < 1e-9 * y) break;
         }

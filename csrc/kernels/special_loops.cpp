@@ -12,12 +12,12 @@ FLB_DEFINE_KERNEL(find_where);
 
 namespace FLB_ISA {
 
-#define FLB_SPECIAL(function)                                                                      \
-    struct Unary_##function {                                                                      \
-        template <class T>                                                                         \
-        static FLB_INLINE T f(T x) {                                                               \
-            return T(special::function(double(x)));                                                \
-        }                                                                                          \
+#define FLB_SPECIAL(function)                       \
+    struct Unary_##function {                       \
+        template <class T>                          \
+        static FLB_INLINE T f(T x) {                \
+            return T(special::function(double(x))); \
+        }                                           \
     }
 #define FLB_SPECIAL_AS(function, name) \
     FLB_SPECIAL(function);             \
@@ -41,13 +41,13 @@ FLB_SPECIAL_AS(modified_bessel_k1, "special_modified_bessel_k1");
 FLB_SPECIAL_AS(scaled_modified_bessel_k0, "special_scaled_modified_bessel_k0");
 FLB_SPECIAL_AS(scaled_modified_bessel_k1, "special_scaled_modified_bessel_k1");
 
-#define FLB_SPECIAL_BINARY(function, name)                          \
-    struct Binary_##function {                                      \
-        template <class T>                                          \
-        static FLB_INLINE T f(T a, T b) {                           \
-            return T(special::function(double(a), double(b)));      \
-        }                                                           \
-    };                                                              \
+#define FLB_SPECIAL_BINARY(function, name)                     \
+    struct Binary_##function {                                 \
+        template <class T>                                     \
+        static FLB_INLINE T f(T a, T b) {                      \
+            return T(special::function(double(a), double(b))); \
+        }                                                      \
+    };                                                         \
     FLB_LOOPS(FLB_FLOATS(binary, Binary_##function, name))
 FLB_SPECIAL_BINARY(zeta, "special_zeta");
 FLB_SPECIAL_BINARY(igamma, "igamma");
@@ -84,7 +84,8 @@ struct FrexpExponent {
     }
 };
 FLB_LOOPS(FLB_FLOATS(unary, FrexpMantissa, "frexp_mantissa"));
-FLB_LOOPS(unary<FrexpExponent, float, int32_t>("frexp_exponent"), unary<FrexpExponent, double, int32_t>("frexp_exponent"));
+FLB_LOOPS(unary<FrexpExponent, float, int32_t>("frexp_exponent"),
+          unary<FrexpExponent, double, int32_t>("frexp_exponent"));
 
 }  // namespace FLB_ISA
 }  // namespace flb

@@ -11,20 +11,27 @@ namespace flb {
 
 namespace {
 
-OpHandle select_op("select"), slice_op("slice"), unsqueeze_op("unsqueeze"), alias_op("alias"), index_op("index"),
-    index_put_op("index_put_"), copy_op("copy_"), fill_op("fill_");
+OpHandle select_op("select"), slice_op("slice"), unsqueeze_op("unsqueeze"), alias_op("alias"),
+    index_op("index"), index_put_op("index_put_"), copy_op("copy_"), fill_op("fill_");
 
 // The window so far, either as numbers (nothing to record) or as a chain of recorded views.
 class Walker {
   public:
-    Walker(Tensor& t, bool record) : of_(t), record_(record), current_(TensorRef::borrow(&t)), sizes_(t.sizes), strides_(t.strides), offset_(t.offset) {}
+    Walker(Tensor& t, bool record)
+        : of_(t),
+          record_(record),
+          current_(TensorRef::borrow(&t)),
+          sizes_(t.sizes),
+          strides_(t.strides),
+          offset_(t.offset) {}
 
     const Dims& sizes() const { return record_ ? current_->sizes : sizes_; }
 
     void select(int dim, int64_t index) {
         const int64_t size = sizes()[dim];
         if (index < -size || index >= size)
-            fail(ErrorKind::Index, "index ", index, " is out of bounds for dimension ", dim, " with size ", size);
+            fail(ErrorKind::Index, "index ", index, " is out of bounds for dimension ", dim, " with size ",
+                 size);
         if (record_) {
             apply(select_op, {dim, index});
             return;
@@ -110,7 +117,8 @@ TensorRef index_tensor(PyObject* o) {
     if (is_tensor(o)) return TensorRef::borrow(o);
     if (PyBool_Check(o)) return scalar_tensor(Scalar(o == Py_True), DType::Bool);
     ObjectRef module = ObjectRef::steal(checked_object(PyImport_ImportModule("flambeau._tensor.index_keys")));
-    ObjectRef converted = ObjectRef::steal(checked_object(PyObject_CallMethod(module.get(), "as_index", "O", o)));
+    ObjectRef converted =
+        ObjectRef::steal(checked_object(PyObject_CallMethod(module.get(), "as_index", "O", o)));
     check_as(ErrorKind::Type, is_tensor(converted.get()), "an index must become a tensor");
     return TensorRef::borrow(converted.get());
 }
@@ -129,7 +137,8 @@ bool stands_for_tuple(PyObject* key) {
     if (!PyList_Check(key) || PyList_GET_SIZE(key) >= 32) return false;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(key); ++i) {
         PyObject* o = PyList_GET_ITEM(key, i);
-        if (is_tensor(o) || PySlice_Check(o) || o == Py_None || o == Py_Ellipsis || PySequence_Check(o)) return true;
+        if (is_tensor(o) || PySlice_Check(o) || o == Py_None || o == Py_Ellipsis || PySequence_Check(o))
+            return true;
     }
     return false;
 }
@@ -157,7 +166,8 @@ Indexed take_window(Tensor& t, PyObject* key, bool record) {
     std::vector<PyObject*> keys(items, items + n);
     int consumed = 0, ellipses = 0;
     for (PyObject*& k : keys) {
-        const bool simple = is_tensor(k) || PySlice_Check(k) || k == Py_None || k == Py_Ellipsis || PyBool_Check(k) || is_plain_int(k);
+        const bool simple = is_tensor(k) || PySlice_Check(k) || k == Py_None || k == Py_Ellipsis ||
+                            PyBool_Check(k) || is_plain_int(k);
         if (!simple) {
             converted.push_back(ObjectRef::steal(index_tensor(k).release()));
             k = converted.back().get();
@@ -166,8 +176,7 @@ Indexed take_window(Tensor& t, PyObject* key, bool record) {
         ellipses += k == Py_Ellipsis;
     }
     if (ellipses > 1) fail(ErrorKind::Index, "an index can only have a single ellipsis ('...')");
-    if (consumed > t.ndim())
-        fail(ErrorKind::Index, "too many indices for tensor of dimension ", t.ndim());
+    if (consumed > t.ndim()) fail(ErrorKind::Index, "too many indices for tensor of dimension ", t.ndim());
     Walker walker(t, record);
     Indexed out;
     int dim = 0;
@@ -243,9 +252,12 @@ int tensor_ass_subscript(PyObject* self, PyObject* key, PyObject* value) {
         PyObject* source = value;
         const bool scalar = !is_tensor(value) && is_number(value);
         if (!is_tensor(value) && !scalar) {
-            ObjectRef module = ObjectRef::steal(checked_object(PyImport_ImportModule("flambeau._tensor.index_keys")));
-            ObjectRef converted = ObjectRef::steal(checked_object(PyObject_CallMethod(module.get(), "as_value", "OO", value, self)));
-            check_as(ErrorKind::Type, is_tensor(converted.get()), "can't assign a ", Py_TYPE(value)->tp_name, " to a tensor");
+            ObjectRef module =
+                ObjectRef::steal(checked_object(PyImport_ImportModule("flambeau._tensor.index_keys")));
+            ObjectRef converted = ObjectRef::steal(
+                checked_object(PyObject_CallMethod(module.get(), "as_value", "OO", value, self)));
+            check_as(ErrorKind::Type, is_tensor(converted.get()), "can't assign a ", Py_TYPE(value)->tp_name,
+                     " to a tensor");
             number = TensorRef::borrow(converted.get());
             source = number.object();
         }

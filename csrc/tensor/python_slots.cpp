@@ -27,10 +27,12 @@ PyObject* binary(OpHandle& handle, PyObject* a, PyObject* b) {
             return invoke(op, args);
         }
         // A subclass, or something foreign: the whole call, and NotImplemented if the operator doesn't take it.
-        if (!has_torch_function(a) && !has_torch_function(b) && ((!is_tensor(a) && !is_number(a)) || (!is_tensor(b) && !is_number(b))))
+        if (!has_torch_function(a) && !has_torch_function(b) &&
+            ((!is_tensor(a) && !is_number(a)) || (!is_tensor(b) && !is_number(b))))
             Py_RETURN_NOTIMPLEMENTED;
         PyObject* args[2] = {a, b};
-        return not_implemented_if_type_error(op->vectorcall(reinterpret_cast<PyObject*>(op), args, 2, nullptr));
+        return not_implemented_if_type_error(
+            op->vectorcall(reinterpret_cast<PyObject*>(op), args, 2, nullptr));
     });
 }
 
@@ -53,18 +55,47 @@ PyObject* unary_slot(PyObject* a) {
     });
 }
 #define FLB_NAME(id) constexpr char k_##id[] = #id
-FLB_NAME(add); FLB_NAME(sub); FLB_NAME(mul); FLB_NAME(div); FLB_NAME(floor_divide); FLB_NAME(remainder); FLB_NAME(pow);
-FLB_NAME(matmul); FLB_NAME(bitwise_and); FLB_NAME(bitwise_or); FLB_NAME(bitwise_xor); FLB_NAME(bitwise_left_shift);
-FLB_NAME(bitwise_right_shift); FLB_NAME(neg); FLB_NAME(abs); FLB_NAME(bitwise_not);
-FLB_NAME(add_); FLB_NAME(sub_); FLB_NAME(mul_); FLB_NAME(div_); FLB_NAME(floor_divide_); FLB_NAME(remainder_); FLB_NAME(pow_);
-FLB_NAME(bitwise_and_); FLB_NAME(bitwise_or_); FLB_NAME(bitwise_xor_); FLB_NAME(bitwise_left_shift_); FLB_NAME(bitwise_right_shift_);
-FLB_NAME(eq); FLB_NAME(ne); FLB_NAME(lt); FLB_NAME(le); FLB_NAME(gt); FLB_NAME(ge);
+FLB_NAME(add);
+FLB_NAME(sub);
+FLB_NAME(mul);
+FLB_NAME(div);
+FLB_NAME(floor_divide);
+FLB_NAME(remainder);
+FLB_NAME(pow);
+FLB_NAME(matmul);
+FLB_NAME(bitwise_and);
+FLB_NAME(bitwise_or);
+FLB_NAME(bitwise_xor);
+FLB_NAME(bitwise_left_shift);
+FLB_NAME(bitwise_right_shift);
+FLB_NAME(neg);
+FLB_NAME(abs);
+FLB_NAME(bitwise_not);
+FLB_NAME(add_);
+FLB_NAME(sub_);
+FLB_NAME(mul_);
+FLB_NAME(div_);
+FLB_NAME(floor_divide_);
+FLB_NAME(remainder_);
+FLB_NAME(pow_);
+FLB_NAME(bitwise_and_);
+FLB_NAME(bitwise_or_);
+FLB_NAME(bitwise_xor_);
+FLB_NAME(bitwise_left_shift_);
+FLB_NAME(bitwise_right_shift_);
+FLB_NAME(eq);
+FLB_NAME(ne);
+FLB_NAME(lt);
+FLB_NAME(le);
+FLB_NAME(gt);
+FLB_NAME(ge);
 #undef FLB_NAME
 
 PyObject* positive(PyObject* a) { return Py_NewRef(a); }
 
 PyObject* rich_compare(PyObject* a, PyObject* b, int op) {
-    static OpHandle handles[] = {OpHandle(k_lt), OpHandle(k_le), OpHandle(k_eq), OpHandle(k_ne), OpHandle(k_gt), OpHandle(k_ge)};
+    static OpHandle handles[] = {OpHandle(k_lt), OpHandle(k_le), OpHandle(k_eq),
+                                 OpHandle(k_ne), OpHandle(k_gt), OpHandle(k_ge)};
     return binary(handles[op], a, b);
 }
 
@@ -88,14 +119,16 @@ PyObject* to_int(PyObject* self) {
     return guarded([&]() -> PyObject* {
         const Scalar s = item(self_of(self));
         if (s.is_integral()) return s.is_bool() ? PyLong_FromLong(s.to_bool()) : scalar_object(s);
-        check(!s.is_complex() || s.to_complex().im == 0, "value cannot be converted to type int64_t without overflow");
+        check(!s.is_complex() || s.to_complex().im == 0,
+              "value cannot be converted to type int64_t without overflow");
         return PyLong_FromDouble(s.to_double());
     });
 }
 PyObject* to_float(PyObject* self) {
     return guarded([&]() -> PyObject* {
         const Scalar s = item(self_of(self));
-        check(!s.is_complex() || s.to_complex().im == 0, "value cannot be converted to type double without overflow");
+        check(!s.is_complex() || s.to_complex().im == 0,
+              "value cannot be converted to type double without overflow");
         return PyFloat_FromDouble(s.to_double());
     });
 }
@@ -129,7 +162,9 @@ PyObject* iterate(PyObject* self) {
 }  // namespace
 
 void add_protocol_slots(std::vector<PyType_Slot>& slots) {
-    const auto add = [&](int id, auto* function) { slots.push_back({id, reinterpret_cast<void*>(function)}); };
+    const auto add = [&](int id, auto* function) {
+        slots.push_back({id, reinterpret_cast<void*>(function)});
+    };
     add(Py_nb_add, binary_slot<k_add>);
     add(Py_nb_subtract, binary_slot<k_sub>);
     add(Py_nb_multiply, binary_slot<k_mul>);

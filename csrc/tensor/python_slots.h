@@ -6,8 +6,8 @@
 
 namespace flb {
 
-void add_protocol_slots(std::vector<PyType_Slot>& slots);      // numbers, comparison, sequence: python_slots.cpp
-PyObject* tensor_subscript(PyObject* self, PyObject* key);     // x[...]: indexing.cpp
+void add_protocol_slots(std::vector<PyType_Slot>& slots);   // numbers, comparison, sequence: python_slots.cpp
+PyObject* tensor_subscript(PyObject* self, PyObject* key);  // x[...]: indexing.cpp
 int tensor_ass_subscript(PyObject* self, PyObject* key, PyObject* value);
 PyObject* as_subclass(TensorRef plain, PyTypeObject* type);
 PyObject* expose_node(Node* node);  // a new reference, ready to be seen by Python: autograd/node.cpp

@@ -86,17 +86,19 @@ PyObject* get_layout(PyObject*, void*) { return Py_NewRef(layout_object(Layout::
 PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(self_of(self).ndim()); }
 PyObject* get_itemsize(PyObject* self, void*) { return PyLong_FromLong(itemsize(self_of(self).dtype)); }
 PyObject* get_nbytes(PyObject* self, void*) { return PyLong_FromSize_t(self_of(self).nbytes()); }
-PyObject* get_requires_grad(PyObject* self, void*) {
-    return PyBool_FromLong(self_of(self).requires_grad());
-}
+PyObject* get_requires_grad(PyObject* self, void*) { return PyBool_FromLong(self_of(self).requires_grad()); }
 void set_requires_grad_value(Tensor& t, bool value) {
     if (!t.is_leaf()) {
-        check(value, "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+        check(value,
+              "you can only change requires_grad flags of leaf variables. If you want to use a computed "
+              "variable in a "
               "subgraph that doesn't require differentiation use var_no_grad = var.detach().");
         return;
     }
-    check(!value || is_differentiable(t.dtype), "only Tensors of floating point dtype can require gradients, got ", name_of(t.dtype));
-    check(!value || !t.inference || inference_mode(), "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
+    check(!value || is_differentiable(t.dtype),
+          "only Tensors of floating point dtype can require gradients, got ", name_of(t.dtype));
+    check(!value || !t.inference || inference_mode(),
+          "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
     t.requires_grad_flag = value;
 }
 int set_requires_grad(PyObject* self, PyObject* value, void*) {
@@ -112,10 +114,14 @@ PyObject* get_grad(PyObject* self, void*) {
     Tensor& t = self_of(self);
     if (t.meta && t.meta->grad) return Py_NewRef(t.meta->grad);
     const bool hidden = t.grad_fn && !(t.meta && t.meta->retains_grad);
-    if (hidden && PyErr_WarnEx(PyExc_UserWarning,
-                               "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
-                               "populated during autograd.backward(). If you indeed want the .grad field to be populated for a "
-                               "non-leaf Tensor, use .retain_grad() on the non-leaf Tensor.", 1) < 0)
+    if (hidden &&
+        PyErr_WarnEx(
+            PyExc_UserWarning,
+            "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
+            "attribute won't be "
+            "populated during autograd.backward(). If you indeed want the .grad field to be populated for a "
+            "non-leaf Tensor, use .retain_grad() on the non-leaf Tensor.",
+            1) < 0)
         return nullptr;
     Py_RETURN_NONE;
 }
@@ -126,13 +132,17 @@ int set_grad(PyObject* self, PyObject* value, void*) {
             if (t.meta) Py_CLEAR(t.meta->grad);
             Py_RETURN_NONE;
         }
-        check_as(ErrorKind::Type, is_tensor(value), "assigned grad expected to be a Tensor or None but got grad of type ", Py_TYPE(value)->tp_name);
+        check_as(ErrorKind::Type, is_tensor(value),
+                 "assigned grad expected to be a Tensor or None but got grad of type ",
+                 Py_TYPE(value)->tp_name);
         check(value != self, "can't assign Variable as its own grad");
         const Tensor& g = self_of(value);
         check(g.dtype == t.dtype, "attempting to assign a gradient with dtype '", info(g.dtype).class_name,
-              "' to a tensor with dtype '", info(t.dtype).class_name, "'. The gradient must match the tensor's dtype");
+              "' to a tensor with dtype '", info(t.dtype).class_name,
+              "'. The gradient must match the tensor's dtype");
         check(g.device == t.device, "assigned grad has data located on a different device");
-        check(g.sizes == t.sizes, "assigned grad has data of a different size: ", str(g.sizes), " for a tensor of size ", str(t.sizes));
+        check(g.sizes == t.sizes, "assigned grad has data of a different size: ", str(g.sizes),
+              " for a tensor of size ", str(t.sizes));
         Py_INCREF(value);
         PyObject* old = t.ensure_meta().grad;
         t.meta->grad = value;
@@ -180,9 +190,11 @@ PyObject* get_data(PyObject* self, void*) {
 }
 int set_data(PyObject* self, PyObject* value, void*) {
     PyObject* ok = guarded([&]() -> PyObject* {
-        check_as(ErrorKind::Type, value && is_tensor(value), "Variable data has to be a tensor, but got ", value ? Py_TYPE(value)->tp_name : "nothing");
+        check_as(ErrorKind::Type, value && is_tensor(value), "Variable data has to be a tensor, but got ",
+                 value ? Py_TYPE(value)->tp_name : "nothing");
         Tensor &t = self_of(self), &from = self_of(value);
-        check(!t.requires_grad() || is_differentiable(from.dtype), "data set to a tensor that requires gradients must be floating point or complex dtype");
+        check(!t.requires_grad() || is_differentiable(from.dtype),
+              "data set to a tensor that requires gradients must be floating point or complex dtype");
         set_storage(t, from.storage);
         t.dtype = from.dtype;
         t.sizes = from.sizes;
@@ -191,9 +203,7 @@ int set_data(PyObject* self, PyObject* value, void*) {
         t.numel = from.numel;
         t.contiguous = from.contiguous;
         // Assigning .data is invisible to autograd: the counter must not start to follow the other storage's.
-        if (!t.own_version) {
-            t.own_version = new Version();
-        }
+        if (!t.own_version) { t.own_version = new Version(); }
         Py_RETURN_NONE;
     });
     Py_XDECREF(ok);
@@ -211,7 +221,8 @@ PyGetSetDef getset[] = {
     {"ndim", get_ndim, nullptr, "The number of dimensions.", nullptr},
     {"itemsize", get_itemsize, nullptr, "Bytes of one element.", nullptr},
     {"nbytes", get_nbytes, nullptr, "Bytes of all elements: numel() * itemsize.", nullptr},
-    {"requires_grad", get_requires_grad, set_requires_grad, "Whether gradients are recorded for this tensor.", nullptr},
+    {"requires_grad", get_requires_grad, set_requires_grad, "Whether gradients are recorded for this tensor.",
+     nullptr},
     {"grad", get_grad, set_grad, "The gradient that backward() accumulated, or None.", nullptr},
     {"_grad", get_grad, set_grad, nullptr, nullptr},
     {"grad_fn", get_grad_fn, nullptr, "The graph node that made this tensor; None for a leaf.", nullptr},
@@ -244,13 +255,16 @@ PyGetSetDef getset[] = {
 // ---- methods that only look ---------------------------------------------------------------------------------------------
 
 // size() and stride(): all, or one dimension.
-template <Dims Tensor::*field>
+template <Dims Tensor::* field>
 PyObject* dims_or_one(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     return guarded([&]() -> PyObject* {
         Tensor& t = self_of(self);
         const Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
         check_as(ErrorKind::Type, nargs + nkw <= 1, "takes at most 1 argument (", nargs + nkw, " given)");
-        if (nkw) check_as(ErrorKind::Type, PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "dim") == 0, "unexpected keyword argument");
+        if (nkw)
+            check_as(ErrorKind::Type,
+                     PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "dim") == 0,
+                     "unexpected keyword argument");
         if (nargs + nkw == 1 && args[0] != Py_None) {
             const Py_ssize_t dim = PyNumber_AsSsize_t(args[0], PyExc_IndexError);
             if (dim == -1 && PyErr_Occurred()) throw Error(ErrorKind::Python, "");
@@ -269,8 +283,12 @@ PyObject* dims_or_one(PyObject* self, PyObject* const* args, Py_ssize_t nargs, P
 }
 PyObject* method_dim(PyObject* self, PyObject*) { return PyLong_FromLong(self_of(self).ndim()); }
 PyObject* method_numel(PyObject* self, PyObject*) { return PyLong_FromLongLong(self_of(self).numel); }
-PyObject* method_element_size(PyObject* self, PyObject*) { return PyLong_FromLong(itemsize(self_of(self).dtype)); }
-PyObject* method_storage_offset(PyObject* self, PyObject*) { return PyLong_FromLongLong(self_of(self).offset); }
+PyObject* method_element_size(PyObject* self, PyObject*) {
+    return PyLong_FromLong(itemsize(self_of(self).dtype));
+}
+PyObject* method_storage_offset(PyObject* self, PyObject*) {
+    return PyLong_FromLongLong(self_of(self).offset);
+}
 PyObject* method_data_ptr(PyObject* self, PyObject*) {
     return guarded([&]() -> PyObject* {
         Tensor& t = self_of(self);
@@ -284,16 +302,24 @@ PyObject* method_is_contiguous(PyObject* self, PyObject* args, PyObject* kwargs)
     return guarded([&]() -> PyObject* {
         MemoryFormat f = MemoryFormat::Contiguous;
         if (format) {
-            check_as(ErrorKind::Type, is_memory_format_object(format), "is_contiguous(): argument 'memory_format' must be torch.memory_format");
+            check_as(ErrorKind::Type, is_memory_format_object(format),
+                     "is_contiguous(): argument 'memory_format' must be torch.memory_format");
             f = memory_format_from(format);
-            check(f != MemoryFormat::Preserve, "preserve memory format is unsupported by the contiguous operator");
+            check(f != MemoryFormat::Preserve,
+                  "preserve memory format is unsupported by the contiguous operator");
         }
         return PyBool_FromLong(is_contiguous(self_of(self), f));
     });
 }
-PyObject* method_is_floating_point(PyObject* self, PyObject*) { return PyBool_FromLong(is_floating(self_of(self).dtype)); }
-PyObject* method_is_complex(PyObject* self, PyObject*) { return PyBool_FromLong(is_complex(self_of(self).dtype)); }
-PyObject* method_is_signed(PyObject* self, PyObject*) { return PyBool_FromLong(info(self_of(self).dtype).is_signed); }
+PyObject* method_is_floating_point(PyObject* self, PyObject*) {
+    return PyBool_FromLong(is_floating(self_of(self).dtype));
+}
+PyObject* method_is_complex(PyObject* self, PyObject*) {
+    return PyBool_FromLong(is_complex(self_of(self).dtype));
+}
+PyObject* method_is_signed(PyObject* self, PyObject*) {
+    return PyBool_FromLong(info(self_of(self).dtype).is_signed);
+}
 PyObject* method_is_inference(PyObject* self, PyObject*) { return PyBool_FromLong(self_of(self).inference); }
 PyObject* method_is_view(PyObject* self, PyObject*) { return PyBool_FromLong(self_of(self).base != nullptr); }
 PyObject* method_false(PyObject*, PyObject*) { Py_RETURN_FALSE; }
@@ -315,7 +341,8 @@ PyObject* method_untyped_storage(PyObject* self, PyObject*) {
 PyObject* method_is_set_to(PyObject* self, PyObject* other) {
     if (!is_tensor(other)) Py_RETURN_FALSE;
     Tensor &a = self_of(self), &b = self_of(other);
-    return PyBool_FromLong(a.storage == b.storage && a.offset == b.offset && a.sizes == b.sizes && a.strides == b.strides);
+    return PyBool_FromLong(a.storage == b.storage && a.offset == b.offset && a.sizes == b.sizes &&
+                           a.strides == b.strides);
 }
 PyObject* tolist(Tensor& t, const char* data, int dim) {
     if (dim == t.ndim()) return checked_object(scalar_object(Scalar::load(t.dtype, data)));
@@ -336,18 +363,26 @@ PyObject* method_make_subclass(PyObject*, PyObject* args, PyObject* kwargs) {
     static const char* const names[] = {"cls", "data", "require_grad", nullptr};
     PyObject *type, *data;
     int requires_grad = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|p", const_cast<char**>(names), &type, &data, &requires_grad)) return nullptr;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|p", const_cast<char**>(names), &type, &data,
+                                     &requires_grad))
+        return nullptr;
     return guarded([&]() -> PyObject* {
-        check_as(ErrorKind::Type, PyType_Check(type) && PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(type), TensorType), "cls must be a subclass of Tensor");
-        check_as(ErrorKind::Type, is_tensor(data), "_make_subclass(): argument 'data' must be Tensor, not ", Py_TYPE(data)->tp_name);
-        ObjectRef out = ObjectRef::steal(as_subclass(shallow_copy(self_of(data)), reinterpret_cast<PyTypeObject*>(type)));
+        check_as(ErrorKind::Type,
+                 PyType_Check(type) && PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(type), TensorType),
+                 "cls must be a subclass of Tensor");
+        check_as(ErrorKind::Type, is_tensor(data), "_make_subclass(): argument 'data' must be Tensor, not ",
+                 Py_TYPE(data)->tp_name);
+        ObjectRef out =
+            ObjectRef::steal(as_subclass(shallow_copy(self_of(data)), reinterpret_cast<PyTypeObject*>(type)));
         if (requires_grad) set_requires_grad_value(self_of(out.get()), true);
         return out.release();
     });
 }
 PyObject* method_as_subclass(PyObject* self, PyObject* type) {
     return guarded([&]() -> PyObject* {
-        check_as(ErrorKind::Type, PyType_Check(type) && PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(type), TensorType), "cls must be a subclass of Tensor");
+        check_as(ErrorKind::Type,
+                 PyType_Check(type) && PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(type), TensorType),
+                 "cls must be a subclass of Tensor");
         Tensor& t = self_of(self);
         TensorRef copy = shallow_copy(t);
         copy->requires_grad_flag = t.requires_grad_flag;
@@ -357,35 +392,44 @@ PyObject* method_as_subclass(PyObject* self, PyObject* type) {
 }
 
 PyMethodDef methods[] = {
-    {"size", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(dims_or_one<&Tensor::sizes>)), METH_FASTCALL | METH_KEYWORDS,
+    {"size", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(dims_or_one<&Tensor::sizes>)),
+     METH_FASTCALL | METH_KEYWORDS,
      "size(dim=None)\n\nThe torch.Size of the tensor, or the size of one dimension."},
-    {"stride", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(dims_or_one<&Tensor::strides>)), METH_FASTCALL | METH_KEYWORDS,
+    {"stride", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(dims_or_one<&Tensor::strides>)),
+     METH_FASTCALL | METH_KEYWORDS,
      "stride(dim=None)\n\nSteps between neighbours, in elements: of all dimensions, or of one."},
     {"dim", method_dim, METH_NOARGS, "The number of dimensions."},
     {"ndimension", method_dim, METH_NOARGS, "The number of dimensions."},
     {"numel", method_numel, METH_NOARGS, "The number of elements."},
     {"nelement", method_numel, METH_NOARGS, "The number of elements."},
     {"element_size", method_element_size, METH_NOARGS, "Bytes of one element."},
-    {"storage_offset", method_storage_offset, METH_NOARGS, "Where the first element lies in the storage, in elements."},
+    {"storage_offset", method_storage_offset, METH_NOARGS,
+     "Where the first element lies in the storage, in elements."},
     {"data_ptr", method_data_ptr, METH_NOARGS, "The address of the first element; 0 for an empty tensor."},
-    {"is_contiguous", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(method_is_contiguous)), METH_VARARGS | METH_KEYWORDS,
-     "is_contiguous(memory_format=torch.contiguous_format)\n\nWhether the elements lie in memory in the order of that format."},
+    {"is_contiguous", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(method_is_contiguous)),
+     METH_VARARGS | METH_KEYWORDS,
+     "is_contiguous(memory_format=torch.contiguous_format)\n\nWhether the elements lie in memory in the "
+     "order of that format."},
     {"is_floating_point", method_is_floating_point, METH_NOARGS, nullptr},
     {"is_complex", method_is_complex, METH_NOARGS, nullptr},
     {"is_signed", method_is_signed, METH_NOARGS, nullptr},
     {"is_inference", method_is_inference, METH_NOARGS, nullptr},
     {"is_conj", method_false, METH_NOARGS, "False: conjugation is done at once."},
     {"is_neg", method_false, METH_NOARGS, "False: negation is done at once."},
-    {"is_pinned", reinterpret_cast<PyCFunction>(method_false), METH_VARARGS, "False: there is no device to pin memory for."},
+    {"is_pinned", reinterpret_cast<PyCFunction>(method_false), METH_VARARGS,
+     "False: there is no device to pin memory for."},
     {"_is_view", method_is_view, METH_NOARGS, "Whether autograd sees this tensor as a view of `_base`."},
     {"item", method_item, METH_NOARGS, "The one element as a Python number."},
     {"tolist", method_tolist, METH_NOARGS, "The elements as nested lists of Python numbers."},
-    {"requires_grad_", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(method_requires_grad_)), METH_VARARGS | METH_KEYWORDS,
+    {"requires_grad_", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(method_requires_grad_)),
+     METH_VARARGS | METH_KEYWORDS,
      "requires_grad_(requires_grad=True)\n\nSets requires_grad in place and returns the tensor."},
     {"untyped_storage", method_untyped_storage, METH_NOARGS, "The UntypedStorage under this tensor."},
     {"is_set_to", method_is_set_to, METH_O, "Whether both are the same window on the same storage."},
-    {"_make_subclass", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(method_make_subclass)), METH_VARARGS | METH_KEYWORDS | METH_STATIC, nullptr},
-    {"as_subclass", method_as_subclass, METH_O, "as_subclass(cls)\n\nThe same tensor as an instance of a subclass."},
+    {"_make_subclass", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(method_make_subclass)),
+     METH_VARARGS | METH_KEYWORDS | METH_STATIC, nullptr},
+    {"as_subclass", method_as_subclass, METH_O,
+     "as_subclass(cls)\n\nThe same tensor as an instance of a subclass."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -400,7 +444,8 @@ PyObject* set_parameter_type(PyObject*, PyObject* type) {
     Py_RETURN_NONE;
 }
 PyMethodDef module_functions[] = {
-    {"_set_parameter_type", set_parameter_type, METH_O, "Registers nn.Parameter, whose instances operators take as plain tensors."},
+    {"_set_parameter_type", set_parameter_type, METH_O,
+     "Registers nn.Parameter, whose instances operators take as plain tensors."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -440,7 +485,8 @@ void init_tensor_type(PyObject* module) {
         {Py_tp_getset, getset},
         {Py_tp_methods, methods},
         {Py_tp_members, members},
-        {Py_tp_doc, const_cast<char*>("A multi-dimensional array of elements of one dtype, with automatic derivatives.")},
+        {Py_tp_doc, const_cast<char*>(
+                        "A multi-dimensional array of elements of one dtype, with automatic derivatives.")},
     };
     slots.push_back({Py_bf_getbuffer, reinterpret_cast<void*>(get_tensor_buffer)});
     slots.push_back({Py_bf_releasebuffer, reinterpret_cast<void*>(release_tensor_buffer)});

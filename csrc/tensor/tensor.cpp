@@ -132,10 +132,8 @@ void release_fields(Tensor* t) {
 static void finish_dealloc(Tensor* t) {
     release_fields(t);
     PyTypeObject* type = Py_TYPE(t->object());
-    if (type == TensorType && free_count < kMaxFree)
-        free_tensors[free_count++] = t;
-    else
-        PyObject_GC_Del(t);
+    if (type == TensorType && free_count < kMaxFree) free_tensors[free_count++] = t;
+    else PyObject_GC_Del(t);
     Py_DECREF(type);
 }
 static void dealloc_tensor(PyObject* self) {
@@ -144,10 +142,8 @@ static void dealloc_tensor(PyObject* self) {
     if (t->weakrefs) PyObject_ClearWeakRefs(self);
     if (t->meta) {
         // A gradient can have a gradient, and so on: a long chain must not use up the stack.
-        Py_TRASHCAN_BEGIN(self, dealloc_tensor)
-        finish_dealloc(t);
-        Py_TRASHCAN_END
-        return;
+        Py_TRASHCAN_BEGIN(self, dealloc_tensor) finish_dealloc(t);
+        Py_TRASHCAN_END return;
     }
     finish_dealloc(t);
 }
@@ -183,8 +179,10 @@ TensorRef empty(const Dims& sizes, DType dtype, DeviceType device) {
 
 TensorRef empty_strided(const Dims& sizes, const Dims& strides, DType dtype, DeviceType device) {
     check_ndim(sizes);
-    check(sizes.size() == strides.size(), "mismatch in length of strides and shape: ", str(sizes), " and ", str(strides));
-    for (int64_t s : strides) check(s >= 0, "empty_strided(): strides must not be negative, got ", str(strides));
+    check(sizes.size() == strides.size(), "mismatch in length of strides and shape: ", str(sizes), " and ",
+          str(strides));
+    for (int64_t s : strides)
+        check(s >= 0, "empty_strided(): strides must not be negative, got ", str(strides));
     const int64_t numel = checked_numel(sizes);
     const int64_t nbytes = checked_extent_bytes(sizes, strides, 0, itemsize(dtype));
     Storage* storage = new_storage(size_t(nbytes), device);
@@ -202,8 +200,8 @@ TensorRef empty_strided(const Dims& sizes, const Dims& strides, DType dtype, Dev
 TensorRef empty_format(const Dims& sizes, DType dtype, DeviceType device, MemoryFormat format) {
     if (format == MemoryFormat::ChannelsLast || format == MemoryFormat::ChannelsLast3d) {
         const int n = format == MemoryFormat::ChannelsLast ? 4 : 5;
-        check(sizes.size() == n, "required rank ", n, " tensor to use channels_last",
-              n == 5 ? "_3d" : "", " format, got shape ", str(sizes));
+        check(sizes.size() == n, "required rank ", n, " tensor to use channels_last", n == 5 ? "_3d" : "",
+              " format, got shape ", str(sizes));
         checked_numel(sizes);
         return empty_strided(sizes, channels_last_strides(sizes), dtype, device);
     }
@@ -212,7 +210,8 @@ TensorRef empty_format(const Dims& sizes, DType dtype, DeviceType device, Memory
 
 TensorRef empty_like(const Tensor& like, DType dtype) {
     if (like.contiguous) return empty(like.sizes, dtype, like.device);
-    if (is_non_overlapping_and_dense(like)) return empty_strided(like.sizes, like.strides, dtype, like.device);
+    if (is_non_overlapping_and_dense(like))
+        return empty_strided(like.sizes, like.strides, dtype, like.device);
     // Not dense: keep the order of the strides.
     const int n = like.ndim();
     Dims order(n);
@@ -220,7 +219,8 @@ TensorRef empty_like(const Tensor& like, DType dtype) {
     for (int i = 1; i < n; ++i)
         for (int j = i; j > 0; --j) {
             const int64_t a = like.strides[order[j - 1]], b = like.strides[order[j]];
-            const bool swap = a != 0 && b != 0 && (a < b || (a == b && like.sizes[order[j - 1]] < like.sizes[order[j]]));
+            const bool swap =
+                a != 0 && b != 0 && (a < b || (a == b && like.sizes[order[j - 1]] < like.sizes[order[j]]));
             if (!swap) break;
             std::swap(order[j - 1], order[j]);
         }
@@ -239,17 +239,20 @@ TensorRef scalar_tensor(const Scalar& value, DType dtype, DeviceType device) {
     return t;
 }
 
-static void check_window(const Storage& storage, const Dims& sizes, const Dims& strides, int64_t offset, DType dtype) {
-    check(sizes.size() == strides.size(), "mismatch in length of strides and shape: ", str(sizes), " and ", str(strides));
+static void check_window(const Storage& storage, const Dims& sizes, const Dims& strides, int64_t offset,
+                         DType dtype) {
+    check(sizes.size() == strides.size(), "mismatch in length of strides and shape: ", str(sizes), " and ",
+          str(strides));
     check_ndim(sizes);
     checked_numel(sizes);
     const int64_t needed = checked_extent_bytes(sizes, strides, offset, itemsize(dtype));
     check(uint64_t(needed) <= storage.nbytes, "setStorage: sizes ", str(sizes), ", strides ", str(strides),
-          ", storage offset ", offset, ", and itemsize ", itemsize(dtype), " requiring a storage size of ", needed,
-          " are out of bounds for storage of size ", storage.nbytes);
+          ", storage offset ", offset, ", and itemsize ", itemsize(dtype), " requiring a storage size of ",
+          needed, " are out of bounds for storage of size ", storage.nbytes);
 }
 
-TensorRef from_storage(Storage* storage, const Dims& sizes, const Dims& strides, int64_t offset, DType dtype) {
+TensorRef from_storage(Storage* storage, const Dims& sizes, const Dims& strides, int64_t offset,
+                       DType dtype) {
     check_window(*storage, sizes, strides, offset, dtype);
     TensorRef t = new_tensor();
     retain(storage);
@@ -275,7 +278,8 @@ TensorRef make_view_dtype(Tensor& of, const Dims& sizes, const Dims& strides, in
         Py_INCREF(base->object());
         t->base = base;
         t->view_kind = of.base && of.view_kind != ViewKind::Plain ? of.view_kind
-                       : grad_mode() ? ViewKind::Plain : ViewKind::NoGrad;
+                       : grad_mode()                              ? ViewKind::Plain
+                                                                  : ViewKind::NoGrad;
         t->view_version = version_value_if_any(*t);
     }
     return t;
@@ -324,7 +328,8 @@ void resize(Tensor& t, const Dims& sizes, MemoryFormat format) {
     if (t.sizes == sizes && format == MemoryFormat::Contiguous) return;
     checked_numel(sizes);
     Dims strides = format == MemoryFormat::ChannelsLast || format == MemoryFormat::ChannelsLast3d
-                       ? channels_last_strides(sizes) : contiguous_strides(sizes);
+                       ? channels_last_strides(sizes)
+                       : contiguous_strides(sizes);
     const int64_t needed = checked_extent_bytes(sizes, strides, t.offset, itemsize(t.dtype));
     if (uint64_t(needed) > t.storage->nbytes) resize_storage(t.storage, size_t(needed));
     set_window(t, sizes, strides, t.offset);
@@ -411,8 +416,9 @@ MemoryFormat suggested_format(const Tensor& t) {
 }
 
 char* kernel_pointer(const Tensor& t) {
-    check_as(ErrorKind::NotImplemented, !t.is_meta(),
-             "Cannot copy out of meta tensor; no data! A kernel needs data, and a meta tensor has only a shape");
+    check_as(
+        ErrorKind::NotImplemented, !t.is_meta(),
+        "Cannot copy out of meta tensor; no data! A kernel needs data, and a meta tensor has only a shape");
     if (t.numel == 0) return nullptr;
     const Storage& s = *t.storage;
     const int64_t size = itemsize(t.dtype);
@@ -424,8 +430,8 @@ char* kernel_pointer(const Tensor& t) {
     }
     // No overflow here: the window was proved in 64 bits when it was made, and only the storage can have changed.
     check(uint64_t(last + 1) * uint64_t(size) <= s.nbytes, "a tensor of shape ", str(t.sizes), ", strides ",
-          str(t.strides), " and storage offset ", t.offset, " is out of bounds for storage of size ", s.nbytes,
-          " (the storage was resized after the tensor was made)");
+          str(t.strides), " and storage offset ", t.offset, " is out of bounds for storage of size ",
+          s.nbytes, " (the storage was resized after the tensor was made)");
     return static_cast<char*>(s.data) + t.offset * size;
 }
 
@@ -444,7 +450,8 @@ bool view_strides(const Tensor& t, const Dims& shape, Dims* strides) {
     int64_t run_stride = t.ndim() ? t.strides.back() : 1, run_numel = 1, out_numel = 1;
     for (int d = t.ndim() - 1; d >= 0; --d) {
         run_numel *= t.sizes[d];
-        const bool run_ends = d == 0 || (t.sizes[d - 1] != 1 && t.strides[d - 1] != wrapping_mul(run_numel, run_stride));
+        const bool run_ends =
+            d == 0 || (t.sizes[d - 1] != 1 && t.strides[d - 1] != wrapping_mul(run_numel, run_stride));
         if (!run_ends) continue;
         while (out >= 0 && (out_numel < run_numel || shape[out] == 1)) {
             (*strides)[out] = wrapping_mul(out_numel, run_stride);

@@ -13,7 +13,16 @@ struct Tensor;
 using TensorRef = Ref<Tensor>;
 
 enum class MemoryFormat : uint8_t { Contiguous, Preserve, ChannelsLast, ChannelsLast3d };
-enum class Layout : uint8_t { Strided, SparseCoo, SparseCsr, SparseCsc, SparseBsr, SparseBsc, Mkldnn, Jagged };
+enum class Layout : uint8_t {
+    Strided,
+    SparseCoo,
+    SparseCsr,
+    SparseCsc,
+    SparseBsr,
+    SparseBsc,
+    Mkldnn,
+    Jagged
+};
 
 struct Device {
     DeviceType type = DeviceType::Cpu;
@@ -27,10 +36,10 @@ enum class ViewKind : uint8_t { Plain, NoGrad, MultiOutput, Inference, CustomFun
 
 // What only some tensors need: gradients and hooks of leaves, retained gradients.
 struct AutogradMeta {
-    PyObject* grad = nullptr;               // Tensor
-    PyObject* hooks = nullptr;              // dict: id -> callable, in order of registration
-    PyObject* post_accumulate = nullptr;    // dict: id -> callable
-    Node* accumulator = nullptr;            // weak: the AccumulateGrad node, while a graph holds it
+    PyObject* grad = nullptr;             // Tensor
+    PyObject* hooks = nullptr;            // dict: id -> callable, in order of registration
+    PyObject* post_accumulate = nullptr;  // dict: id -> callable
+    Node* accumulator = nullptr;          // weak: the AccumulateGrad node, while a graph holds it
     bool retains_grad = false;
 };
 
@@ -38,8 +47,7 @@ struct AutogradMeta {
 // of making one proves that the window lies inside the storage, and `kernel_pointer` proves it again before a
 // kernel gets an address, because a storage may since have shrunk.
 struct Tensor {
-    PyObject_HEAD
-    PyObject* dict;
+    PyObject_HEAD PyObject* dict;
     PyObject* weakrefs;
     Storage* storage;
     Version* own_version;  // set by `.data`; otherwise the storage's counter counts
@@ -54,11 +62,11 @@ struct Tensor {
     bool inference;
     bool gc_tracked;
     ViewKind view_kind;
-    bool zero_dim_number;     // came from a Python number: takes part in promotion as one
-    uint32_t output_nr;       // which output of grad_fn this is
-    uint32_t view_version;    // of a view: the version its grad_fn was made for
-    Tensor* base;             // of a view: the tensor it views (never itself a view); owned
-    Node* grad_fn;            // owned
+    bool zero_dim_number;   // came from a Python number: takes part in promotion as one
+    uint32_t output_nr;     // which output of grad_fn this is
+    uint32_t view_version;  // of a view: the version its grad_fn was made for
+    Tensor* base;           // of a view: the tensor it views (never itself a view); owned
+    Node* grad_fn;          // owned
     AutogradMeta* meta;
 
     int ndim() const { return sizes.size(); }
@@ -80,12 +88,15 @@ extern PyTypeObject* TensorType;
 extern PyTypeObject* ParameterType;  // registered by flambeau.nn: skips __torch_function__; null before
 
 inline bool is_exact_tensor(PyObject* o) { return Py_TYPE(o) == TensorType; }
-inline bool is_tensor(PyObject* o) { return Py_TYPE(o) == TensorType || PyType_IsSubtype(Py_TYPE(o), TensorType); }
+inline bool is_tensor(PyObject* o) {
+    return Py_TYPE(o) == TensorType || PyType_IsSubtype(Py_TYPE(o), TensorType);
+}
 
 // ---- making tensors -------------------------------------------------------------------------------------------
 
 TensorRef empty(const Dims& sizes, DType dtype, DeviceType device = DeviceType::Cpu);
-TensorRef empty_strided(const Dims& sizes, const Dims& strides, DType dtype, DeviceType device = DeviceType::Cpu);
+TensorRef empty_strided(const Dims& sizes, const Dims& strides, DType dtype,
+                        DeviceType device = DeviceType::Cpu);
 TensorRef empty_format(const Dims& sizes, DType dtype, DeviceType device, MemoryFormat format);
 // With the layout that `like` has when it is dense (torch.preserve_format), else contiguous.
 TensorRef empty_like(const Tensor& like, DType dtype);
@@ -127,15 +138,15 @@ void bump_version(Tensor& t, const char* writer_name);
 
 // ---- data movement that everything needs (kernels/copy.cpp) -------------------------------------------------------
 
-void copy_into(Tensor& out, Tensor& in);     // same shape after broadcasting in; casts; no autograd
+void copy_into(Tensor& out, Tensor& in);  // same shape after broadcasting in; casts; no autograd
 void fill(Tensor& out, const Scalar& value);
-TensorRef contiguous(Tensor& t);             // t itself when it is contiguous
-TensorRef cast(Tensor& t, DType dtype);      // t itself when it has the dtype
+TensorRef contiguous(Tensor& t);         // t itself when it is contiguous
+TensorRef cast(Tensor& t, DType dtype);  // t itself when it has the dtype
 TensorRef clone(Tensor& t, MemoryFormat format = MemoryFormat::Preserve);
 // A contiguous copy in `dtype` that no other tensor shares. Indices are checked and used in one of these where they are
 // used without the interpreter lock: another thread may write the original meanwhile.
 TensorRef private_copy(Tensor& t, DType dtype);
-Scalar item(Tensor& t);                      // of one element
+Scalar item(Tensor& t);  // of one element
 TensorRef expand_view(Tensor& t, const Dims& sizes);
 
 // ---- defaults --------------------------------------------------------------------------------------------------

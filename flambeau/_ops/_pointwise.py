@@ -8,8 +8,13 @@ from .registry import op
 def unary(name, doc, vjp=None, *, kind="float", inplace=True, **fields):
     """A record for `name(input, *, out=None)`; `vjp` is the rule for input."""
     return op(
-        f"{name}(Tensor input, *, Tensor? out=None) -> Tensor", doc, family="pointwise", kind=kind, inplace=inplace,
-        vjp=None if vjp is None else {"input": vjp}, **fields,
+        f"{name}(Tensor input, *, Tensor? out=None) -> Tensor",
+        doc,
+        family="pointwise",
+        kind=kind,
+        inplace=inplace,
+        vjp=None if vjp is None else {"input": vjp},
+        **fields,
     )
 
 
@@ -18,11 +23,18 @@ def predicate(name, doc):
     return op(f"{name}(Tensor input) -> Tensor", doc, family="pointwise", kind="bool")
 
 
-def binary(name, doc, vjp=None, *, kind="same", inplace=True, operands="Tensor input, Tensor other", **fields):
+def binary(
+    name, doc, vjp=None, *, kind="same", inplace=True, operands="Tensor input, Tensor other", **fields
+):
     """A record for `name(input, other, *, out=None)`. The kind Operand in `operands` admits numbers."""
     return op(
-        f"{name}({operands}, *, Tensor? out=None) -> Tensor", doc, family="pointwise", kind=kind, inplace=inplace,
-        vjp=vjp, **fields,
+        f"{name}({operands}, *, Tensor? out=None) -> Tensor",
+        doc,
+        family="pointwise",
+        kind=kind,
+        inplace=inplace,
+        vjp=vjp,
+        **fields,
     )
 
 

@@ -82,9 +82,15 @@ leaky_relu_backward = _derivative(
 elu_backward = _derivative(
     "elu_backward(Tensor grad_output, Tensor input, Scalar alpha, Scalar scale, Scalar input_scale)",
     {
-        "grad_output": lambda grad, input, alpha, scale, input_scale: elu_backward(grad, input, alpha, scale, input_scale),
-        "input": lambda grad, grad_output, input, alpha, scale, input_scale: grad * grad_output * flambeau.where(
-            input > 0, 0, scale * alpha * input_scale**2 * (input.clamp(max=0) * input_scale).exp()
+        "grad_output": lambda grad, input, alpha, scale, input_scale: elu_backward(
+            grad, input, alpha, scale, input_scale
+        ),
+        "input": lambda grad, grad_output, input, alpha, scale, input_scale: (
+            grad
+            * grad_output
+            * flambeau.where(
+                input > 0, 0, scale * alpha * input_scale**2 * (input.clamp(max=0) * input_scale).exp()
+            )
         ),
     },
 )
@@ -134,7 +140,12 @@ unary(
 
 def _activation(signature, doc, vjp, *, public=False, method=False, **fields):
     return op(
-        signature + " -> Tensor", doc, inplace=True, public=public, method=method, vjp={"input": vjp},
+        signature + " -> Tensor",
+        doc,
+        inplace=True,
+        public=public,
+        method=method,
+        vjp={"input": vjp},
         **{"family": "pointwise", "kind": "same", **fields},
     )
 
@@ -207,7 +218,9 @@ _activation(
 _activation(
     "hardswish(Tensor input)",
     "input * relu6(input + 3) / 6.",
-    lambda grad, input: flambeau.where(input < -3, 0, flambeau.where(input <= 3, grad * (input / 3 + 0.5), grad)),
+    lambda grad, input: flambeau.where(
+        input < -3, 0, flambeau.where(input <= 3, grad * (input / 3 + 0.5), grad)
+    ),
 )
 _activation(
     "gelu(Tensor input, *, str approximate='none', Tensor? out=None)",
@@ -231,7 +244,10 @@ op(
     impl="prelu",
     public=False,
     method=False,
-    vjp={"input": lambda grad, input, weight: flambeau.where(input > 0, grad, grad * weight), "weight": _prelu_weight},
+    vjp={
+        "input": lambda grad, input, weight: flambeau.where(input > 0, grad, grad * weight),
+        "weight": _prelu_weight,
+    },
 )
 
 softplus = records["softplus"].op
@@ -250,11 +266,11 @@ def prelu(input, weight):
     tensor([-1.,  3.])
     """
     if weight.dim() > 1:
-        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}")
-    if input.dtype != weight.dtype:
         raise RuntimeError(
-            f"prelu: Type promoting not supported. Got {input.dtype} and {weight.dtype}"
+            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}"
         )
+    if input.dtype != weight.dtype:
+        raise RuntimeError(f"prelu: Type promoting not supported. Got {input.dtype} and {weight.dtype}")
     if weight.numel() != 1:
         if input.dim() == 0:
             raise RuntimeError("Not allow zero-dim input tensor.")

@@ -136,7 +136,9 @@ def _pow_exponent(grad, input, exponent, result):
     if not isinstance(input, flambeau.Tensor):
         if input == 0:  # 0 ** x is constant, except that it jumps at 0
             real = not exponent.dtype.is_complex
-            return flambeau.where(exponent >= 0, 0, grad * conj(result * -float("inf"))) if real else zero(grad)
+            return (
+                flambeau.where(exponent >= 0, 0, grad * conj(result * -float("inf"))) if real else zero(grad)
+            )
         log = flambeau.scalar_tensor(input, dtype=result.dtype).log()
         return grad * conj(result * log)
     known = input == 0

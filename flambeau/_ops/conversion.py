@@ -6,7 +6,8 @@ from .registry import composite, op
 _same = {"input": lambda grad: grad}
 
 op(
-    "_to(Tensor input, dtype? dtype=None, device? device=None, bool copy=False, memory_format? memory_format=None) -> Tensor",
+    "_to(Tensor input, dtype? dtype=None, device? device=None, bool copy=False, "
+    "memory_format? memory_format=None) -> Tensor",
     "Conversion of dtype, device and memory format; the tensor itself when nothing changes.",
     vjp=_same,
     public=False,
@@ -29,12 +30,18 @@ op(f"to(Tensor input, device? device=None, dtype? dtype=None, {_TO}", vjp=_same,
 for _name in "float double half bfloat16 bool byte char short int long chalf cfloat cdouble".split():
     op(
         f"{_name}(Tensor input, *, {_FORMAT}) -> Tensor",
-        f"The tensor converted to ``torch.{_name}``; itself when it has that dtype." if _name not in ("byte", "char")
+        f"The tensor converted to ``torch.{_name}``; itself when it has that dtype."
+        if _name not in ("byte", "char")
         else f"The tensor converted to {'u' * (_name == 'byte')}int8; itself when it has that dtype.",
         vjp=_same,
         public=False,
     )
-op(f"cpu(Tensor input, {_FORMAT}) -> Tensor", "The tensor in the CPU's memory: itself.", vjp=_same, public=False)
+op(
+    f"cpu(Tensor input, {_FORMAT}) -> Tensor",
+    "The tensor in the CPU's memory: itself.",
+    vjp=_same,
+    public=False,
+)
 op(
     "type_as(Tensor input, Tensor other) -> Tensor",
     "The tensor with the dtype and device of `other`.",
@@ -47,9 +54,16 @@ for _signature, _what in (
     ("new_zeros(Tensor input, int[] size", "A tensor of zeros"),
     ("new_ones(Tensor input, int[] size", "A tensor of ones"),
     ("new_full(Tensor input, int[] size, Scalar fill_value", "A tensor filled with `fill_value`"),
-    ("new_empty_strided(Tensor input, int[] size, int[] stride", "An uninitialised tensor with the given strides"),
+    (
+        "new_empty_strided(Tensor input, int[] size, int[] stride",
+        "An uninitialised tensor with the given strides",
+    ),
 ):
-    op(f"{_signature}, *, {_OPTIONS}) -> Tensor", f"{_what} with the dtype and device of this one.", public=False)
+    op(
+        f"{_signature}, *, {_OPTIONS}) -> Tensor",
+        f"{_what} with the dtype and device of this one.",
+        public=False,
+    )
 op(
     f"new_tensor(Tensor input, object data, *, {_DATA_OPTIONS}) -> Tensor",
     "A tensor with a copy of `data` and the dtype and device of this one.",
@@ -83,7 +97,11 @@ op(
     """,
     method=False,
 )
-op("is_floating_point(Tensor input) -> bool", "Whether the dtype is float16, bfloat16, float32 or float64.", method=False)
+op(
+    "is_floating_point(Tensor input) -> bool",
+    "Whether the dtype is float16, bfloat16, float32 or float64.",
+    method=False,
+)
 op("is_complex(Tensor input) -> bool", "Whether the dtype is complex.", method=False)
 op("is_signed(Tensor input) -> bool", "Whether the dtype holds negative numbers.", method=False)
 op("is_inference(Tensor input) -> bool", "Whether the tensor was made in inference mode.", method=False)
@@ -137,19 +155,27 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
     import flambeau
 
     if self.requires_grad and flambeau.is_grad_enabled():
-        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation (set_).")
+        raise RuntimeError(
+            "a leaf Variable that requires grad is being used in an in-place operation (set_)."
+        )
     if source is None:
         return _set_storage(self, flambeau.UntypedStorage(0, device=self.device), 0, (0,))
     if isinstance(source, flambeau.Tensor):
         if source.dtype is not self.dtype:
-            raise RuntimeError(f"Could not set tensor of type {source.dtype} to a tensor of type {self.dtype}")
+            raise RuntimeError(
+                f"Could not set tensor of type {source.dtype} to a tensor of type {self.dtype}"
+            )
         if size is None:
             storage_offset, size, stride = source.storage_offset(), source.shape, source.stride()
         source = source.untyped_storage()
     elif not isinstance(source, flambeau.UntypedStorage):
         if source.dtype is not self.dtype:
-            raise RuntimeError(f"Expected a Storage of type {self.dtype} or an UntypedStorage, but got {source.dtype}")
+            raise RuntimeError(
+                f"Expected a Storage of type {self.dtype} or an UntypedStorage, but got {source.dtype}"
+            )
         source = source.untyped()
     if size is None:
         size = (source.nbytes() // self.itemsize,)
-    return _set_storage(self, source, storage_offset, tuple(size), stride if stride is None else tuple(stride))
+    return _set_storage(
+        self, source, storage_offset, tuple(size), stride if stride is None else tuple(stride)
+    )

@@ -63,7 +63,10 @@ _factory(
     tensor([0., 0.])
     """,
 )
-_factory("ones_like(Tensor input, *, OPTIONS, FORMAT) -> Tensor", "Ones with the size, dtype and layout of `input`.")
+_factory(
+    "ones_like(Tensor input, *, OPTIONS, FORMAT) -> Tensor",
+    "Ones with the size, dtype and layout of `input`.",
+)
 _factory(
     "full_like(Tensor input, Scalar fill_value, *, OPTIONS, FORMAT) -> Tensor",
     "`fill_value` everywhere, with the size, dtype and layout of `input`.",

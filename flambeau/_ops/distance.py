@@ -34,7 +34,9 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None):
                 raise RuntimeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
             from .. import linalg
 
-            return deliver(linalg.matrix_norm(input, "nuc", dims or (-2, -1), keepdim, dtype=dtype), out, "norm")
+            return deliver(
+                linalg.matrix_norm(input, "nuc", dims or (-2, -1), keepdim, dtype=dtype), out, "norm"
+            )
     order = 2.0 if p is None or p == "fro" else _number(p)
     return deliver(_vector_norm(input, order, dims, keepdim, dtype), out, "norm")
 
@@ -101,7 +103,11 @@ _MODES = {
     None: "use_mm_for_euclid_dist_if_necessary",
     **{
         m: m
-        for m in ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
+        for m in (
+            "use_mm_for_euclid_dist_if_necessary",
+            "use_mm_for_euclid_dist",
+            "donot_use_mm_for_euclid_dist",
+        )
     },
 }
 _FEW_POINTS = 25  # up to so many in both sets, exact differences are cheaper than a product
@@ -131,7 +137,9 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
     if x1.dtype != x2.dtype:
-        raise RuntimeError(f"cdist: expected both inputs to have one dtype, but found {x1.dtype} and {x2.dtype}")
+        raise RuntimeError(
+            f"cdist: expected both inputs to have one dtype, but found {x1.dtype} and {x2.dtype}"
+        )
     many = x1.shape[-2] > _FEW_POINTS or x2.shape[-2] > _FEW_POINTS
     if p == 2 and (mode == "use_mm_for_euclid_dist" or (mode == _MODES[None] and many)):
         return _euclidean(x1, x2)

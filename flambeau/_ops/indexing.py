@@ -7,7 +7,9 @@ op(
     "Elements at index tensors, one per dimension (None keeps a dimension): what ``x[i, :, j]`` calls.",
     public=False,
     method=False,
-    vjp={"input": lambda grad, input_shape, indices: grad.new_zeros(input_shape).index_put(indices, grad, True)},
+    vjp={
+        "input": lambda grad, input_shape, indices: grad.new_zeros(input_shape).index_put(indices, grad, True)
+    },
 )
 op(
     "index_put_(Tensor input, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
@@ -56,7 +58,11 @@ op(
     tensor([[1, 1],
             [4, 3]])
     """,
-    vjp={"input": lambda grad, input_shape, dim, index: grad.new_zeros(input_shape).scatter_add(dim, index, grad)},
+    vjp={
+        "input": lambda grad, input_shape, dim, index: grad.new_zeros(input_shape).scatter_add(
+            dim, index, grad
+        )
+    },
 )
 
 _SCATTER_SRC = {
@@ -118,7 +124,9 @@ _scatter(
 def _scatter_reduce_once(grad, reduce):
     if reduce == "add":
         return grad
-    raise NotImplementedError('scatter with reduce="multiply" has no derivative; use scatter_reduce with reduce="prod"')
+    raise NotImplementedError(
+        'scatter with reduce="multiply" has no derivative; use scatter_reduce with reduce="prod"'
+    )
 
 
 op(
@@ -201,7 +209,9 @@ op(
     tensor([[2, 3],
             [2, 3]])
     """,
-    vjp={"input": lambda grad, input_shape, dim, index: grad.new_zeros(input_shape).index_add(dim, index, grad)},
+    vjp={
+        "input": lambda grad, input_shape, dim, index: grad.new_zeros(input_shape).index_add(dim, index, grad)
+    },
 )
 op(
     "index_add(Tensor input, int dim, Tensor index, Tensor source, *, Scalar alpha=1, Tensor? out=None) -> Tensor",
@@ -241,8 +251,10 @@ op(
     """,
     inplace=True,
     vjp={
-        "input, source": lambda grad, input, dim, index, source, reduce, include_self, result: _scatter_reduce_vjp(
-            grad, input, dim, _spread(index, dim, source), source, reduce, include_self, result
+        "input, source": lambda grad, input, dim, index, source, reduce, include_self, result: (
+            _scatter_reduce_vjp(
+                grad, input, dim, _spread(index, dim, source), source, reduce, include_self, result
+            )
         )
     },
 )

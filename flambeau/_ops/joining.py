@@ -19,7 +19,9 @@ def _cat_vjp(grad, tensors, dim):
     empty_vector = (0,)
     lengths = [0 if tuple(t.shape) == empty_vector and grad.dim() > 1 else t.shape[dim] for t in tensors]
     parts = grad.split_with_sizes(lengths, dim)
-    return [p if p.dim() == t.dim() else p.new_zeros(empty_vector) for p, t in zip(parts, tensors, strict=True)]
+    return [
+        p if p.dim() == t.dim() else p.new_zeros(empty_vector) for p, t in zip(parts, tensors, strict=True)
+    ]
 
 
 op(
@@ -180,7 +182,9 @@ def split(tensor, split_size_or_sections, dim=0):
     _check_dim(tensor, "split")
     size, length = split_size_or_sections, tensor.size(dim)
     if isinstance(size, float):
-        raise TypeError(f"split(): argument 'split_sizes' (position 1) must be tuple of ints, not {type(size).__name__}")
+        raise TypeError(
+            f"split(): argument 'split_sizes' (position 1) must be tuple of ints, not {type(size).__name__}"
+        )
     size = size.__index__()
     if size < 0:
         raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
@@ -224,7 +228,9 @@ def tensor_split(input, indices_or_sections=None, dim=0, *, indices=None, sectio
     if indices_or_sections is None:
         indices_or_sections = indices if indices is not None else sections
     if input.dim() == 0:
-        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+        raise RuntimeError(
+            "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"
+        )
     length = input.size(dim)
     where = _as_ints(indices_or_sections)
     if isinstance(where, int):

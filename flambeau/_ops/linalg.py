@@ -300,8 +300,10 @@ def tensordot(a, b, dims=2, out=None):
     keep_b = [d for d in range(b.dim()) if d not in right]
     rows, cols = [a.size(d) for d in keep_a], [b.size(d) for d in keep_b]
     depth = math.prod(a.size(d) for d in left)
-    product = a.permute(keep_a + left).reshape(math.prod(rows), depth).mm(
-        b.permute(right + keep_b).reshape(depth, math.prod(cols))
+    product = (
+        a.permute(keep_a + left)
+        .reshape(math.prod(rows), depth)
+        .mm(b.permute(right + keep_b).reshape(depth, math.prod(cols)))
     )
     return deliver(product.reshape(rows + cols), out, "tensordot", same_dtype=True)
 
@@ -317,7 +319,9 @@ def chain_matmul(*matrices, out=None):
         raise RuntimeError("chain_matmul(): Expected one or more matrices")
     for i, m in enumerate(matrices):
         if m.dim() != 2:
-            raise RuntimeError(f"Tensor dimension is {m.dim()}, expected 2 instead. (matrix {i} of chain_matmul)")
+            raise RuntimeError(
+                f"Tensor dimension is {m.dim()}, expected 2 instead. (matrix {i} of chain_matmul)"
+            )
     sizes = [m.size(0) for m in matrices] + [matrices[-1].size(1)]
     count = len(matrices)
     cost = [[0] * count for _ in range(count)]
@@ -350,8 +354,10 @@ def _parse_einsum(equation, operands):
     for i, (term, operand) in enumerate(zip(terms, operands, strict=True)):
         before, dots, after = term.partition("...")
         if not all(c.isascii() and c.isalpha() for c in before + after):
-            raise RuntimeError(f"einsum(): invalid subscript given at operand {i} in the equation '{equation}', "
-                               "subscripts must be in [a-zA-Z]")
+            raise RuntimeError(
+                f"einsum(): invalid subscript given at operand {i} in the equation '{equation}', "
+                "subscripts must be in [a-zA-Z]"
+            )
         named, ndim = len(before) + len(after), operand.dim()
         if named > ndim or (named != ndim and not dots):
             raise RuntimeError(
@@ -415,7 +421,9 @@ def _contract(a, la, b, lb, keep):
     batch = [label for label in shared if label in keep]
     inside = [label for label in shared if label not in keep]
     only_a, only_b = [x for x in la if x not in shared], [x for x in lb if x not in shared]
-    sizes = {label: a.size(i) for i, label in enumerate(la)} | {label: b.size(i) for i, label in enumerate(lb)}
+    sizes = {label: a.size(i) for i, label in enumerate(la)} | {
+        label: b.size(i) for i, label in enumerate(lb)
+    }
     a = a.permute([la.index(x) for x in batch + only_a + inside])
     b = b.permute([lb.index(x) for x in batch + inside + only_b])
     if not inside:
@@ -427,7 +435,9 @@ def _contract(a, la, b, lb, keep):
         return math.prod(sizes[x] for x in labels)
 
     if batch:
-        product = a.reshape(size(batch), size(only_a), size(inside)).bmm(b.reshape(size(batch), size(inside), size(only_b)))
+        product = a.reshape(size(batch), size(only_a), size(inside)).bmm(
+            b.reshape(size(batch), size(inside), size(only_b))
+        )
     else:
         product = a.reshape(size(only_a), size(inside)).mm(b.reshape(size(inside), size(only_b)))
     labels = batch + only_a + only_b
@@ -485,8 +495,10 @@ def einsum(*args):
     tensor([1, 4])
     """
     if len(args) < 2:
-        raise ValueError("einsum(): must specify the equation string and at least one operand, or at least one operand "
-                         "and its subscripts list")
+        raise ValueError(
+            "einsum(): must specify the equation string and at least one operand, or at least one operand "
+            "and its subscripts list"
+        )
     if isinstance(args[0], str):
         equation, operands = args[0], args[1:]
         if len(operands) == 1 and isinstance(operands[0], (list, tuple)):

@@ -38,7 +38,8 @@ for _name, _word in (("and", "both are"), ("or", "at least one is"), ("xor", "ex
         method=False,
     )
 for _name, _python, _word, _shown in (
-    ("left", "__lshift__", "left", "[12, 20]"), ("right", "__rshift__", "right, keeping the sign", "[0, 1]"),
+    ("left", "__lshift__", "left", "[12, 20]"),
+    ("right", "__rshift__", "right, keeping the sign", "[0, 1]"),
 ):
     binary(
         f"bitwise_{_name}_shift",

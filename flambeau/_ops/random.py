@@ -39,8 +39,14 @@ _factory(
     tensor([ 1.5410, -0.2934])
     """,
 )
-_factory("rand_like(Tensor input, *, GENERATOR, OPTIONS, FORMAT)", "`rand` with the size, dtype and layout of `input`.")
-_factory("randn_like(Tensor input, *, GENERATOR, OPTIONS, FORMAT)", "`randn` with the size, dtype and layout of `input`.")
+_factory(
+    "rand_like(Tensor input, *, GENERATOR, OPTIONS, FORMAT)",
+    "`rand` with the size, dtype and layout of `input`.",
+)
+_factory(
+    "randn_like(Tensor input, *, GENERATOR, OPTIONS, FORMAT)",
+    "`randn` with the size, dtype and layout of `input`.",
+)
 _RANDINT = """Integers drawn evenly from [low, high); `low` is 0 when it is left out. The dtype is int64 by default.
 
     >>> _ = flambeau.manual_seed(0)
@@ -72,11 +78,17 @@ _NORMAL = """Normal draws with the given mean and standard deviation: a tensor f
     tensor([ 1.5410, 99.7066])
     """
 _factory(
-    "normal.Tensor_float(Tensor mean, float std=1, *, GENERATOR, Tensor? out=None)", _NORMAL, vjp={"mean": _zero}
+    "normal.Tensor_float(Tensor mean, float std=1, *, GENERATOR, Tensor? out=None)",
+    _NORMAL,
+    vjp={"mean": _zero},
 )
-_factory("normal.float_Tensor(float mean, Tensor std, *, GENERATOR, Tensor? out=None)", vjp={"std": _zero}, doc="")
 _factory(
-    "normal.Tensor_Tensor(Tensor mean, Tensor std, *, GENERATOR, Tensor? out=None)", vjp={"mean, std": lambda grad: (_zero(grad),) * 2}, doc=""
+    "normal.float_Tensor(float mean, Tensor std, *, GENERATOR, Tensor? out=None)", vjp={"std": _zero}, doc=""
+)
+_factory(
+    "normal.Tensor_Tensor(Tensor mean, Tensor std, *, GENERATOR, Tensor? out=None)",
+    vjp={"mean, std": lambda grad: (_zero(grad),) * 2},
+    doc="",
 )
 _factory("normal.float_float(float mean, float std, int[] size, *, GENERATOR, Tensor? out=None, OPTIONS)", "")
 _factory(
@@ -89,15 +101,27 @@ _factory(
     vjp={"input": _zero},
 )
 _factory("bernoulli.p(Tensor input, float p, *, GENERATOR)", "", vjp={"input": _zero})
-_factory("poisson(Tensor input, GENERATOR)", "Poisson draws, each with the rate that `input` holds.", vjp={"input": _zero})
+_factory(
+    "poisson(Tensor input, GENERATOR)",
+    "Poisson draws, each with the rate that `input` holds.",
+    vjp={"input": _zero},
+)
 _factory(
     "binomial(Tensor count, Tensor prob, GENERATOR)",
     "How many of `count` trials succeed, each with probability `prob`; the two broadcast.",
     vjp={"prob": _zero, "count": _zero},
 )
 _factory("_standard_gamma(Tensor input, GENERATOR)", "Gamma draws of rate 1.", why_not="not written")
-_factory("_sample_dirichlet(Tensor input, GENERATOR)", "Dirichlet draws along the last dimension.", why_not="not written")
-_factory("_multinomial_replacement(Tensor input, int num_samples, GENERATOR)", "Indices drawn with replacement.", public=False)
+_factory(
+    "_sample_dirichlet(Tensor input, GENERATOR)",
+    "Dirichlet draws along the last dimension.",
+    why_not="not written",
+)
+_factory(
+    "_multinomial_replacement(Tensor input, int num_samples, GENERATOR)",
+    "Indices drawn with replacement.",
+    public=False,
+)
 
 
 def _fill(signature, doc, **fields):
@@ -105,7 +129,10 @@ def _fill(signature, doc, **fields):
     op(text, doc, vjp={"input": _zero}, public=False, **fields)
 
 
-_fill("uniform_(Tensor input, float from=0, float to=1, *, GENERATOR)", "Overwrites with uniform draws from [from, to).")
+_fill(
+    "uniform_(Tensor input, float from=0, float to=1, *, GENERATOR)",
+    "Overwrites with uniform draws from [from, to).",
+)
 _fill("normal_(Tensor input, float mean=0, float std=1, *, GENERATOR)", "Overwrites with normal draws.")
 _fill(
     "exponential_(Tensor input, float lambd=1, *, GENERATOR)",
@@ -213,14 +240,21 @@ def _dropout(name, inplace=False, per_channel=False, alpha=False):
     kind = "whole channels of the input" if per_channel else "elements of the input"
     rest = "so that mean and variance stay" if alpha else "and divides the others by ``1 - p``"
     where = " in place" if inplace else ""
-    dropout.__doc__ = f"While `train`, zeroes {kind}{where} with probability `p`, {rest}; see `nn.functional`."
+    dropout.__doc__ = (
+        f"While `train`, zeroes {kind}{where} with probability `p`, {rest}; see `nn.functional`."
+    )
     return composite(dropout)
 
 
 for _alpha in (False, True):
     for _per_channel in (False, True):
         for _inplace in (False, True):
-            _name = ("feature_" if _per_channel else "") + ("alpha_" if _alpha else "") + "dropout" + "_" * _inplace
+            _name = (
+                ("feature_" if _per_channel else "")
+                + ("alpha_" if _alpha else "")
+                + "dropout"
+                + "_" * _inplace
+            )
             _dropout(_name, _inplace, _per_channel, _alpha)
 
 

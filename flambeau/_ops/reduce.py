@@ -41,7 +41,9 @@ def _count(shape, dim):
 
 # ---- sums and products ----------------------------------------------------------------------------------------------
 
-_SUM = "(Tensor input, int[1]? dim=None, bool keepdim=False, *, dtype? dtype=None, Tensor? out=None) -> Tensor"
+_SUM = (
+    "(Tensor input, int[1]? dim=None, bool keepdim=False, *, dtype? dtype=None, Tensor? out=None) -> Tensor"
+)
 
 op(
     "sum" + _SUM,
@@ -63,7 +65,9 @@ op(
     >>> flambeau.nansum(flambeau.tensor([1.0, float("nan")]))
     tensor(1.)
     """,
-    vjp={"input": lambda grad, input, dim, keepdim: _spread(grad, input.shape, dim, keepdim) * ~input.isnan()},
+    vjp={
+        "input": lambda grad, input, dim, keepdim: _spread(grad, input.shape, dim, keepdim) * ~input.isnan()
+    },
 )
 op(
     "mean" + _SUM,
@@ -74,8 +78,9 @@ op(
     tensor(2.)
     """,
     vjp={
-        "input": lambda grad, input_shape, dim, keepdim: _spread(grad, input_shape, dim, keepdim)
-        / _count(input_shape, dim)
+        "input": lambda grad, input_shape, dim, keepdim: (
+            _spread(grad, input_shape, dim, keepdim) / _count(input_shape, dim)
+        )
     },
 )
 
@@ -88,7 +93,9 @@ def nanmean(input, dim=None, keepdim=False, *, dtype=None, out=None):
     tensor(2.)
     """
     if not (input.is_floating_point() or input.is_complex()):
-        raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype}")
+        raise RuntimeError(
+            f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype}"
+        )
     count = (~input.isnan()).sum(dim, keepdim)
     return deliver(input.nansum(dim, keepdim, dtype=dtype) / count, out, "nanmean")
 
@@ -197,7 +204,9 @@ for _name, _word, _amax in (("max", "largest", "amax"), ("min", "smallest", "ami
 
 
 def _aminmax_vjp(grads, input, results, dim, keepdim):
-    parts = [_shared_vjp(g, input, r, dim, keepdim) for g, r in zip(grads, results, strict=True) if g is not None]
+    parts = [
+        _shared_vjp(g, input, r, dim, keepdim) for g, r in zip(grads, results, strict=True) if g is not None
+    ]
     return sum(parts[1:], parts[0])
 
 
@@ -243,14 +252,22 @@ def _with_mean(spread_vjp):
 def _spread_rules(name, f):
     if name.endswith("_mean"):
         return (
-            lambda grads, input, results, dim, correction, keepdim: f(grads, input, results, dim, correction, keepdim),
-            lambda grads, input, results, dim, unbiased, keepdim: f(grads, input, results, dim, unbiased, keepdim),
+            lambda grads, input, results, dim, correction, keepdim: f(
+                grads, input, results, dim, correction, keepdim
+            ),
+            lambda grads, input, results, dim, unbiased, keepdim: f(
+                grads, input, results, dim, unbiased, keepdim
+            ),
             lambda grads, input, results, unbiased: f(grads, input, results, None, unbiased),
         )
     if name == "std":
         return (
-            lambda grad, input, result, dim, correction, keepdim: f(grad, input, result, dim, correction, keepdim),
-            lambda grad, input, result, dim, unbiased, keepdim: f(grad, input, result, dim, unbiased, keepdim),
+            lambda grad, input, result, dim, correction, keepdim: f(
+                grad, input, result, dim, correction, keepdim
+            ),
+            lambda grad, input, result, dim, unbiased, keepdim: f(
+                grad, input, result, dim, unbiased, keepdim
+            ),
             lambda grad, input, result, unbiased: f(grad, input, result, None, unbiased),
         )
     return (

@@ -34,7 +34,19 @@ inplace_records = {}
 class Record:
     """What tests and stubs need to know of an operator beyond the callable itself."""
 
-    __slots__ = ("op", "signature", "doc", "vjp", "family", "kind", "inplace", "view", "why_not", "method", "public")
+    __slots__ = (
+        "op",
+        "signature",
+        "doc",
+        "vjp",
+        "family",
+        "kind",
+        "inplace",
+        "view",
+        "why_not",
+        "method",
+        "public",
+    )
 
     def __init__(self, **fields):
         for name, value in fields.items():
@@ -85,11 +97,28 @@ def op(
     if writes is None:
         writes = base.endswith("_") and not base.endswith("__")
     made = _C.Op(
-        signature, doc, vjp=vjp, inplace=writes, view=view, family=family, kind=kind, impl=impl, why_not=why_not
+        signature,
+        doc,
+        vjp=vjp,
+        inplace=writes,
+        view=view,
+        family=family,
+        kind=kind,
+        impl=impl,
+        why_not=why_not,
     )
     records[own] = Record(
-        op=made, signature=signature, doc=doc, vjp=vjp, family=family, kind=kind, inplace=inplace, view=view,
-        why_not=why_not, method=method, public=public,
+        op=made,
+        signature=signature,
+        doc=doc,
+        vjp=vjp,
+        family=family,
+        kind=kind,
+        inplace=inplace,
+        view=view,
+        why_not=why_not,
+        method=method,
+        public=public,
     )
     shown = name or own.partition(".")[0]
     if public:
@@ -110,8 +139,15 @@ def _make_inplace(own, shown, signature, vjp, family, kind, impl, aliases, why_n
     native = base + "_" + dot + overload
     text = native + head[head.index("(") :] + " -> Tensor"
     made = _C.Op(
-        text, f"In-place form of `{shown}`: writes the result into the tensor and returns it.", vjp=vjp, inplace=True,
-        family=family, kind=kind, impl=impl, node_name=_camel(base) + "Backward0", why_not=why_not,
+        text,
+        f"In-place form of `{shown}`: writes the result into the tensor and returns it.",
+        vjp=vjp,
+        inplace=True,
+        family=family,
+        kind=kind,
+        impl=impl,
+        node_name=_camel(base) + "Backward0",
+        why_not=why_not,
     )
     inplace_records[native] = made
     for n in (shown, *aliases):

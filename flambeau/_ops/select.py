@@ -110,7 +110,9 @@ def _unique(input, consecutive, return_inverse, return_counts, dim):
         inverse = inverse.reshape(input.shape) if return_inverse else None
     else:
         if 0 in input.shape and input.size(dim) != 0:
-            raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
+            raise RuntimeError(
+                "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied"
+            )
         if input.dim() == 0:
             input.size(dim)  # raises for a dimension that there is not
             values, inverse, counts = rows(input.reshape(1), consecutive, return_inverse, return_counts)
@@ -196,7 +198,13 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False, out=None
         raise TypeError("isin() received an invalid combination of arguments: one of them has to be a Tensor")
     for t in (elements, test_elements):
         if isinstance(t, Tensor) and (t.is_complex() or t.dtype == flambeau.bool):
-            kind = "Bool" if t.dtype == flambeau.bool else "ComplexFloat" if t.dtype == flambeau.complex64 else "ComplexDouble"
+            kind = (
+                "Bool"
+                if t.dtype == flambeau.bool
+                else "ComplexFloat"
+                if t.dtype == flambeau.complex64
+                else "ComplexDouble"
+            )
             raise RuntimeError(f"Unsupported input type encountered for isin(): {kind}")
     if not isinstance(test_elements, Tensor):
         found = elements == test_elements

@@ -155,11 +155,15 @@ def broadcast_shapes(*shapes):
     for shape in shapes:
         for i in range(-len(shape), 0):
             if shape[i] < 0:
-                raise RuntimeError(f"Trying to create tensor with negative dimension ({shape[i]}): ({shape[i]})")
+                raise RuntimeError(
+                    f"Trying to create tensor with negative dimension ({shape[i]}): ({shape[i]})"
+                )
             if shape[i] == 1 or shape[i] == out[i]:
                 continue
             if out[i] != 1:
-                raise RuntimeError("Shape mismatch: objects cannot be broadcast to a single shape: " + str(shapes))
+                raise RuntimeError(
+                    "Shape mismatch: objects cannot be broadcast to a single shape: " + str(shapes)
+                )
             out[i] = shape[i]
     return flambeau.Size(out)
 
@@ -215,7 +219,9 @@ def flatten(input, start_dim=0, end_dim=-1):
 def _wrap(dim, n):
     least = -max(n, 1)
     if not least <= dim < -least:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{least}, {-least - 1}], but got {dim})")
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{least}, {-least - 1}], but got {dim})"
+        )
     return dim + max(n, 1) if dim < 0 else dim
 
 
@@ -290,7 +296,9 @@ def movedim(input, source, destination):
 def adjoint(input):
     """The conjugate transpose of the last two dimensions."""
     if input.dim() == 1:
-        raise RuntimeError("tensor.adjoint() is only supported on matrices or batches of matrices. Got 1-D tensor.")
+        raise RuntimeError(
+            "tensor.adjoint() is only supported on matrices or batches of matrices. Got 1-D tensor."
+        )
     flipped = input.transpose(-2, -1) if input.dim() else input
     return flipped.conj() if input.is_complex() else flipped
 
@@ -309,7 +317,9 @@ def rot90(input, k=1, dims=(0, 1)):
         raise RuntimeError(f"expected total dims >= 2, but got total dims = {input.dim()}")
     a, b = _wrap(dims[0], input.dim()), _wrap(dims[1], input.dim())
     if a == b:
-        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+        raise RuntimeError(
+            f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
+        )
     k %= 4
     if k == 0:
         return input.clone()
@@ -545,13 +555,12 @@ def meshgrid(*tensors, indexing=None):
         import warnings
 
         warnings.warn(
-            "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.", stacklevel=2
+            "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.",
+            stacklevel=2,
         )
         indexing = "ij"
     if indexing not in ("ij", "xy"):
-        raise RuntimeError(
-            f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}'
-        )
+        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
     if not tensors:
         raise RuntimeError("meshgrid expects a non-empty TensorList")
     for t in tensors:

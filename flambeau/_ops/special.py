@@ -160,7 +160,6 @@ def mvlgamma_(input, p):
     return input.copy_(mvlgamma(input, p))
 
 
-
 def _i0(grad, input):
     return grad * flambeau.special.i1(input)
 

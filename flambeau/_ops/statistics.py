@@ -23,7 +23,10 @@ def _quantile(name, input, q, dim, keepdim, interpolation, out, ignore_nan):
             raise RuntimeError(f"{name}() {message}")
 
     check(input.numel() > 0, "input tensor must be non-empty")
-    check(input.dtype in (flambeau.float32, flambeau.float64), "input tensor must be either float or double dtype")
+    check(
+        input.dtype in (flambeau.float32, flambeau.float64),
+        "input tensor must be either float or double dtype",
+    )
     if isinstance(q, Tensor):
         check(q.dim() <= 1, "q must be a scalar or 1D tensor")
         check(q.dtype == input.dtype, "q tensor must be same dtype as the input tensor")
@@ -210,8 +213,12 @@ def _check_weights(name, weights, count, integral):
     if weights is None:
         return
     if weights.dim() > 1:
-        raise RuntimeError(f"cov(): expected {name} to have one or fewer dimensions but got {name} with {weights.dim()} dimensions")
-    right = not (weights.is_floating_point() or weights.is_complex()) if integral else weights.is_floating_point()
+        raise RuntimeError(
+            f"cov(): expected {name} to have one or fewer dimensions but got {name} with {weights.dim()} dimensions"
+        )
+    right = (
+        not (weights.is_floating_point() or weights.is_complex()) if integral else weights.is_floating_point()
+    )
     if not right:
         raise RuntimeError(
             f"cov(): expected {name} to have {'integral' if integral else 'floating point'} dtype but got {name} with "
@@ -316,7 +323,9 @@ def _edges(samples, bins, range):
 
     d = samples.shape[1]
     if len(bins) != d:
-        raise RuntimeError("histogramdd: The size of bins must be equal to the innermost dimension of the input.")
+        raise RuntimeError(
+            "histogramdd: The size of bins must be equal to the innermost dimension of the input."
+        )
     if range is not None and len(range) != 2 * d:
         raise RuntimeError(
             f"torch.histogramdd: for a {d}-dimensional histogram range should have {2 * d} elements, but got {len(range)}"
@@ -367,7 +376,9 @@ def _histogram(samples, bins, range, weight, density):
     import flambeau
 
     if samples.dtype not in (flambeau.float32, flambeau.float64):
-        raise NotImplementedError(f'"histogramdd" not implemented for \'{samples.type().rpartition(".")[2][:-6]}\'')
+        raise NotImplementedError(
+            f"\"histogramdd\" not implemented for '{samples.type().rpartition('.')[2][:-6]}'"
+        )
     if weight is not None:
         if weight.dtype != samples.dtype:
             raise RuntimeError(

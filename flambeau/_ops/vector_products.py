@@ -49,7 +49,9 @@ def kron(input, other, *, out=None):
     n = max(input.dim(), other.dim())
     a = input.reshape((1,) * (n - input.dim()) + tuple(input.shape))
     b = other.reshape((1,) * (n - other.dim()) + tuple(other.shape))
-    product = a.reshape([s for size in a.shape for s in (size, 1)]) * b.reshape([s for size in b.shape for s in (1, size)])
+    product = a.reshape([s for size in a.shape for s in (size, 1)]) * b.reshape(
+        [s for size in b.shape for s in (1, size)]
+    )
     product = product.reshape([x * y for x, y in zip(a.shape, b.shape, strict=True)])
     return deliver(product, out, "kron")
 
@@ -120,7 +122,9 @@ def gradient(input, *, spacing=1, dim=None, edge_order=1):
     dims = list(range(n)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
     for d in dims:
         if not -n <= d < n:
-            raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {d})")
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {d})"
+            )
     dims = [d % n for d in dims]
     for d in dims:
         if dims.count(d) > 1:

@@ -143,7 +143,11 @@ _view(
     >>> flambeau.select(flambeau.arange(4).view(2, 2), 0, 1)
     tensor([2, 3])
     """,
-    vjp={"input": lambda grad, input_shape, dim, index: _embedded(grad, input_shape, lambda t: t.select(dim, index))},
+    vjp={
+        "input": lambda grad, input_shape, dim, index: _embedded(
+            grad, input_shape, lambda t: t.select(dim, index)
+        )
+    },
 )
 
 
@@ -205,7 +209,11 @@ _view(
             [1, 2],
             [2, 3]])
     """,
-    vjp={"input": lambda grad, input_shape, dimension, size, step: _unfold_vjp(grad, input_shape, dimension, size, step)},
+    vjp={
+        "input": lambda grad, input_shape, dimension, size, step: _unfold_vjp(
+            grad, input_shape, dimension, size, step
+        )
+    },
     public=False,
 )
 
@@ -258,7 +266,11 @@ _view(
     >>> flambeau.unbind(flambeau.arange(2))
     (tensor(0), tensor(1))
     """,
-    vjp={"input": lambda grads, input_shape, input_dtype, dim: _unbind_vjp(grads, input_shape, input_dtype, dim)},
+    vjp={
+        "input": lambda grads, input_shape, input_dtype, dim: _unbind_vjp(
+            grads, input_shape, input_dtype, dim
+        )
+    },
 )
 
 

@@ -27,7 +27,15 @@ def _window(name, length, periodic, dtype, layout, device, pin_memory, requires_
 
 @composite
 def hamming_window(
-    window_length, periodic=True, alpha=0.54, beta=0.46, *, dtype=None, layout=None, device=None, pin_memory=False,
+    window_length,
+    periodic=True,
+    alpha=0.54,
+    beta=0.46,
+    *,
+    dtype=None,
+    layout=None,
+    device=None,
+    pin_memory=False,
     requires_grad=False,
 ):
     """alpha - beta * cos(2 pi i / (N - 1)).
@@ -39,12 +47,21 @@ def hamming_window(
     def make(i, steps):
         return i.mul_(2 * math.pi / steps).cos_().mul_(-beta).add_(alpha)
 
-    return _window("hamming_window", window_length, periodic, dtype, layout, device, pin_memory, requires_grad, make)
+    return _window(
+        "hamming_window", window_length, periodic, dtype, layout, device, pin_memory, requires_grad, make
+    )
 
 
 @composite
 def hann_window(
-    window_length, periodic=True, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False
+    window_length,
+    periodic=True,
+    *,
+    dtype=None,
+    layout=None,
+    device=None,
+    pin_memory=False,
+    requires_grad=False,
 ):
     """(1 - cos(2 pi i / (N - 1))) / 2.
 
@@ -55,12 +72,21 @@ def hann_window(
     def make(i, steps):
         return i.mul_(2 * math.pi / steps).cos_().mul_(-0.5).add_(0.5)
 
-    return _window("hann_window", window_length, periodic, dtype, layout, device, pin_memory, requires_grad, make)
+    return _window(
+        "hann_window", window_length, periodic, dtype, layout, device, pin_memory, requires_grad, make
+    )
 
 
 @composite
 def bartlett_window(
-    window_length, periodic=True, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False
+    window_length,
+    periodic=True,
+    *,
+    dtype=None,
+    layout=None,
+    device=None,
+    pin_memory=False,
+    requires_grad=False,
 ):
     """A triangle from 0 up to 1 and down again.
 
@@ -73,12 +99,21 @@ def bartlett_window(
         i[steps // 2 + 1 :].mul_(-1).add_(2)
         return i
 
-    return _window("bartlett_window", window_length, periodic, dtype, layout, device, pin_memory, requires_grad, make)
+    return _window(
+        "bartlett_window", window_length, periodic, dtype, layout, device, pin_memory, requires_grad, make
+    )
 
 
 @composite
 def blackman_window(
-    window_length, periodic=True, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False
+    window_length,
+    periodic=True,
+    *,
+    dtype=None,
+    layout=None,
+    device=None,
+    pin_memory=False,
+    requires_grad=False,
 ):
     """0.42 - 0.5 * cos(2 pi i / (N - 1)) + 0.08 * cos(4 pi i / (N - 1)).
 
@@ -90,12 +125,21 @@ def blackman_window(
         i.mul_(math.pi / steps)
         return i.mul(4).cos_().mul_(0.08) - i.mul(2).cos_().mul_(0.5) + 0.42
 
-    return _window("blackman_window", window_length, periodic, dtype, layout, device, pin_memory, requires_grad, make)
+    return _window(
+        "blackman_window", window_length, periodic, dtype, layout, device, pin_memory, requires_grad, make
+    )
 
 
 @composite
 def kaiser_window(
-    window_length, periodic=True, beta=12.0, *, dtype=None, layout=None, device=None, pin_memory=False,
+    window_length,
+    periodic=True,
+    beta=12.0,
+    *,
+    dtype=None,
+    layout=None,
+    device=None,
+    pin_memory=False,
     requires_grad=False,
 ):
     """I0(beta * sqrt(1 - (2 i / (N - 1) - 1)^2)) / I0(beta), I0 the modified Bessel function of order zero.
@@ -109,4 +153,6 @@ def kaiser_window(
         x = (i * (2.0 / steps) - 1).square_().neg_().add_(1).clamp_(min=0).sqrt_()
         return flambeau.i0(x.mul_(beta)) / flambeau.i0(flambeau.tensor(beta, dtype=flambeau.float64)).item()
 
-    return _window("kaiser_window", window_length, periodic, dtype, layout, device, pin_memory, requires_grad, make)
+    return _window(
+        "kaiser_window", window_length, periodic, dtype, layout, device, pin_memory, requires_grad, make
+    )

@@ -59,7 +59,9 @@ def _capsule(obj, copy):
         return obj
     device = obj.__dlpack_device__()
     if device[0] != DLDeviceType.kDLCPU:
-        raise BufferError(f"from_dlpack: the array is on DLPack device {tuple(device)}; only CPU memory can be read")
+        raise BufferError(
+            f"from_dlpack: the array is on DLPack device {tuple(device)}; only CPU memory can be read"
+        )
     options = {} if copy is None else {"copy": copy}
     try:
         return obj.__dlpack__(max_version=(1, 0), **options)

@@ -90,7 +90,9 @@ def asarray(obj, dtype, device, copy, requires_grad):
     tensor = _shared(obj, dtype)
     if tensor is None:
         if copy is False:
-            raise ValueError(f"asarray(): can't alias arbitrary sequence into a tensor ({type(obj).__name__}).")
+            raise ValueError(
+                f"asarray(): can't alias arbitrary sequence into a tensor ({type(obj).__name__})."
+            )
         return flambeau.tensor(obj, dtype=dtype, device=device, requires_grad=requires_grad)
     wanted = tensor.device if device is None else flambeau.device(device)
     if copy is False and wanted.type != tensor.device.type:

@@ -1,4 +1,4 @@
-"""What PyTorch kept of its first interface: ``torch.Tensor(2, 3)``, ``torch.FloatTensor`` and its relatives, ``Tensor.type``."""
+"""What PyTorch kept of its first interface: ``torch.Tensor(2, 3)``, ``torch.FloatTensor`` and the like, ``Tensor.type``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ import flambeau
 from flambeau import _C
 
 _CLASS_NAMES = {
-    "float64": "Double", "float32": "Float", "float16": "Half", "bfloat16": "BFloat16", "uint8": "Byte", "int8": "Char",
-    "int16": "Short", "int32": "Int", "int64": "Long", "bool": "Bool", "complex32": "ComplexHalf",
-    "complex64": "ComplexFloat", "complex128": "ComplexDouble", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64",
+    "float64": "Double",
+    "float32": "Float",
+    "float16": "Half",
+    "bfloat16": "BFloat16",
+    "uint8": "Byte",
+    "int8": "Char",
+    "int16": "Short",
+    "int32": "Int",
+    "int64": "Long",
+    "bool": "Bool",
+    "complex32": "ComplexHalf",
+    "complex64": "ComplexFloat",
+    "complex128": "ComplexDouble",
+    "uint16": "UInt16",
+    "uint32": "UInt32",
+    "uint64": "UInt64",
 }
 
 
@@ -33,7 +46,7 @@ def _make(args, dtype, device, what):
         for i, size in enumerate(args):
             if not hasattr(size, "__index__") or isinstance(size, bool):
                 raise TypeError(
-                    f'new(): argument \'size\' failed to unpack the object at pos {i + 1} with error "type must be tuple '
+                    f"new(): argument 'size' failed to unpack the object at pos {i + 1} with error \"type must be tuple "
                     f'of ints,but got {type(size).__name__}"'
                 )
         return flambeau.empty(tuple(int(size) for size in args), dtype=dtype)
@@ -75,7 +88,9 @@ def new_like(self, *args, device=None):
 
 def _as_dtype(tensor, dtype):
     if tensor.dtype is not dtype:
-        raise TypeError(f"expected a torch.{_class_name(dtype)} (got torch.{_class_name(tensor.dtype)}); use .to(dtype)")
+        raise TypeError(
+            f"expected a torch.{_class_name(dtype)} (got torch.{_class_name(tensor.dtype)}); use .to(dtype)"
+        )
     return tensor.detach()
 
 
@@ -83,11 +98,18 @@ class tensortype(type):
     """The type of ``torch.FloatTensor`` and its relatives: they make tensors and tell them by dtype."""
 
     def __instancecheck__(cls, obj):
-        return isinstance(obj, flambeau.Tensor) and obj.dtype is cls.dtype and obj.device.type == "cpu" and not cls.is_cuda
+        return (
+            isinstance(obj, flambeau.Tensor)
+            and obj.dtype is cls.dtype
+            and obj.device.type == "cpu"
+            and not cls.is_cuda
+        )
 
     def __call__(cls, *args, device=None):
         if cls.is_cuda:
-            raise TypeError(f"type torch.cuda.{cls.__name__} not available. Torch not compiled with CUDA enabled.")
+            raise TypeError(
+                f"type torch.cuda.{cls.__name__} not available. Torch not compiled with CUDA enabled."
+            )
         if len(args) == 1 and isinstance(args[0], flambeau.Tensor):
             return _as_dtype(args[0], cls.dtype)
         return _make(args, cls.dtype, device, cls.__name__)
@@ -151,11 +173,19 @@ def set_default_tensor_type(t) -> None:
 
     >>> flambeau.set_default_tensor_type("torch.FloatTensor")
     """
-    kind = t if not isinstance(t, str) else (cuda_types if t.startswith("torch.cuda.") else types).get(t.rpartition(".")[2])
+    kind = (
+        t
+        if not isinstance(t, str)
+        else (cuda_types if t.startswith("torch.cuda.") else types).get(t.rpartition(".")[2])
+    )
     if isinstance(t, str) and kind is None:
         raise TypeError(f"invalid type object: {t}")
     if not isinstance(kind, tensortype):
-        raise TypeError(f"invalid type object: only floating-point types are supported as the default type, got {t!r}")
+        raise TypeError(
+            f"invalid type object: only floating-point types are supported as the default type, got {t!r}"
+        )
     if kind.is_cuda:
-        raise TypeError(f"type torch.cuda.{kind.__name__} not available. Torch not compiled with CUDA enabled.")
+        raise TypeError(
+            f"type torch.cuda.{kind.__name__} not available. Torch not compiled with CUDA enabled."
+        )
     flambeau.set_default_dtype(kind.dtype)

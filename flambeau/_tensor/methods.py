@@ -179,8 +179,27 @@ def is_distributed(self) -> bool:
 
 def install(Tensor):
     for function in (
-        __contains__, __reversed__, __setstate__, apply_, map_, map2_, cuda, xpu, pin_memory, storage, share_memory_, is_shared, module_load,
-        resize, resize_as, reinforce, to_dense, dense_dim, sparse_dim, dim_order, is_distributed,
+        __contains__,
+        __reversed__,
+        __setstate__,
+        apply_,
+        map_,
+        map2_,
+        cuda,
+        xpu,
+        pin_memory,
+        storage,
+        share_memory_,
+        is_shared,
+        module_load,
+        resize,
+        resize_as,
+        reinforce,
+        to_dense,
+        dense_dim,
+        sparse_dim,
+        dim_order,
+        is_distributed,
     ):
         setattr(Tensor, function.__name__, function)
     Tensor._typed_storage = storage

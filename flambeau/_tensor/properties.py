@@ -20,14 +20,18 @@ def _transpose_all(self):
 def _transpose_matrices(self):
     """The last two dimensions exchanged."""
     if self.dim() < 2 and self.dim() != 0:
-        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.dim()}-D tensor.")
+        raise RuntimeError(
+            f"tensor.mT is only supported on matrices or batches of matrices. Got {self.dim()}-D tensor."
+        )
     return self.transpose(-2, -1) if self.dim() else self
 
 
 def _conjugate_transpose(self):
     """The conjugate transpose of a matrix."""
     if self.dim() not in (0, 2):
-        raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self.dim()}-D tensor.")
+        raise RuntimeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {self.dim()}-D tensor."
+        )
     return self.adjoint()
 
 

@@ -138,7 +138,9 @@ def hardshrink(input, lambd=0.5, *, out=None):
 def softshrink(input, lambd=0.5, *, out=None):
     """`input` moved towards 0 by `lambd`, and 0 where ``|input| <= lambd``."""
     if lambd < 0:
-        raise RuntimeError(f"lambda must be in range [0, the largest {input.dtype}] of the input dtype, but found {lambd}.")
+        raise RuntimeError(
+            f"lambda must be in range [0, the largest {input.dtype}] of the input dtype, but found {lambd}."
+        )
     return variant("softshrink")(input, lambd, out=out)
 
 

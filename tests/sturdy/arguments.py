@@ -16,8 +16,38 @@ SHAPES = [
     (1,) * 26, (2,) * 7, (1,) * 64, (33,), (600,), (17, 40),
 ]  # fmt: skip
 SMALL_INTS = [-3, -2, -1, 0, 1, 2, 3, 4, 7]
-HUGE_INTS = [2**31 - 1, 2**31, 2**32, -(2**31), 2**40, 2**62, 2**63 - 1, -(2**63), 2**63, 2**64, -(2**70), 63, 64, 65, 100]
-FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 1e-300, 1e300, float("inf"), float("-inf"), float("nan"), 2.5, -7.25]
+HUGE_INTS = [
+    2**31 - 1,
+    2**31,
+    2**32,
+    -(2**31),
+    2**40,
+    2**62,
+    2**63 - 1,
+    -(2**63),
+    2**63,
+    2**64,
+    -(2**70),
+    63,
+    64,
+    65,
+    100,
+]
+FLOATS = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    2.0,
+    1e-300,
+    1e300,
+    float("inf"),
+    float("-inf"),
+    float("nan"),
+    2.5,
+    -7.25,
+]
 WORDS = [
     "", "sum", "mean", "prod", "amax", "amin", "add", "multiply", "none", "floor", "trunc", "linear", "lower", "upper",
     "left", "right", "constant", "reflect", "valid", "same", "ij", "\ud800", "\0", "none\0", "tanh",
@@ -123,7 +153,9 @@ class Maker:
             count *= n
         special = r.random() < 0.15
         if dtype.is_complex:
-            data = [complex(r.choice(FLOATS) if special else r.gauss(0, 2), r.gauss(0, 2)) for _ in range(count)]
+            data = [
+                complex(r.choice(FLOATS) if special else r.gauss(0, 2), r.gauss(0, 2)) for _ in range(count)
+            ]
         elif dtype.is_floating_point:
             data = [r.choice(FLOATS) if special else r.gauss(0, 2) for _ in range(count)]
         elif dtype == flambeau.bool:
@@ -180,7 +212,9 @@ class Maker:
         # Any window of a small storage, overlaps included.
         strides = [r.choice([0, 1, 1, 2, 3]) for _ in shape]
         start = r.choice([0, 0, 1, 5])
-        reach = start + 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True) if size)
+        reach = (
+            start + 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True) if size)
+        )
         return self.values((reach + r.choice([0, 2]),), dtype).as_strided(shape, strides, start)
 
     def out(self):
@@ -198,7 +232,9 @@ class Maker:
     def index(self):
         """Positions, sometimes outside."""
         r = self.random
-        dtype = r.choice([flambeau.int64, flambeau.int64, flambeau.int64, flambeau.int32, flambeau.bool, flambeau.uint8])
+        dtype = r.choice(
+            [flambeau.int64, flambeau.int64, flambeau.int64, flambeau.int32, flambeau.bool, flambeau.uint8]
+        )
         shape = self.near_shape() if r.random() < 0.5 else r.choice([(), (0,), (1,), (2,), (3,), (2, 3)])
         if dtype == flambeau.bool or self.meta:
             return self.values(shape, dtype)
@@ -287,17 +323,27 @@ class Maker:
         if kind == "Tensor[]":
             if name == "out":
                 return [self.out() for _ in range(r.choice([1, 2, 2, 3]))]
-            items = [self.tensor() if r.random() < 0.4 else self.tensor(shape=self.shape) for _ in range(r.choice([0, 1, 2, 2, 3]))]
+            items = [
+                self.tensor() if r.random() < 0.4 else self.tensor(shape=self.shape)
+                for _ in range(r.choice([0, 1, 2, 2, 3]))
+            ]
             if self.odd():
                 items.append(r.choice(WRONG))
             return items if r.random() < 0.5 else tuple(items)
         if kind == "Tensor?[]":
-            items = [None if r.random() < 0.3 else self.index() for _ in range(r.randint(0, max(1, len(self.shape))))]
+            items = [
+                None if r.random() < 0.3 else self.index()
+                for _ in range(r.randint(0, max(1, len(self.shape))))
+            ]
             return items if r.random() < 0.5 else tuple(items)
         if kind == "Scalar":
             return self.scalar()
         if kind == "int":
-            return self.integer(name) if r.random() < 0.95 else r.choice([Number(self.integer(name)), flambeau._C.tensor_from_data(1)])
+            return (
+                self.integer(name)
+                if r.random() < 0.95
+                else r.choice([Number(self.integer(name)), flambeau._C.tensor_from_data(1)])
+            )
         if kind == "int[]":
             return self.integers(name, p.length)
         if kind == "float":
@@ -315,7 +361,14 @@ class Maker:
         if kind == "device":
             return r.choice(["cpu", "cpu", "cpu", "meta", "cuda", "nonsense", "cpu:0", "cpu:99999999999"])
         if kind == "memory_format":
-            return r.choice([flambeau.contiguous_format, flambeau.preserve_format, flambeau.channels_last, flambeau.channels_last_3d])
+            return r.choice(
+                [
+                    flambeau.contiguous_format,
+                    flambeau.preserve_format,
+                    flambeau.channels_last,
+                    flambeau.channels_last_3d,
+                ]
+            )
         if kind == "Generator":
             return flambeau.Generator()
         return r.choice(WRONG) if r.random() < 0.3 else self.tensor()
@@ -332,7 +385,12 @@ class Maker:
             if p.required and self.odd(0.1):
                 continue
             value = self.argument(p, first=i == 0)
-            if p.name == "out" and value is not None and r.random() < 0.15 and isinstance(value, flambeau.Tensor):
+            if (
+                p.name == "out"
+                and value is not None
+                and r.random() < 0.15
+                and isinstance(value, flambeau.Tensor)
+            ):
                 value = (value, self.out())
             position &= not p.keyword and not (self.odd(0.5) and i)
             if position:

@@ -10,7 +10,16 @@ from .arguments import describe
 
 #: An operator that refuses raises one of these. SystemError and MemoryError never: the first is a broken promise to
 #: the interpreter, the second not what PyTorch raises.
-REFUSALS = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, OverflowError, KeyError, BufferError)
+REFUSALS = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    IndexError,
+    NotImplementedError,
+    OverflowError,
+    KeyError,
+    BufferError,
+)
 
 
 #: Bytes of a storage that grew too large to be compared.
@@ -117,7 +126,9 @@ def _examine(result):
         if numel != t.numel():
             raise Fault(f"a result of shape {shape} says it has {t.numel()} elements")
         if not _is_inside(t) or (numel and (offset < 0 or min(strides, default=0) < 0)):
-            raise Fault(f"a result's window {_window(t)} leaves its storage of {len(t.untyped_storage())} bytes")
+            raise Fault(
+                f"a result's window {_window(t)} leaves its storage of {len(t.untyped_storage())} bytes"
+            )
         if not t.is_meta and numel < 100_000:
             t.detach().clone()
 

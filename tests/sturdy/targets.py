@@ -47,7 +47,9 @@ def _key(maker):
             return r.choice(SMALL_INTS)
         if what < 0.5:
             ends = [None, None, *SMALL_INTS, *HUGE_INTS[:8]]
-            return slice(r.choice(ends), r.choice(ends), r.choice([None, None, 1, 2, 3, -1, 0, 2**62, 2**63 - 1]))
+            return slice(
+                r.choice(ends), r.choice(ends), r.choice([None, None, 1, 2, 3, -1, 0, 2**62, 2**63 - 1])
+            )
         if what < 0.7:
             return maker.index()
         if what < 0.8:
@@ -68,7 +70,21 @@ def _value(maker):
 
 def _nested(r, depth=0):
     if depth > 4 or r.random() < 0.3:
-        return r.choice([1, 2.5, True, 1j, 2**70, "a", None, Number(3), flambeau._C.tensor_from_data(1), flambeau.ones(2), *FLOATS])
+        return r.choice(
+            [
+                1,
+                2.5,
+                True,
+                1j,
+                2**70,
+                "a",
+                None,
+                Number(3),
+                flambeau._C.tensor_from_data(1),
+                flambeau.ones(2),
+                *FLOATS,
+            ]
+        )
     return [_nested(r, depth + 1) for _ in range(r.choice([0, 1, 2, 2]))]
 
 

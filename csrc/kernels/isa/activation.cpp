@@ -100,7 +100,8 @@ struct Prelu {
 
 FLB_LOOPS(FLB_FLOATS(binary, Prelu, "prelu"));
 FLB_LOOPS(FLB_FLOATS(unary, Relu, "relu"), FLB_BYTES(unary, Relu, "relu"));
-FLB_LOOPS(FLB_FLOATS(light_binary, ReluBackward, "relu_backward"), FLB_FLOATS(binary, SigmoidBackward, "sigmoid_backward"),
+FLB_LOOPS(FLB_FLOATS(light_binary, ReluBackward, "relu_backward"),
+          FLB_FLOATS(binary, SigmoidBackward, "sigmoid_backward"),
           FLB_FLOATS(binary, TanhBackward, "tanh_backward"));
 FLB_LOOPS(FLB_FLOATS(unary, Silu, "silu"));
 FLB_LOOPS(FLB_FLOATS(unary, Mish, "mish"));

@@ -21,14 +21,20 @@ struct LeakyReluBackward {
 template <class T>
 struct Elu {
     T alpha, scale, rate;
-    explicit FLB_INLINE Elu(const void* params) : alpha(param<T>(params, 0)), scale(param<T>(params, 1)), rate(param<T>(params, 2)) {}
-    FLB_INLINE T operator()(T x) const { return (x > T(0) ? x : alpha * vexpm1(at_most(x, T(0)) * rate)) * scale; }
+    explicit FLB_INLINE Elu(const void* params)
+        : alpha(param<T>(params, 0)), scale(param<T>(params, 1)), rate(param<T>(params, 2)) {}
+    FLB_INLINE T operator()(T x) const {
+        return (x > T(0) ? x : alpha * vexpm1(at_most(x, T(0)) * rate)) * scale;
+    }
 };
 template <class T>
 struct EluBackward {
     T alpha, scale, rate;
-    explicit FLB_INLINE EluBackward(const void* params) : alpha(param<T>(params, 0)), scale(param<T>(params, 1)), rate(param<T>(params, 2)) {}
-    FLB_INLINE T operator()(T grad, T x) const { return grad * scale * (x > T(0) ? T(1) : alpha * rate * vexp(at_most(x, T(0)) * rate)); }
+    explicit FLB_INLINE EluBackward(const void* params)
+        : alpha(param<T>(params, 0)), scale(param<T>(params, 1)), rate(param<T>(params, 2)) {}
+    FLB_INLINE T operator()(T grad, T x) const {
+        return grad * scale * (x > T(0) ? T(1) : alpha * rate * vexp(at_most(x, T(0)) * rate));
+    }
 };
 template <class T>
 struct Hardtanh {
@@ -39,13 +45,15 @@ struct Hardtanh {
 template <class T>
 struct HardtanhBackward {
     T low, high;
-    explicit FLB_INLINE HardtanhBackward(const void* params) : low(param<T>(params, 0)), high(param<T>(params, 1)) {}
+    explicit FLB_INLINE HardtanhBackward(const void* params)
+        : low(param<T>(params, 0)), high(param<T>(params, 1)) {}
     FLB_INLINE T operator()(T grad, T x) const { return (x <= low) | (x >= high) ? T(0) : grad; }
 };
 template <class T>
 struct Threshold {
     T threshold, value;
-    explicit FLB_INLINE Threshold(const void* params) : threshold(param<T>(params, 0)), value(param<T>(params, 1)) {}
+    explicit FLB_INLINE Threshold(const void* params)
+        : threshold(param<T>(params, 0)), value(param<T>(params, 1)) {}
     FLB_INLINE T operator()(T x) const { return x <= threshold ? value : x; }
 };
 template <class T>
@@ -75,20 +83,27 @@ struct ShrinkBackward {
 template <class T>
 struct Softplus {
     T beta, threshold;
-    explicit FLB_INLINE Softplus(const void* params) : beta(param<T>(params, 0)), threshold(param<T>(params, 1)) {}
+    explicit FLB_INLINE Softplus(const void* params)
+        : beta(param<T>(params, 0)), threshold(param<T>(params, 1)) {}
     FLB_INLINE T operator()(T x) const { return x * beta > threshold ? x : vsoftplus(x * beta) / beta; }
 };
 template <class T>
 struct SoftplusBackward {
     T beta, threshold;
-    explicit FLB_INLINE SoftplusBackward(const void* params) : beta(param<T>(params, 0)), threshold(param<T>(params, 1)) {}
-    FLB_INLINE T operator()(T grad, T x) const { return x * beta > threshold ? grad : grad * vsigmoid(x * beta); }
+    explicit FLB_INLINE SoftplusBackward(const void* params)
+        : beta(param<T>(params, 0)), threshold(param<T>(params, 1)) {}
+    FLB_INLINE T operator()(T grad, T x) const {
+        return x * beta > threshold ? grad : grad * vsigmoid(x * beta);
+    }
 };
 template <class T>
 struct NanToNum {
     T nan, posinf, neginf;
-    explicit FLB_INLINE NanToNum(const void* params) : nan(param<T>(params, 0)), posinf(param<T>(params, 1)), neginf(param<T>(params, 2)) {}
-    FLB_INLINE T operator()(T x) const { return x != x ? nan : x == Fp<T>::kInf ? posinf : x == -Fp<T>::kInf ? neginf : x; }
+    explicit FLB_INLINE NanToNum(const void* params)
+        : nan(param<T>(params, 0)), posinf(param<T>(params, 1)), neginf(param<T>(params, 2)) {}
+    FLB_INLINE T operator()(T x) const {
+        return x != x ? nan : x == Fp<T>::kInf ? posinf : x == -Fp<T>::kInf ? neginf : x;
+    }
 };
 // log(x / (1 - x)), with x limited to [eps, 1 - eps] when eps is given (not negative).
 template <class T>

@@ -1,6 +1,6 @@
 // Bits of integers, and truth of elements.
-#include "kernels/isa/loops.h"
 #include "kernels/isa/integers.h"
+#include "kernels/isa/loops.h"
 
 namespace flb {
 namespace FLB_ISA {
@@ -77,16 +77,21 @@ FLB_LOOPS(FLB_BYTES(light_binary, And, "bitwise_and"), light_binary<And, bool>("
 FLB_LOOPS(FLB_BYTES(light_binary, Or, "bitwise_or"), light_binary<Or, bool>("bitwise_or"));
 FLB_LOOPS(FLB_BYTES(light_binary, Xor, "bitwise_xor"), light_binary<Xor, bool>("bitwise_xor"));
 FLB_LOOPS(FLB_BYTES(unary, Not, "bitwise_not"), unary<Not, bool>("bitwise_not"));
-FLB_LOOPS(binary<LeftShift, int8_t>("bitwise_left_shift"), binary<LeftShift, int16_t>("bitwise_left_shift"), binary<LeftShift, uint16_t>("bitwise_left_shift"),
-          binary<LeftShift, uint32_t>("bitwise_left_shift"), FLB_BYTES(binary, LeftShift, "bitwise_left_shift"));
-FLB_LOOPS(binary<RightShift, int8_t>("bitwise_right_shift"), binary<RightShift, int16_t>("bitwise_right_shift"), binary<RightShift, uint16_t>("bitwise_right_shift"),
-          binary<RightShift, uint32_t>("bitwise_right_shift"), FLB_BYTES(binary, RightShift, "bitwise_right_shift"));
-FLB_LOOPS(FLB_BYTES(comparison, LogicalAnd, "logical_and"), FLB_FLOATS(comparison, LogicalAnd, "logical_and"), FLB_COMPLEXES(comparison, LogicalAnd, "logical_and"),
-          comparison<LogicalAnd, bool>("logical_and"));
-FLB_LOOPS(FLB_BYTES(comparison, LogicalOr, "logical_or"), FLB_FLOATS(comparison, LogicalOr, "logical_or"), FLB_COMPLEXES(comparison, LogicalOr, "logical_or"),
-          comparison<LogicalOr, bool>("logical_or"));
-FLB_LOOPS(FLB_BYTES(comparison, LogicalXor, "logical_xor"), FLB_FLOATS(comparison, LogicalXor, "logical_xor"), FLB_COMPLEXES(comparison, LogicalXor, "logical_xor"),
-          comparison<LogicalXor, bool>("logical_xor"));
+FLB_LOOPS(binary<LeftShift, int8_t>("bitwise_left_shift"), binary<LeftShift, int16_t>("bitwise_left_shift"),
+          binary<LeftShift, uint16_t>("bitwise_left_shift"),
+          binary<LeftShift, uint32_t>("bitwise_left_shift"),
+          FLB_BYTES(binary, LeftShift, "bitwise_left_shift"));
+FLB_LOOPS(binary<RightShift, int8_t>("bitwise_right_shift"),
+          binary<RightShift, int16_t>("bitwise_right_shift"),
+          binary<RightShift, uint16_t>("bitwise_right_shift"),
+          binary<RightShift, uint32_t>("bitwise_right_shift"),
+          FLB_BYTES(binary, RightShift, "bitwise_right_shift"));
+FLB_LOOPS(FLB_BYTES(comparison, LogicalAnd, "logical_and"), FLB_FLOATS(comparison, LogicalAnd, "logical_and"),
+          FLB_COMPLEXES(comparison, LogicalAnd, "logical_and"), comparison<LogicalAnd, bool>("logical_and"));
+FLB_LOOPS(FLB_BYTES(comparison, LogicalOr, "logical_or"), FLB_FLOATS(comparison, LogicalOr, "logical_or"),
+          FLB_COMPLEXES(comparison, LogicalOr, "logical_or"), comparison<LogicalOr, bool>("logical_or"));
+FLB_LOOPS(FLB_BYTES(comparison, LogicalXor, "logical_xor"), FLB_FLOATS(comparison, LogicalXor, "logical_xor"),
+          FLB_COMPLEXES(comparison, LogicalXor, "logical_xor"), comparison<LogicalXor, bool>("logical_xor"));
 FLB_LOOPS(FLB_BYTES(predicate, LogicalNot, "logical_not"), FLB_FLOATS(predicate, LogicalNot, "logical_not"),
           FLB_COMPLEXES(predicate, LogicalNot, "logical_not"), predicate<LogicalNot, bool>("logical_not"));
 

@@ -48,12 +48,9 @@ FLB_INLINE To cast_value(From x) {
         return x;
     } else if constexpr (kIsComplex<From>) {
         using Part = typename PartOf<To>::type;
-        if constexpr (__is_same(To, bool))
-            return (cast_value<bool>(x.re) | cast_value<bool>(x.im)) != 0;
-        else if constexpr (kIsComplex<To>)
-            return To(cast_value<Part>(x.re), cast_value<Part>(x.im));
-        else
-            return cast_value<To>(x.re);
+        if constexpr (__is_same(To, bool)) return (cast_value<bool>(x.re) | cast_value<bool>(x.im)) != 0;
+        else if constexpr (kIsComplex<To>) return To(cast_value<Part>(x.re), cast_value<Part>(x.im));
+        else return cast_value<To>(x.re);
     } else if constexpr (kIsComplex<To>) {
         using Part = typename PartOf<To>::type;
         return To(cast_value<Part>(x), cast_value<Part>(uint8_t(0)));

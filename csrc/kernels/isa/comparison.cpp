@@ -115,17 +115,18 @@ struct Never {
     }
 };
 
-FLB_LOOPS(FLB_BYTES(comparison, Eq, "eq"), FLB_FLOATS(comparison, Eq, "eq"), FLB_COMPLEXES(comparison, Eq, "eq"),
-          comparison<Eq, bool>("eq"));
-FLB_LOOPS(FLB_BYTES(comparison, Ne, "ne"), FLB_FLOATS(comparison, Ne, "ne"), FLB_COMPLEXES(comparison, Ne, "ne"),
-          comparison<Ne, bool>("ne"));
+FLB_LOOPS(FLB_BYTES(comparison, Eq, "eq"), FLB_FLOATS(comparison, Eq, "eq"),
+          FLB_COMPLEXES(comparison, Eq, "eq"), comparison<Eq, bool>("eq"));
+FLB_LOOPS(FLB_BYTES(comparison, Ne, "ne"), FLB_FLOATS(comparison, Ne, "ne"),
+          FLB_COMPLEXES(comparison, Ne, "ne"), comparison<Ne, bool>("ne"));
 FLB_LOOPS(FLB_BYTES(comparison, Lt, "lt"), FLB_FLOATS(comparison, Lt, "lt"), comparison<Lt, bool>("lt"));
 FLB_LOOPS(FLB_BYTES(comparison, Le, "le"), FLB_FLOATS(comparison, Le, "le"), comparison<Le, bool>("le"));
 FLB_LOOPS(FLB_BYTES(comparison, Gt, "gt"), FLB_FLOATS(comparison, Gt, "gt"), comparison<Gt, bool>("gt"));
 FLB_LOOPS(FLB_BYTES(comparison, Ge, "ge"), FLB_FLOATS(comparison, Ge, "ge"), comparison<Ge, bool>("ge"));
 
-#define FLB_TEST(F, Integers, name) \
-    FLB_LOOPS(FLB_FLOATS(predicate, F, name), FLB_INTS(predicate, Integers, name), predicate<Integers, bool>(name))
+#define FLB_TEST(F, Integers, name)                                                \
+    FLB_LOOPS(FLB_FLOATS(predicate, F, name), FLB_INTS(predicate, Integers, name), \
+              predicate<Integers, bool>(name))
 FLB_TEST(IsNan, Never, "isnan");
 FLB_TEST(IsInf, Never, "isinf");
 FLB_TEST(IsFinite, Always, "isfinite");

@@ -109,10 +109,8 @@ void rows_of(const ConvRowsJob& job) {
 }
 
 void conv_rows_impl(DType type, const ConvRowsJob& job) {
-    if (type == DType::Float64)
-        rows_of<double>(job);
-    else
-        rows_of<float>(job);
+    if (type == DType::Float64) rows_of<double>(job);
+    else rows_of<float>(job);
 }
 
 // ---- every channel its own window ---------------------------------------------------------------------------------
@@ -153,19 +151,17 @@ void depthwise_of(const ConvRowsJob& job) {
             T* out = static_cast<T*>(job.rows[r].output) + c;
             int64_t p = 0;
             for (; p + 4 <= job.positions; p += 4)
-                depthwise_tile<T, 4>(job, in + p * job.input_step, weights, bias, out + p * job.output_step, weight_step,
-                                     job.channels - c);
+                depthwise_tile<T, 4>(job, in + p * job.input_step, weights, bias, out + p * job.output_step,
+                                     weight_step, job.channels - c);
             for (; p < job.positions; ++p)
-                depthwise_tile<T, 1>(job, in + p * job.input_step, weights, bias, out + p * job.output_step, weight_step,
-                                     job.channels - c);
+                depthwise_tile<T, 1>(job, in + p * job.input_step, weights, bias, out + p * job.output_step,
+                                     weight_step, job.channels - c);
         }
 }
 
 void conv_depthwise_rows_impl(DType type, const ConvRowsJob& job) {
-    if (type == DType::Float64)
-        depthwise_of<double>(job);
-    else
-        depthwise_of<float>(job);
+    if (type == DType::Float64) depthwise_of<double>(job);
+    else depthwise_of<float>(job);
 }
 
 // ---- gradient of the weights ----------------------------------------------------------------------------------------
@@ -216,10 +212,8 @@ void weight_of(const ConvWeightJob& job) {
 }
 
 void conv_weight_rows_impl(DType type, const ConvWeightJob& job) {
-    if (type == DType::Float64)
-        weight_of<double>(job);
-    else
-        weight_of<float>(job);
+    if (type == DType::Float64) weight_of<double>(job);
+    else weight_of<float>(job);
 }
 
 template <class T, int Taps>
@@ -250,22 +244,21 @@ void depthwise_weight_of(const ConvRowsJob& job, T* grad_weight) {
     for (int64_t c = 0; c < job.channels; c += kLanes<T>)
         for (int64_t t = 0; t < job.run_count; t += 8)
             with_constant<8>(job.run_count - t < 8 ? job.run_count - t : 8, [&](auto taps) {
-                depthwise_weight_tile<T, decltype(taps)::value>(job, job.runs + t, c, grad_weight, weight_step);
+                depthwise_weight_tile<T, decltype(taps)::value>(job, job.runs + t, c, grad_weight,
+                                                                weight_step);
             });
 }
 
 void conv_depthwise_weight_impl(DType type, const ConvRowsJob& job, void* grad_weight) {
-    if (type == DType::Float64)
-        depthwise_weight_of(job, static_cast<double*>(grad_weight));
-    else
-        depthwise_weight_of(job, static_cast<float*>(grad_weight));
+    if (type == DType::Float64) depthwise_weight_of(job, static_cast<double*>(grad_weight));
+    else depthwise_weight_of(job, static_cast<float*>(grad_weight));
 }
 
 // ---- between layouts ------------------------------------------------------------------------------------------------
 
 template <class T>
-void transpose_copy(int64_t ni, int64_t nj, const T* from, int64_t from_i, int64_t from_j, T* to, int64_t to_i,
-                    int64_t to_j) {
+void transpose_copy(int64_t ni, int64_t nj, const T* from, int64_t from_i, int64_t from_j, T* to,
+                    int64_t to_i, int64_t to_j) {
     constexpr int64_t kBlock = 16;
     for (int64_t i0 = 0; i0 < ni; i0 += kBlock)
         for (int64_t j0 = 0; j0 < nj; j0 += kBlock) {
@@ -282,12 +275,14 @@ void transpose_copy(int64_t ni, int64_t nj, const T* from, int64_t from_i, int64
         }
 }
 
-void conv_transpose_copy_impl(int itemsize, int64_t ni, int64_t nj, const void* from, int64_t from_i, int64_t from_j,
-                              void* to, int64_t to_i, int64_t to_j) {
+void conv_transpose_copy_impl(int itemsize, int64_t ni, int64_t nj, const void* from, int64_t from_i,
+                              int64_t from_j, void* to, int64_t to_i, int64_t to_j) {
     if (itemsize == 8)
-        transpose_copy(ni, nj, static_cast<const uint64_t*>(from), from_i, from_j, static_cast<uint64_t*>(to), to_i, to_j);
+        transpose_copy(ni, nj, static_cast<const uint64_t*>(from), from_i, from_j, static_cast<uint64_t*>(to),
+                       to_i, to_j);
     else
-        transpose_copy(ni, nj, static_cast<const uint32_t*>(from), from_i, from_j, static_cast<uint32_t*>(to), to_i, to_j);
+        transpose_copy(ni, nj, static_cast<const uint32_t*>(from), from_i, from_j, static_cast<uint32_t*>(to),
+                       to_i, to_j);
 }
 
 FLB_REGISTER_KERNEL(conv_panel, &conv_panel_impl);

@@ -1,6 +1,6 @@
 // Quotients rounded to integers, remainders, divisors. Integer division by zero sets the failure flag.
-#include "kernels/isa/loops.h"
 #include "kernels/isa/integers.h"
+#include "kernels/isa/loops.h"
 #include "kernels/isa/vmath_basic.h"
 
 namespace flb {
@@ -53,12 +53,12 @@ struct TruncDivide {
     }
 };
 
-#define FLB_MAP(Name, function)                                          \
-    struct Name {                                                        \
-        template <class T>                                               \
+#define FLB_MAP(Name, function)                                                 \
+    struct Name {                                                               \
+        template <class T>                                                      \
         static FLB_INLINE void map(T* out, const T* a, const T* b, int64_t n) { \
-            function(out, a, b, n);                                      \
-        }                                                                \
+            function(out, a, b, n);                                             \
+        }                                                                       \
     }
 FLB_MAP(FloorDivide, map_floor_divide);
 FLB_MAP(Fmod, map_fmod);
@@ -69,7 +69,8 @@ FLB_MAP(Remainder, map_remainder);
 struct Gcd {
     template <class T>
     static FLB_INLINE T f(T a, T b) {
-        wrapping<T> x = a < T(0) ? -wrapping<T>(a) : wrapping<T>(a), y = b < T(0) ? -wrapping<T>(b) : wrapping<T>(b);
+        wrapping<T> x = a < T(0) ? -wrapping<T>(a) : wrapping<T>(a),
+                    y = b < T(0) ? -wrapping<T>(b) : wrapping<T>(b);
         while (y) {
             const wrapping<T> rest = x % y;
             x = y;

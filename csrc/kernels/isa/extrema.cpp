@@ -44,11 +44,14 @@ struct Heaviside {
         return x == T(0) ? at_zero : T(x > T(0));
     }
 };
-FLB_LOOPS(FLB_BYTES(light_binary, Maximum, "maximum"), FLB_FLOATS(light_binary, Maximum, "maximum"), light_binary<Maximum, bool>("maximum"));
-FLB_LOOPS(FLB_BYTES(light_binary, Minimum, "minimum"), FLB_FLOATS(light_binary, Minimum, "minimum"), light_binary<Minimum, bool>("minimum"));
+FLB_LOOPS(FLB_BYTES(light_binary, Maximum, "maximum"), FLB_FLOATS(light_binary, Maximum, "maximum"),
+          light_binary<Maximum, bool>("maximum"));
+FLB_LOOPS(FLB_BYTES(light_binary, Minimum, "minimum"), FLB_FLOATS(light_binary, Minimum, "minimum"),
+          light_binary<Minimum, bool>("minimum"));
 FLB_LOOPS(FLB_INTS(binary, Fmax, "fmax"), FLB_FLOATS(binary, Fmax, "fmax"), binary<Fmax, bool>("fmax"));
 FLB_LOOPS(FLB_INTS(binary, Fmin, "fmin"), FLB_FLOATS(binary, Fmin, "fmin"), binary<Fmin, bool>("fmin"));
-FLB_LOOPS(FLB_INTS(binary, Heaviside, "heaviside"), FLB_FLOATS(binary, Heaviside, "heaviside"), binary<Heaviside, bool>("heaviside"));
+FLB_LOOPS(FLB_INTS(binary, Heaviside, "heaviside"), FLB_FLOATS(binary, Heaviside, "heaviside"),
+          binary<Heaviside, bool>("heaviside"));
 FLB_LOOPS(FLB_BYTES(ternary, Clamp, "clamp"), FLB_FLOATS(ternary, Clamp, "clamp"));
 
 }  // namespace FLB_ISA

@@ -54,7 +54,8 @@ template <class S, class T, int Width>
 void pack_panel(const S* source, int64_t stride, int64_t k_stride, int64_t used, int64_t kc, T* panel) {
     if (used < Width) {
         for (int64_t k = 0; k < kc; ++k) {
-            for (int64_t i = 0; i < used; ++i) panel[k * Width + i] = Widen<S, T>::of(source[i * stride + k * k_stride]);
+            for (int64_t i = 0; i < used; ++i)
+                panel[k * Width + i] = Widen<S, T>::of(source[i * stride + k * k_stride]);
             for (int64_t i = used; i < Width; ++i) panel[k * Width + i] = T(0);
         }
     } else if (stride == 1) {
@@ -72,7 +73,8 @@ void pack_panel(const S* source, int64_t stride, int64_t k_stride, int64_t used,
                 for (int j = 0; j < 8; ++j) to[j * Width] = Widen<S, T>::of(from[j * k_stride]);
             }
         for (; k < kc; ++k)
-            for (int i = 0; i < Width; ++i) panel[k * Width + i] = Widen<S, T>::of(source[i * stride + k * k_stride]);
+            for (int i = 0; i < Width; ++i)
+                panel[k * Width + i] = Widen<S, T>::of(source[i * stride + k * k_stride]);
     }
 }
 
@@ -86,10 +88,8 @@ void pack(const void* source, int64_t stride, int64_t k_stride, int64_t count, i
 template <class S, class T>
 void pack_either(bool is_a, const void* source, int64_t stride, int64_t k_stride, int64_t count, int64_t kc,
                  void* panels) {
-    if (is_a)
-        pack<S, T, kMr>(source, stride, k_stride, count, kc, panels);
-    else
-        pack<S, T, kNr<T>>(source, stride, k_stride, count, kc, panels);
+    if (is_a) pack<S, T, kMr>(source, stride, k_stride, count, kc, panels);
+    else pack<S, T, kNr<T>>(source, stride, k_stride, count, kc, panels);
 }
 
 void gemm_pack_impl(PanelType type, DType source_type, bool is_a, const void* source, int64_t stride,
@@ -100,18 +100,22 @@ void gemm_pack_impl(PanelType type, DType source_type, bool is_a, const void* so
                 pack_either<Half, float>(is_a, source, stride, k_stride, count, kc, panels);
             else if (source_type == DType::BFloat16)
                 pack_either<BFloat16, float>(is_a, source, stride, k_stride, count, kc, panels);
-            else
-                pack_either<float, float>(is_a, source, stride, k_stride, count, kc, panels);
+            else pack_either<float, float>(is_a, source, stride, k_stride, count, kc, panels);
             break;
-        case PanelType::F64: pack_either<double, double>(is_a, source, stride, k_stride, count, kc, panels); break;
+        case PanelType::F64:
+            pack_either<double, double>(is_a, source, stride, k_stride, count, kc, panels);
+            break;
         case PanelType::I16:
             if (itemsize(source_type) == 1)
                 pack_either<uint8_t, uint16_t>(is_a, source, stride, k_stride, count, kc, panels);
-            else
-                pack_either<uint16_t, uint16_t>(is_a, source, stride, k_stride, count, kc, panels);
+            else pack_either<uint16_t, uint16_t>(is_a, source, stride, k_stride, count, kc, panels);
             break;
-        case PanelType::I32: pack_either<uint32_t, uint32_t>(is_a, source, stride, k_stride, count, kc, panels); break;
-        case PanelType::I64: pack_either<uint64_t, uint64_t>(is_a, source, stride, k_stride, count, kc, panels); break;
+        case PanelType::I32:
+            pack_either<uint32_t, uint32_t>(is_a, source, stride, k_stride, count, kc, panels);
+            break;
+        case PanelType::I64:
+            pack_either<uint64_t, uint64_t>(is_a, source, stride, k_stride, count, kc, panels);
+            break;
     }
 }
 
@@ -147,11 +151,13 @@ FLB_INLINE void tile(int64_t kc, const T* __restrict a, const T* __restrict b, T
     for (int i = 0; i < Rows; ++i)
         for (int j = 0; j < kNv; ++j) store(&edge[i][j * L], sum[i][j]);
     for (int i = 0; i < Rows; ++i)
-        for (int64_t j = 0; j < cols; ++j) c[i * ldc + j] = accumulate ? T(edge[i][j] + c[i * ldc + j]) : edge[i][j];
+        for (int64_t j = 0; j < cols; ++j)
+            c[i * ldc + j] = accumulate ? T(edge[i][j] + c[i * ldc + j]) : edge[i][j];
 }
 
 template <class T, int Rows>
-[[gnu::noinline]] void tile_of(int64_t kc, const T* a, const T* b, T* c, int64_t ldc, int64_t cols, bool accumulate) {
+[[gnu::noinline]] void tile_of(int64_t kc, const T* a, const T* b, T* c, int64_t ldc, int64_t cols,
+                               bool accumulate) {
     tile<T, Rows>(kc, a, b, c, ldc, cols, accumulate);
 }
 
@@ -182,7 +188,8 @@ void block(int64_t m, int64_t n, int64_t kc, const void* a_panels, const void* b
         const int64_t cols = n - j < kNr<T> ? n - j : kNr<T>;
         for (int64_t i = 0; i < m; i += kMr) {
             const int64_t rows = m - i < kMr ? m - i : kMr;
-            Tiles<T>::fn[rows](kc, a + i * kc, b + j * kc, static_cast<T*>(c) + i * ldc + j, ldc, cols, accumulate);
+            Tiles<T>::fn[rows](kc, a + i * kc, b + j * kc, static_cast<T*>(c) + i * ldc + j, ldc, cols,
+                               accumulate);
         }
     }
 }
@@ -200,8 +207,8 @@ void gemm_block_impl(PanelType type, int64_t m, int64_t n, int64_t kc, const voi
 
 // P: the type of the product, C: of the result, A: that of the arithmetic.
 template <class P, class C, class A>
-void finish(int64_t rows, int64_t cols, const void* product, int64_t ld_product, A alpha, A beta, void* c_data,
-            int64_t ldc) {
+void finish(int64_t rows, int64_t cols, const void* product, int64_t ld_product, A alpha, A beta,
+            void* c_data, int64_t ldc) {
     for (int64_t i = 0; i < rows; ++i) {
         const P* p = static_cast<const P*>(product) + i * ld_product;
         C* c = static_cast<C*>(c_data) + i * ldc;
@@ -213,21 +220,28 @@ void finish(int64_t rows, int64_t cols, const void* product, int64_t ld_product,
     }
 }
 
-void gemm_finish_impl(DType type, int64_t rows, int64_t cols, const void* p, int64_t ldp, GemmScale s, void* c,
-                      int64_t ldc) {
+void gemm_finish_impl(DType type, int64_t rows, int64_t cols, const void* p, int64_t ldp, GemmScale s,
+                      void* c, int64_t ldc) {
     const float fa = float(s.real[0]), fb = float(s.real[1]);
     const uint64_t ia = uint64_t(s.integer[0]), ib = uint64_t(s.integer[1]);
     switch (type) {
         case DType::Float32: return finish<float, float, float>(rows, cols, p, ldp, fa, fb, c, ldc);
         case DType::Float16: return finish<float, Half, float>(rows, cols, p, ldp, fa, fb, c, ldc);
         case DType::BFloat16: return finish<float, BFloat16, float>(rows, cols, p, ldp, fa, fb, c, ldc);
-        case DType::Float64: return finish<double, double, double>(rows, cols, p, ldp, s.real[0], s.real[1], c, ldc);
+        case DType::Float64:
+            return finish<double, double, double>(rows, cols, p, ldp, s.real[0], s.real[1], c, ldc);
         default: break;
     }
     switch (itemsize(type)) {
-        case 1: return finish<uint16_t, uint8_t, uint32_t>(rows, cols, p, ldp, uint32_t(ia), uint32_t(ib), c, ldc);
-        case 2: return finish<uint16_t, uint16_t, uint32_t>(rows, cols, p, ldp, uint32_t(ia), uint32_t(ib), c, ldc);
-        case 4: return finish<uint32_t, uint32_t, uint32_t>(rows, cols, p, ldp, uint32_t(ia), uint32_t(ib), c, ldc);
+        case 1:
+            return finish<uint16_t, uint8_t, uint32_t>(rows, cols, p, ldp, uint32_t(ia), uint32_t(ib), c,
+                                                       ldc);
+        case 2:
+            return finish<uint16_t, uint16_t, uint32_t>(rows, cols, p, ldp, uint32_t(ia), uint32_t(ib), c,
+                                                        ldc);
+        case 4:
+            return finish<uint32_t, uint32_t, uint32_t>(rows, cols, p, ldp, uint32_t(ia), uint32_t(ib), c,
+                                                        ldc);
         default: return finish<uint64_t, uint64_t, uint64_t>(rows, cols, p, ldp, ia, ib, c, ldc);
     }
 }
@@ -242,7 +256,8 @@ void dot_real(int64_t n, const void* x_data, int64_t x_step, const void* y_data,
     int64_t i = 0;
     if (x_step == 1 && y_step == 1) {
         for (; i + kSums <= n; i += kSums)
-            for (int j = 0; j < kSums; ++j) partial[j] += A(Widen<T, A>::of(x[i + j]) * Widen<T, A>::of(y[i + j]));
+            for (int j = 0; j < kSums; ++j)
+                partial[j] += A(Widen<T, A>::of(x[i + j]) * Widen<T, A>::of(y[i + j]));
     }
     for (; i < n; ++i)
         partial[i % kSums] += A(Widen<T, A>::of(x[i * x_step]) * Widen<T, A>::of(y[i * y_step]));
@@ -252,8 +267,8 @@ void dot_real(int64_t n, const void* x_data, int64_t x_step, const void* y_data,
 }
 
 template <class T, class R>
-void dot_complex(int64_t n, const void* x_data, int64_t x_step, const void* y_data, int64_t y_step, bool conjugate_x,
-                 void* sum) {
+void dot_complex(int64_t n, const void* x_data, int64_t x_step, const void* y_data, int64_t y_step,
+                 bool conjugate_x, void* sum) {
     constexpr int kSums = 16;
     const R sign = conjugate_x ? R(-1) : R(1);
     const Complex<T>* x = static_cast<const Complex<T>*>(x_data);
@@ -276,8 +291,8 @@ void dot_complex(int64_t n, const void* x_data, int64_t x_step, const void* y_da
     *static_cast<Complex<R>*>(sum) = {re[0], im[0]};
 }
 
-void dot_product_impl(DType type, int64_t n, const void* x, int64_t xs, const void* y, int64_t ys, bool conjugate_x,
-                      void* sum) {
+void dot_product_impl(DType type, int64_t n, const void* x, int64_t xs, const void* y, int64_t ys,
+                      bool conjugate_x, void* sum) {
     switch (type) {
         case DType::Float32: return dot_real<float, float>(n, x, xs, y, ys, sum);
         case DType::Float64: return dot_real<double, double>(n, x, xs, y, ys, sum);

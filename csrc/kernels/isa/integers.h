@@ -9,11 +9,21 @@ namespace FLB_ISA {
 
 // Signed overflow wraps, as in PyTorch; computing on unsigned integers keeps that defined.
 template <class T>
-struct Wrapping { using type = T; };
-template <> struct Wrapping<int8_t> { using type = uint8_t; };
-template <> struct Wrapping<int16_t> { using type = uint16_t; };
-template <> struct Wrapping<int32_t> { using type = uint32_t; };
-template <> struct Wrapping<int64_t> { using type = uint64_t; };
+struct Wrapping {
+    using type = T;
+};
+template <> struct Wrapping<int8_t> {
+    using type = uint8_t;
+};
+template <> struct Wrapping<int16_t> {
+    using type = uint16_t;
+};
+template <> struct Wrapping<int32_t> {
+    using type = uint32_t;
+};
+template <> struct Wrapping<int64_t> {
+    using type = uint64_t;
+};
 template <class T>
 using wrapping = typename Wrapping<T>::type;
 

@@ -59,7 +59,8 @@ FLB_INLINE void staged(char* const* data, const int64_t* strides, int64_t n, Bod
                 gather_elements(kWidth[k], block[k], data[k] + begin * strides[k], strides[k], count);
         }
         body(static_cast<char* const*>(block), count);
-        if (block[0] == buffers[0]) scatter_elements(kWidth[0], data[0] + begin * strides[0], strides[0], block[0], count);
+        if (block[0] == buffers[0])
+            scatter_elements(kWidth[0], data[0] + begin * strides[0], strides[0], block[0], count);
     }
 }
 
@@ -136,7 +137,8 @@ void unary_map_loop(char* const* data, const int64_t* strides, int64_t n, const 
 template <class F, class T>
 void binary_map_loop(char* const* data, const int64_t* strides, int64_t n, const void*) {
     const auto body = [](char* const* d, int64_t count) __attribute__((noinline)) {
-        F::map(reinterpret_cast<T*>(d[0]), reinterpret_cast<const T*>(d[1]), reinterpret_cast<const T*>(d[2]), count);
+        F::map(reinterpret_cast<T*>(d[0]), reinterpret_cast<const T*>(d[1]), reinterpret_cast<const T*>(d[2]),
+               count);
     };
     staged<sizeof(T), sizeof(T), sizeof(T)>(data, strides, n, body);
 }
@@ -199,8 +201,9 @@ constexpr LoopEntry ternary_p(const char* name) {
 #define FLB_CAT_(a, b) a##b
 #define FLB_CAT(a, b) FLB_CAT_(a, b)
 // At namespace scope, inside flb::FLB_ISA.
-#define FLB_LOOPS(...)                                                                      \
-    static const ::flb::LoopEntry FLB_CAT(loop_entries_, __LINE__)[] = {__VA_ARGS__};       \
-    [[maybe_unused]] static const bool FLB_CAT(loops_registered_, __LINE__) =               \
-        (::flb::register_loops(FLB_LEVEL, FLB_CAT(loop_entries_, __LINE__),                 \
-                               int(sizeof(FLB_CAT(loop_entries_, __LINE__)) / sizeof(::flb::LoopEntry))), true)
+#define FLB_LOOPS(...)                                                                                    \
+    static const ::flb::LoopEntry FLB_CAT(loop_entries_, __LINE__)[] = {__VA_ARGS__};                     \
+    [[maybe_unused]] static const bool FLB_CAT(loops_registered_, __LINE__) =                             \
+        (::flb::register_loops(FLB_LEVEL, FLB_CAT(loop_entries_, __LINE__),                               \
+                               int(sizeof(FLB_CAT(loop_entries_, __LINE__)) / sizeof(::flb::LoopEntry))), \
+         true)

@@ -1,6 +1,6 @@
 // Powers of floating numbers and integers.
-#include "kernels/isa/loops.h"
 #include "kernels/isa/integers.h"
+#include "kernels/isa/loops.h"
 #include "kernels/isa/vmath_log.h"
 
 namespace flb {
@@ -17,7 +17,8 @@ struct IntegerPow {
     template <class T>
     static FLB_INLINE T f(T base, T exponent) {
         if constexpr (kIsSigned<T>)
-            if (exponent < T(0)) return base == T(1) ? T(1) : base == T(-1) ? (exponent % 2 ? T(-1) : T(1)) : T(0);
+            if (exponent < T(0))
+                return base == T(1) ? T(1) : base == T(-1) ? (exponent % 2 ? T(-1) : T(1)) : T(0);
         wrapping<T> result = 1, factor = wrapping<T>(base);
         for (wrapping<T> e = wrapping<T>(exponent); e; e >>= 1) {
             if (e & 1) result *= factor;

@@ -42,7 +42,8 @@ FLB_INLINE float log_cephes(float x) {
 FLB_INLINE void sincos_cephes(float x, float& sine, float& cosine) {
     const int32_t octant = (int32_t(x * 1.27323954473516f) + 1) & ~1;
     const float k = float(octant);
-    const float r = fma(k, -3.77489497744594108e-8f, fma(k, -2.4187564849853515625e-4f, fma(k, -0.78515625f, x)));
+    const float r =
+        fma(k, -3.77489497744594108e-8f, fma(k, -2.4187564849853515625e-4f, fma(k, -0.78515625f, x)));
     const float r2 = r * r;
     float c = fma(fma(2.443315711809948e-5f, r2, -1.388731625493765e-3f), r2, 4.166664568298827e-2f);
     c = fma(c * r2, r2, r2 * -0.5f) + 1.0f;

@@ -19,8 +19,12 @@ FLB_INLINE bool beats(A b, A a) {
     return better | ((b != b) & (a == a));
 }
 
-template <int size> struct IndexLike { using type = int32_t; };
-template <> struct IndexLike<8> { using type = int64_t; };
+template <int size> struct IndexLike {
+    using type = int32_t;
+};
+template <> struct IndexLike<8> {
+    using type = int64_t;
+};
 
 template <class A>
 FLB_INLINE bool is_found(A x, A best) {
@@ -45,7 +49,8 @@ struct Arg {
         *found.index = first + i;
         *found.value = x[i];
     }
-    static void fold_rows(const void* loaded, int64_t stride, int64_t rows, int64_t n, int64_t first, void* acc) {
+    static void fold_rows(const void* loaded, int64_t stride, int64_t rows, int64_t n, int64_t first,
+                          void* acc) {
         // Row numbers as wide as the values, so that both fill vectors of as many lanes.
         using Narrow = typename IndexLike<sizeof(A)>::type;
         const Found<A> found(acc, n);
@@ -90,8 +95,9 @@ struct Arg {
 template <class Op, class T, class A>
 const ReduceLoops* arg_loops_of() {
     using F = Arg<Op, A>;
-    static const ReduceLoops loops = {int(sizeof(T)), int(sizeof(A)), 16, 64, same<T, A>::value,
-                                      load_elements<AsIs, T, A>, F::fold, F::fold_rows, F::merge, F::identity};
+    static const ReduceLoops loops = {
+        int(sizeof(T)), int(sizeof(A)), 16,       64,         same<T, A>::value, load_elements<AsIs, T, A>,
+        F::fold,        F::fold_rows,   F::merge, F::identity};
     return &loops;
 }
 

@@ -3,23 +3,55 @@
 namespace flb {
 namespace FLB_ISA {
 
-template <class T> struct Sums { using type = uint64_t; };  // integers: int64, wrapping
-template <> struct Sums<float> { using type = float; };
-template <> struct Sums<Half> { using type = float; };
-template <> struct Sums<BFloat16> { using type = float; };
-template <> struct Sums<double> { using type = double; };
-template <> struct Sums<Complex<Half>> { using type = Complex<float>; };
-template <> struct Sums<Complex<float>> { using type = Complex<float>; };
-template <> struct Sums<Complex<double>> { using type = Complex<double>; };
+template <class T> struct Sums {
+    using type = uint64_t;
+};  // integers: int64, wrapping
+template <> struct Sums<float> {
+    using type = float;
+};
+template <> struct Sums<Half> {
+    using type = float;
+};
+template <> struct Sums<BFloat16> {
+    using type = float;
+};
+template <> struct Sums<double> {
+    using type = double;
+};
+template <> struct Sums<Complex<Half>> {
+    using type = Complex<float>;
+};
+template <> struct Sums<Complex<float>> {
+    using type = Complex<float>;
+};
+template <> struct Sums<Complex<double>> {
+    using type = Complex<double>;
+};
 
-template <class T> struct Compared { using type = int32_t; };
-template <> struct Compared<uint32_t> { using type = int64_t; };
-template <> struct Compared<int64_t> { using type = int64_t; };
-template <> struct Compared<uint64_t> { using type = uint64_t; };
-template <> struct Compared<float> { using type = float; };
-template <> struct Compared<Half> { using type = float; };
-template <> struct Compared<BFloat16> { using type = float; };
-template <> struct Compared<double> { using type = double; };
+template <class T> struct Compared {
+    using type = int32_t;
+};
+template <> struct Compared<uint32_t> {
+    using type = int64_t;
+};
+template <> struct Compared<int64_t> {
+    using type = int64_t;
+};
+template <> struct Compared<uint64_t> {
+    using type = uint64_t;
+};
+template <> struct Compared<float> {
+    using type = float;
+};
+template <> struct Compared<Half> {
+    using type = float;
+};
+template <> struct Compared<BFloat16> {
+    using type = float;
+};
+template <> struct Compared<double> {
+    using type = double;
+};
 
 template <class T>
 const ReduceLoops* loops_for(ReduceOp op) {

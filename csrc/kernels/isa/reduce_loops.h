@@ -19,8 +19,12 @@ FLB_INLINE typename Vec<A>::type load_vec(const A* p) {
     return v;
 }
 
-template <class A> struct is_complex_acc { static constexpr bool value = false; };
-template <class T> struct is_complex_acc<Complex<T>> { static constexpr bool value = true; };
+template <class A> struct is_complex_acc {
+    static constexpr bool value = false;
+};
+template <class T> struct is_complex_acc<Complex<T>> {
+    static constexpr bool value = true;
+};
 
 template <class A> struct Limits;
 template <> struct Limits<float> {
@@ -164,18 +168,15 @@ struct AsIs {
 struct NanToZero {
     template <class A, class T> static FLB_INLINE A map(T x, double) {
         const A a = A(x);
-        if constexpr (is_complex_acc<A>::value)
-            return (a.re != a.re || a.im != a.im) ? A(0) : a;
-        else
-            return a != a ? A(0) : a;
+        if constexpr (is_complex_acc<A>::value) return (a.re != a.re || a.im != a.im) ? A(0) : a;
+        else return a != a ? A(0) : a;
     }
 };
 struct NonZero {
     template <class A, class T> static FLB_INLINE A map(T x, double) {
         if constexpr (is_complex_acc<T>::value)
             return A((float_or_double(x.re) != 0) | (float_or_double(x.im) != 0));
-        else
-            return A(x != T(0));
+        else return A(x != T(0));
     }
     template <class T> static FLB_INLINE T float_or_double(T x) { return x; }
     static FLB_INLINE float float_or_double(Half x) { return float(x); }
@@ -194,15 +195,20 @@ void load_elements(const char* src, int64_t stride, int64_t n, void* loaded, con
     }
 }
 
-template <class X, class Y> struct same { static constexpr bool value = false; };
-template <class X> struct same<X, X> { static constexpr bool value = true; };
+template <class X, class Y> struct same {
+    static constexpr bool value = false;
+};
+template <class X> struct same<X, X> {
+    static constexpr bool value = true;
+};
 
 template <class Map, class Op, class T, class A>
 const ReduceLoops* monoid_loops() {
     using M = Monoid<Op, A>;
     constexpr bool direct = same<T, A>::value && same<Map, AsIs>::value;
-    static const ReduceLoops loops = {int(sizeof(T)), int(sizeof(A)), int(sizeof(A)), 16, direct,
-                                      load_elements<Map, T, A>, M::fold, M::fold_rows, M::merge, M::identity};
+    static const ReduceLoops loops = {
+        int(sizeof(T)),           int(sizeof(A)), int(sizeof(A)), 16,       direct,
+        load_elements<Map, T, A>, M::fold,        M::fold_rows,   M::merge, M::identity};
     return &loops;
 }
 

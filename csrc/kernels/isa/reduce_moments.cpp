@@ -59,7 +59,8 @@ void moments_fold_rows(const void* loaded, int64_t stride, int64_t rows, int64_t
 void moments_merge(void* acc, const void* later, int64_t n) {
     const Moments a(acc, n), b(later, n);
     for (int64_t j = 0; j < n; ++j) {
-        const double count = a.count[j] + b.count[j], share = b.count[j] / count, delta = b.mean[j] - a.mean[j];
+        const double count = a.count[j] + b.count[j], share = b.count[j] / count,
+                     delta = b.mean[j] - a.mean[j];
         a.m2[j] += b.m2[j] + delta * delta * (a.count[j] * share);
         a.mean[j] += delta * share;
         a.count[j] = count;
@@ -76,8 +77,16 @@ void moments_identity(void* acc, int64_t n) {
 
 template <class T>
 const ReduceLoops* moments_loops_for() {
-    static const ReduceLoops loops = {int(sizeof(T)), 8, 24, 16, same<T, double>::value, load_elements<AsIs, T, double>,
-                                      moments_fold, moments_fold_rows, moments_merge, moments_identity};
+    static const ReduceLoops loops = {int(sizeof(T)),
+                                      8,
+                                      24,
+                                      16,
+                                      same<T, double>::value,
+                                      load_elements<AsIs, T, double>,
+                                      moments_fold,
+                                      moments_fold_rows,
+                                      moments_merge,
+                                      moments_identity};
     return &loops;
 }
 

@@ -3,11 +3,21 @@
 namespace flb {
 namespace FLB_ISA {
 
-template <class T> struct RealOf { using type = T; };
-template <> struct RealOf<Half> { using type = float; };
-template <> struct RealOf<BFloat16> { using type = float; };
-template <> struct RealOf<Complex<Half>> { using type = float; };
-template <class T> struct RealOf<Complex<T>> { using type = T; };
+template <class T> struct RealOf {
+    using type = T;
+};
+template <> struct RealOf<Half> {
+    using type = float;
+};
+template <> struct RealOf<BFloat16> {
+    using type = float;
+};
+template <> struct RealOf<Complex<Half>> {
+    using type = float;
+};
+template <class T> struct RealOf<Complex<T>> {
+    using type = T;
+};
 
 FLB_INLINE float root(float x) { return __builtin_sqrtf(x); }
 FLB_INLINE double root(double x) { return __builtin_sqrt(x); }

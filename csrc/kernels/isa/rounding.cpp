@@ -46,7 +46,8 @@ template <class T>
 struct RoundDecimals {
     T scale;
     bool divide;  // a negative number of decimals: scale is its power of ten
-    explicit FLB_INLINE RoundDecimals(const void* params) : scale(param<T>(params, 0)), divide(param<T>(params, 1) < T(0)) {}
+    explicit FLB_INLINE RoundDecimals(const void* params)
+        : scale(param<T>(params, 0)), divide(param<T>(params, 1) < T(0)) {}
     FLB_INLINE T operator()(T x) const {
         return divide ? vround(x / scale) * scale : vround(x * scale) / scale;
     }

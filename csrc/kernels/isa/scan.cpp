@@ -5,25 +5,53 @@
 namespace flb {
 namespace FLB_ISA {
 
-template <class T> struct ScanAcc { using type = T; };
-template <> struct ScanAcc<bool> { using type = uint8_t; };
-template <> struct ScanAcc<int8_t> { using type = uint8_t; };
-template <> struct ScanAcc<int16_t> { using type = uint32_t; };
-template <> struct ScanAcc<uint16_t> { using type = uint32_t; };
-template <> struct ScanAcc<int32_t> { using type = uint32_t; };
-template <> struct ScanAcc<int64_t> { using type = uint64_t; };
-template <> struct ScanAcc<float> { using type = double; };
-template <> struct ScanAcc<Half> { using type = double; };
-template <> struct ScanAcc<BFloat16> { using type = double; };
-template <> struct ScanAcc<Complex<Half>> { using type = Complex<double>; };
-template <> struct ScanAcc<Complex<float>> { using type = Complex<double>; };
+template <class T> struct ScanAcc {
+    using type = T;
+};
+template <> struct ScanAcc<bool> {
+    using type = uint8_t;
+};
+template <> struct ScanAcc<int8_t> {
+    using type = uint8_t;
+};
+template <> struct ScanAcc<int16_t> {
+    using type = uint32_t;
+};
+template <> struct ScanAcc<uint16_t> {
+    using type = uint32_t;
+};
+template <> struct ScanAcc<int32_t> {
+    using type = uint32_t;
+};
+template <> struct ScanAcc<int64_t> {
+    using type = uint64_t;
+};
+template <> struct ScanAcc<float> {
+    using type = double;
+};
+template <> struct ScanAcc<Half> {
+    using type = double;
+};
+template <> struct ScanAcc<BFloat16> {
+    using type = double;
+};
+template <> struct ScanAcc<Complex<Half>> {
+    using type = Complex<double>;
+};
+template <> struct ScanAcc<Complex<float>> {
+    using type = Complex<double>;
+};
 
 template <class A, class T> FLB_INLINE A widen(T x) { return A(x); }
-template <> FLB_INLINE Complex<double> widen(Complex<Half> z) { return {double(float(z.re)), double(float(z.im))}; }
+template <> FLB_INLINE Complex<double> widen(Complex<Half> z) {
+    return {double(float(z.re)), double(float(z.im))};
+}
 template <class T, class A> FLB_INLINE T narrow(A x) { return T(x); }
 template <> FLB_INLINE Half narrow(double x) { return Half(float(x)); }
 template <> FLB_INLINE BFloat16 narrow(double x) { return BFloat16(float(x)); }
-template <> FLB_INLINE Complex<Half> narrow(Complex<double> z) { return {Half(float(z.re)), Half(float(z.im))}; }
+template <> FLB_INLINE Complex<Half> narrow(Complex<double> z) {
+    return {Half(float(z.re)), Half(float(z.im))};
+}
 
 struct ScanAdd {
     template <class A> static FLB_INLINE A start() { return A(0); }
@@ -50,18 +78,22 @@ FLB_INLINE Complex<double> log_add(Complex<double> a, Complex<double> b) {
     const Complex<double> large = first ? a : b, small = first ? b : a;
     if (large.re == small.re && large.re - large.re != 0) {
         if (large.re < 0) return small;
-        const Complex<double> sum{__builtin_cos(a.im) + __builtin_cos(b.im), __builtin_sin(a.im) + __builtin_sin(b.im)};
+        const Complex<double> sum{__builtin_cos(a.im) + __builtin_cos(b.im),
+                                  __builtin_sin(a.im) + __builtin_sin(b.im)};
         return {large.re, __builtin_atan2(sum.im, sum.re)};
     }
     const double scale = __builtin_exp(small.re - large.re), angle = small.im - large.im;
     const double re = scale * __builtin_cos(angle), im = scale * __builtin_sin(angle);
-    return {large.re + 0.5 * __builtin_log1p(re * (2 + re) + im * im), large.im + __builtin_atan2(im, 1 + re)};
+    return {large.re + 0.5 * __builtin_log1p(re * (2 + re) + im * im),
+            large.im + __builtin_atan2(im, 1 + re)};
 }
 
 constexpr int64_t kTile = 256;
 constexpr int64_t kGrain = 1 << 15;
 
-FLB_INLINE int64_t grain_of(int64_t elements) { return elements >= kGrain ? 1 : kGrain / (elements ? elements : 1); }
+FLB_INLINE int64_t grain_of(int64_t elements) {
+    return elements >= kGrain ? 1 : kGrain / (elements ? elements : 1);
+}
 
 // Each step waits for the one before it: several rows at a time fill the wait.
 constexpr int kLanes = 8;
@@ -86,28 +118,31 @@ void scan_values(const ScanDesc& d) {
     if (d.inner == 1) {
         parallel_for(0, d.outer, grain_of(d.size), [&](int64_t begin, int64_t end) {
             int64_t o = begin;
-            for (; o + kLanes <= end; o += kLanes) scan_rows<kLanes, Op>(in + o * d.size, out + o * d.size, d.size);
+            for (; o + kLanes <= end; o += kLanes)
+                scan_rows<kLanes, Op>(in + o * d.size, out + o * d.size, d.size);
             for (; o < end; ++o) scan_rows<1, Op>(in + o * d.size, out + o * d.size, d.size);
         });
         return;
     }
     const int64_t tiles = (d.inner - 1) / kTile + 1;
-    parallel_for(0, d.outer * tiles, grain_of(d.size * (d.inner < kTile ? d.inner : kTile)), [&](int64_t begin, int64_t end) {
-        for (int64_t unit = begin; unit < end; ++unit) {
-            const int64_t column = unit % tiles * kTile, n = d.inner - column < kTile ? d.inner - column : kTile;
-            A acc[kTile];
-            for (int64_t j = 0; j < n; ++j) acc[j] = Op::template start<A>();
-            for (int64_t i = 0; i < d.size; ++i) {
-                const int64_t at = (unit / tiles * d.size + i) * d.inner + column;
-                const T* __restrict x = in + at;
-                T* __restrict y = out + at;
-                for (int64_t j = 0; j < n; ++j) {
-                    acc[j] = Op::step(acc[j], widen<A>(x[j]));
-                    y[j] = narrow<T>(acc[j]);
-                }
-            }
-        }
-    });
+    parallel_for(0, d.outer * tiles, grain_of(d.size * (d.inner < kTile ? d.inner : kTile)),
+                 [&](int64_t begin, int64_t end) {
+                     for (int64_t unit = begin; unit < end; ++unit) {
+                         const int64_t column = unit % tiles * kTile,
+                                       n = d.inner - column < kTile ? d.inner - column : kTile;
+                         A acc[kTile];
+                         for (int64_t j = 0; j < n; ++j) acc[j] = Op::template start<A>();
+                         for (int64_t i = 0; i < d.size; ++i) {
+                             const int64_t at = (unit / tiles * d.size + i) * d.inner + column;
+                             const T* __restrict x = in + at;
+                             T* __restrict y = out + at;
+                             for (int64_t j = 0; j < n; ++j) {
+                                 acc[j] = Op::step(acc[j], widen<A>(x[j]));
+                                 y[j] = narrow<T>(acc[j]);
+                             }
+                         }
+                     }
+                 });
 }
 
 template <class T>
@@ -126,9 +161,15 @@ void scan_complex_log(const ScanDesc& d) {
     });
 }
 
-template <class T> struct OrderAs { using type = T; };
-template <> struct OrderAs<Half> { using type = float; };
-template <> struct OrderAs<BFloat16> { using type = float; };
+template <class T> struct OrderAs {
+    using type = T;
+};
+template <> struct OrderAs<Half> {
+    using type = float;
+};
+template <> struct OrderAs<BFloat16> {
+    using type = float;
+};
 
 // x takes over from the running extremum a: the later of equals does, and nothing replaces a NaN but another.
 template <bool max, class T>
@@ -137,7 +178,8 @@ FLB_INLINE bool takes_over(T x, T a) {
 }
 
 template <int lanes, bool max, class T>
-FLB_INLINE void scan_extremum_rows(const T* __restrict in, T* __restrict out, int64_t* __restrict indices, int64_t size) {
+FLB_INLINE void scan_extremum_rows(const T* __restrict in, T* __restrict out, int64_t* __restrict indices,
+                                   int64_t size) {
     using A = typename OrderAs<T>::type;
     T best[lanes];
     int64_t at[lanes];
@@ -167,32 +209,35 @@ void scan_extremum(const ScanDesc& d) {
         parallel_for(0, d.outer, grain_of(d.size), [&](int64_t begin, int64_t end) {
             int64_t o = begin;
             for (; o + lanes <= end; o += lanes)
-                scan_extremum_rows<lanes, max>(in + o * d.size, out + o * d.size, d.indices + o * d.size, d.size);
+                scan_extremum_rows<lanes, max>(in + o * d.size, out + o * d.size, d.indices + o * d.size,
+                                               d.size);
             for (; o < end; ++o)
                 scan_extremum_rows<1, max>(in + o * d.size, out + o * d.size, d.indices + o * d.size, d.size);
         });
         return;
     }
     const int64_t tiles = (d.inner - 1) / kTile + 1;
-    parallel_for(0, d.outer * tiles, grain_of(d.size * (d.inner < kTile ? d.inner : kTile)), [&](int64_t begin, int64_t end) {
-        for (int64_t unit = begin; unit < end; ++unit) {
-            const int64_t column = unit % tiles * kTile, n = d.inner - column < kTile ? d.inner - column : kTile;
-            const int64_t base = unit / tiles * d.size * d.inner + column;
-            for (int64_t j = 0; j < n; ++j) {
-                out[base + j] = in[base + j];
-                d.indices[base + j] = 0;
-            }
-            for (int64_t i = 1; i < d.size; ++i) {
-                const int64_t at = base + i * d.inner;
-                const T *x = in + at, *before = out + at - d.inner;
-                for (int64_t j = 0; j < n; ++j) {
-                    const bool wins = takes_over<max>(A(x[j]), A(before[j]));
-                    out[at + j] = wins ? x[j] : before[j];
-                    d.indices[at + j] = wins ? i : d.indices[at - d.inner + j];
-                }
-            }
-        }
-    });
+    parallel_for(0, d.outer * tiles, grain_of(d.size * (d.inner < kTile ? d.inner : kTile)),
+                 [&](int64_t begin, int64_t end) {
+                     for (int64_t unit = begin; unit < end; ++unit) {
+                         const int64_t column = unit % tiles * kTile,
+                                       n = d.inner - column < kTile ? d.inner - column : kTile;
+                         const int64_t base = unit / tiles * d.size * d.inner + column;
+                         for (int64_t j = 0; j < n; ++j) {
+                             out[base + j] = in[base + j];
+                             d.indices[base + j] = 0;
+                         }
+                         for (int64_t i = 1; i < d.size; ++i) {
+                             const int64_t at = base + i * d.inner;
+                             const T *x = in + at, *before = out + at - d.inner;
+                             for (int64_t j = 0; j < n; ++j) {
+                                 const bool wins = takes_over<max>(A(x[j]), A(before[j]));
+                                 out[at + j] = wins ? x[j] : before[j];
+                                 d.indices[at + j] = wins ? i : d.indices[at - d.inner + j];
+                             }
+                         }
+                     }
+                 });
 }
 
 bool run_scan(ScanOp op, DType dtype, const ScanDesc& d) {
@@ -207,7 +252,8 @@ bool run_scan(ScanOp op, DType dtype, const ScanDesc& d) {
         } else {
             if (op == ScanOp::Max) return scan_extremum<true, T>(d), true;
             if (op == ScanOp::Min) return scan_extremum<false, T>(d), true;
-            if constexpr (info(dtype_of<T>::value).kind == DTypeKind::Float) return scan_values<ScanLogAdd, T>(d), true;
+            if constexpr (info(dtype_of<T>::value).kind == DTypeKind::Float)
+                return scan_values<ScanLogAdd, T>(d), true;
             return false;
         }
     });

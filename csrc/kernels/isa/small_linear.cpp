@@ -34,7 +34,8 @@ template <class T>
 void small_linear(int64_t rows, int64_t in, int64_t features, const T* x, const T* w, const T* bias, T* out) {
     for (int64_t r = 0; r < rows; ++r, x += in, out += features) {
         int64_t f = 0;
-        for (; f + 4 <= features; f += 4) dot_features<T, 4>(in, x, w + f * in, bias ? bias + f : nullptr, out + f);
+        for (; f + 4 <= features; f += 4)
+            dot_features<T, 4>(in, x, w + f * in, bias ? bias + f : nullptr, out + f);
         for (; f < features; ++f) dot_features<T, 1>(in, x, w + f * in, bias ? bias + f : nullptr, out + f);
     }
 }

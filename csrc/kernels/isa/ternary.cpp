@@ -1,6 +1,6 @@
 // Operators of three tensors.
-#include "kernels/isa/loops.h"
 #include "kernels/isa/integers.h"
+#include "kernels/isa/loops.h"
 
 namespace flb {
 namespace FLB_ISA {
@@ -13,7 +13,9 @@ template <class T>
 struct Addcmul {
     T value;
     explicit FLB_INLINE Addcmul(const void* params) : value(param<T>(params, 0)) {}
-    FLB_INLINE T operator()(T a, T b, T c) const { return plus_product(a, T(wrapping<T>(value) * wrapping<T>(b)), c); }
+    FLB_INLINE T operator()(T a, T b, T c) const {
+        return plus_product(a, T(wrapping<T>(value) * wrapping<T>(b)), c);
+    }
 };
 template <class T>
 struct Addcdiv {

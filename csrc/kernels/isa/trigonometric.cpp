@@ -5,12 +5,12 @@
 namespace flb {
 namespace FLB_ISA {
 
-#define FLB_GUARDED(Name, function)                              \
-    struct Name {                                                \
-        template <class T>                                       \
+#define FLB_GUARDED(Name, function)                                 \
+    struct Name {                                                   \
+        template <class T>                                          \
         static FLB_INLINE void map(T* out, const T* a, int64_t n) { \
-            function(out, a, n);                                 \
-        }                                                        \
+            function(out, a, n);                                    \
+        }                                                           \
     }
 FLB_GUARDED(Sin, map_sin);
 FLB_GUARDED(Cos, map_cos);
@@ -76,7 +76,8 @@ FLB_LOOPS(FLB_FLOATS(unary, Sinc, "sinc"));
 FLB_LOOPS(FLB_FLOATS(unary, Deg2rad, "deg2rad"));
 FLB_LOOPS(FLB_FLOATS(unary, Rad2deg, "rad2deg"));
 FLB_LOOPS(FLB_FLOATS(binary, Atan2, "atan2"));
-FLB_LOOPS(FLB_FLOATS(unary_map, Sin, "sin"), FLB_FLOATS(unary_map, Cos, "cos"), FLB_FLOATS(unary_map, Tan, "tan"));
+FLB_LOOPS(FLB_FLOATS(unary_map, Sin, "sin"), FLB_FLOATS(unary_map, Cos, "cos"),
+          FLB_FLOATS(unary_map, Tan, "tan"));
 
 }  // namespace FLB_ISA
 }  // namespace flb

@@ -69,7 +69,8 @@ FLB_INLINE double vfmod(double a, double b) {
     return vcopysign(y == Fp<double>::kInf && x < y ? x : r, a);
 }
 FLB_INLINE float vfmod(float a, float b) {
-    const double x = vabs(double(a)), y = vabs(double(b)), q = vtrunc(x / y), d = x - q * y;  // q * y is exact
+    const double x = vabs(double(a)), y = vabs(double(b)), q = vtrunc(x / y),
+                 d = x - q * y;  // q * y is exact
     const double r = d < 0 ? d + y : d;
     return vcopysign(float(y == Fp<double>::kInf && x < y ? x : r), a);
 }
@@ -99,19 +100,22 @@ FLB_INLINE T vfloor_divide(T a, T b) {
 
 template <Real T>
 FLB_INLINE void map_fmod(T* out, const T* a, const T* b, int64_t n) {
-    map_guarded(out, a, b, n, [](T x, T y) { return fmod_is_hard(x, y); }, [](T x, T y) { return vfmod(x, y); },
-                [](T x, T y) { return fmod_slow(x, y); });
+    map_guarded(
+        out, a, b, n, [](T x, T y) { return fmod_is_hard(x, y); }, [](T x, T y) { return vfmod(x, y); },
+        [](T x, T y) { return fmod_slow(x, y); });
 }
 template <Real T>
 FLB_INLINE void map_remainder(T* out, const T* a, const T* b, int64_t n) {
-    map_guarded(out, a, b, n, [](T x, T y) { return fmod_is_hard(x, y); }, [](T x, T y) { return vremainder(x, y); },
-                [](T x, T y) { return remainder_from_fmod(fmod_slow(x, y), y); });
+    map_guarded(
+        out, a, b, n, [](T x, T y) { return fmod_is_hard(x, y); }, [](T x, T y) { return vremainder(x, y); },
+        [](T x, T y) { return remainder_from_fmod(fmod_slow(x, y), y); });
 }
 template <Real T>
 FLB_INLINE void map_floor_divide(T* out, const T* a, const T* b, int64_t n) {
-    map_guarded(out, a, b, n, [](T x, T y) { return fmod_is_hard(x, y); },
-                [](T x, T y) { return vfloor_divide(x, y); },
-                [](T x, T y) { return floor_divide_from_fmod(x, y, fmod_slow(x, y)); });
+    map_guarded(
+        out, a, b, n, [](T x, T y) { return fmod_is_hard(x, y); },
+        [](T x, T y) { return vfloor_divide(x, y); },
+        [](T x, T y) { return floor_divide_from_fmod(x, y, fmod_slow(x, y)); });
 }
 
 }  // namespace FLB_ISA

@@ -24,7 +24,8 @@ struct Fp<float> {
     using Int = int32_t;
     using UInt = uint32_t;
     static constexpr int kMantissa = 23, kBias = 127;
-    static constexpr float kMagic = 0x1.8p23f;  // adding it rounds to an integer, left in the low mantissa bits
+    static constexpr float kMagic =
+        0x1.8p23f;  // adding it rounds to an integer, left in the low mantissa bits
     static constexpr float kMinNormal = 0x1p-126f;
     static constexpr float kInf = __builtin_inff(), kNan = __builtin_nanf("");
     static constexpr float kLn2Hi = 0x1.62e4p-1f, kLn2Lo = 0x1.7f7d1cp-20f;
@@ -91,25 +92,20 @@ FLB_INLINE T clamp(T x, T low, T high) {
 // c[0] + c[1] x + c[2] x^2 ... by Horner's rule; the recursion leaves straight-line code.
 template <int I = 0, Real T, int N>
 FLB_INLINE T poly(T x, const double (&c)[N]) {
-    if constexpr (I == N - 1)
-        return T(c[I]);
-    else
-        return fmadd(poly<I + 1>(x, c), x, T(c[I]));
+    if constexpr (I == N - 1) return T(c[I]);
+    else return fmadd(poly<I + 1>(x, c), x, T(c[I]));
 }
 // The table for this precision.
-#define FLB_POLY(T, x, name)                                                      \
-    [&](T flb_x) __attribute__((always_inline)) {                                 \
-        if constexpr (sizeof(T) == 4)                                             \
-            return poly(flb_x, ::flb::coefficients::name##F);                     \
-        else                                                                      \
-            return poly(flb_x, ::flb::coefficients::name##D);                     \
+#define FLB_POLY(T, x, name)                                                            \
+    [&](T flb_x) __attribute__((always_inline)) {                                       \
+        if constexpr (sizeof(T) == 4) return poly(flb_x, ::flb::coefficients::name##F); \
+        else return poly(flb_x, ::flb::coefficients::name##D);                          \
     }(x)
 
 // An integer n as a float, and 2^n for n in the range of normal exponents.
 template <Real T>
 FLB_INLINE T int_to_float(typename Fp<T>::Int n) {
-    if constexpr (sizeof(T) == 4)
-        return T(n);
+    if constexpr (sizeof(T) == 4) return T(n);
     else  // AVX2 has no such conversion of 64-bit integers
         return from_bits<T>(to_bits(Fp<T>::kMagic) + typename Fp<T>::UInt(n)) - Fp<T>::kMagic;
 }

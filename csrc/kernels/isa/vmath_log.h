@@ -58,7 +58,8 @@ FLB_INLINE float vlog2(float x) {
 }
 FLB_INLINE float vlog10(float x) {
     const auto [f, e] = log_reduce(x);
-    const float low = fmadd(f * f, poly(f, coefficients::kLog10F), fmadd(f, 0x1.7b1526p-14f, e * 0x1.3509f8p-18f));
+    const float low =
+        fmadd(f * f, poly(f, coefficients::kLog10F), fmadd(f, 0x1.7b1526p-14f, e * 0x1.3509f8p-18f));
     return log_special(x, fmadd(e, 0x1.344p-2f, fmadd(f, 0x1.bcap-2f, low)));
 }
 // e unit + log(1+f) / ln(base), where inverse and unit are pairs with a short high part.

@@ -14,7 +14,7 @@ constexpr T kTrigLimit = sizeof(T) == 4 ? T(0x1p17) : T(0x1p20);
 template <Real T>
 FLB_INLINE bool trig_is_hard(T x) {
     const T a = vabs(x);
-    return (a > kTrigLimit<T>) & (a < Fp<T>::kInf);
+    return (a > kTrigLimit<T>)&(a < Fp<T>::kInf);
 }
 FLB_INLINE float sin_slow(float x) { return float(__builtin_sin(double(x))); }
 FLB_INLINE float cos_slow(float x) { return float(__builtin_cos(double(x))); }
@@ -38,7 +38,8 @@ FLB_INLINE double subtract_pi(double x, double k) {
     return fmadd(-k, -0x1.f1976b7ed8fbcp-109,
                  fmadd(-k, 0x1.1a62633145c07p-53, fmadd(-k, 0x1.921fb54442d18p+1, x)));
 #else
-    return (((x - k * 0x1.921fb544p+1) - k * 0x1.0b4611a6p-33) - k * 0x1.3198a2ep-68) - k * 0x1.b839a252049c1p-103;
+    return (((x - k * 0x1.921fb544p+1) - k * 0x1.0b4611a6p-33) - k * 0x1.3198a2ep-68) -
+           k * 0x1.b839a252049c1p-103;
 #endif
 }
 
@@ -100,18 +101,21 @@ FLB_INLINE float vtan(float a) {
 
 template <Real T>
 FLB_INLINE void map_sin(T* out, const T* a, int64_t n) {
-    map_guarded(out, a, n, [](T x) { return trig_is_hard(x); }, [](T x) { return vsin(x); },
-                [](T x) { return sin_slow(x); });
+    map_guarded(
+        out, a, n, [](T x) { return trig_is_hard(x); }, [](T x) { return vsin(x); },
+        [](T x) { return sin_slow(x); });
 }
 template <Real T>
 FLB_INLINE void map_cos(T* out, const T* a, int64_t n) {
-    map_guarded(out, a, n, [](T x) { return trig_is_hard(x); }, [](T x) { return vcos(x); },
-                [](T x) { return cos_slow(x); });
+    map_guarded(
+        out, a, n, [](T x) { return trig_is_hard(x); }, [](T x) { return vcos(x); },
+        [](T x) { return cos_slow(x); });
 }
 template <Real T>
 FLB_INLINE void map_tan(T* out, const T* a, int64_t n) {
-    map_guarded(out, a, n, [](T x) { return trig_is_hard(x); }, [](T x) { return vtan(x); },
-                [](T x) { return tan_slow(x); });
+    map_guarded(
+        out, a, n, [](T x) { return trig_is_hard(x); }, [](T x) { return vtan(x); },
+        [](T x) { return tan_slow(x); });
 }
 
 // sin(pi x) / (pi x). Reducing x instead of pi x is exact, so no argument is too large.
@@ -120,7 +124,8 @@ FLB_INLINE T vsinc(T x) {
     constexpr T kPi = T(0x1.921fb54442d18p+1);
     const T k = sizeof(T) == 4 ? T(__builtin_nearbyintf(float(x))) : T(__builtin_nearbyint(double(x)));
     const T half = T(0.5) * k;
-    const bool odd = half != (sizeof(T) == 4 ? T(__builtin_truncf(float(half))) : T(__builtin_trunc(double(half))));
+    const bool odd =
+        half != (sizeof(T) == 4 ? T(__builtin_truncf(float(half))) : T(__builtin_trunc(double(half))));
     const T sine = sin_poly(kPi * (x - k));
     const T y = (odd ? -sine : sine) / (kPi * x);
     return x == T(0) ? T(1) : vabs(x) == Fp<T>::kInf ? T(0) : y;
@@ -134,7 +139,8 @@ FLB_INLINE T vasin(T x) {
     const T z = large ? T(0.5) * (T(1) - a) : a * a;
     const T b = large ? vsqrt(z) : a;
     const T tail = b * z * FLB_POLY(T, z, kAsin);
-    constexpr T kHi = T(0x1.921fb54442d18p+0), kLo = T(1.57079632679489661923132169163975144L - (long double)kHi);
+    constexpr T kHi = T(0x1.921fb54442d18p+0),
+                kLo = T(1.57079632679489661923132169163975144L - (long double)kHi);
     return vcopysign(large ? kHi - (T(2) * b - (kLo - T(2) * tail)) : b + tail, x);
 }
 template <Real T>
@@ -144,7 +150,8 @@ FLB_INLINE T vacos(T x) {
     const T z = large ? T(0.5) * (T(1) - a) : a * a;
     const T b = large ? vsqrt(z) : x;
     const T tail = b * z * FLB_POLY(T, z, kAsin);
-    constexpr T kHi = T(0x1.921fb54442d18p+0), kLo = T(1.57079632679489661923132169163975144L - (long double)kHi);
+    constexpr T kHi = T(0x1.921fb54442d18p+0),
+                kLo = T(1.57079632679489661923132169163975144L - (long double)kHi);
     const T middle = kHi - (b - (kLo - tail));
     const T twice = T(2) * (b + tail);
     return !large ? middle : x < T(0) ? T(2) * kHi - (twice - T(2) * kLo) : twice;
@@ -153,7 +160,8 @@ FLB_INLINE T vacos(T x) {
 // atan(top/bottom) for a quotient t of at most tan(pi/8), plus eighths of a circle: eighths * pi/4 + sign * atan(t).
 template <Real T>
 FLB_INLINE T atan_sum(T t, T eighths, T sign) {
-    constexpr T kHi = T(0x1.921fb54442d18p-1), kLo = T(0.785398163397448309615660845819875721L - (long double)kHi);
+    constexpr T kHi = T(0x1.921fb54442d18p-1),
+                kLo = T(0.785398163397448309615660845819875721L - (long double)kHi);
     const T z = t * t;
     const T tail = fmadd(sign, t * z * FLB_POLY(T, z, kAtan), eighths * kLo);
     return fmadd(eighths, kHi, fmadd(sign, t, tail));
