@@ -386,7 +386,7 @@ SAMPLES = {
     "_log_softmax_backward": lambda: [Call(y(2, 3), x(2, 3), 1)],
     "native_layer_norm": lambda: [*layer_norm(), Call(x(2, 3), [3], None, None, 1e-3)],
     "_rms_norm": lambda: [Call(x(2, 3), [3], y(3), 1e-3), Call(x(2, 3), [3], None, 1e-3)],
-    "native_batch_norm": lambda: [
+    "_batch_norm": lambda: [
         Call(x(3, 2), y(2), u(2), None, None, True, 0.1, 1e-3), Call(x(2, 2, 2), None, None, None, None, True, 0.1, 1e-3),
         Call(x(3, 2), y(2), u(2), y(2, grad=False), u(2, low=0.5, grad=False), False, 0.1, 1e-3),
     ],
@@ -436,15 +436,13 @@ RANDOM = {
 }
 
 #: Operators whose first output alone is differentiated: the others are kept for the backward pass.
-FIRST_OUTPUT = frozenset(
-    "native_layer_norm _rms_norm native_batch_norm _cross_entropy nll_loss_forward".split()
-)
+FIRST_OUTPUT = frozenset("native_layer_norm _rms_norm _batch_norm _cross_entropy nll_loss_forward".split())
 
 #: Operators whose derivative cannot be checked alone, and why.
 CHECKED_ELSEWHERE = {
     "native_layer_norm_backward": "its arguments depend on each other: the second derivative of native_layer_norm",
     "_rms_norm_backward": "its arguments depend on each other: the second derivative of _rms_norm",
-    "native_batch_norm_backward": "its arguments depend on each other: the second derivative of native_batch_norm",
+    "native_batch_norm_backward": "its arguments depend on each other: the second derivative of _batch_norm",
     "_cross_entropy_backward": "its arguments depend on each other: the second derivative of _cross_entropy",
     **dict.fromkeys(
         "float half bfloat16 bool byte char short int long chalf cfloat".split(),

@@ -43,25 +43,17 @@ struct Format {
     const char* code;
     DType dtype;
 };
+// The first code of a dtype is the one we export: NumPy knows "l", not "q", as its int64.
 constexpr Format kFormats[] = {
-    {"?", DType::Bool},
-    {"B", DType::UInt8},
-    {"b", DType::Int8},
-    {"h", DType::Int16},
-    {"i", DType::Int32},
-    {"q", DType::Int64},
-    {"H", DType::UInt16},
-    {"I", DType::UInt32},
-    {"Q", DType::UInt64},
-    {"e", DType::Float16},
-    {"f", DType::Float32},
-    {"d", DType::Float64},
-    {"Zf", DType::Complex64},
-    {"Zd", DType::Complex128},
-    {"l", sizeof(long) == 8 ? DType::Int64 : DType::Int32},
-    {"L", sizeof(long) == 8 ? DType::UInt64 : DType::UInt32},
-    {"c", DType::UInt8},
-    {"n", DType::Int64},
+    {"?", DType::Bool},       {"B", DType::UInt8},
+    {"b", DType::Int8},       {"h", DType::Int16},
+    {"i", DType::Int32},      {"l", sizeof(long) == 8 ? DType::Int64 : DType::Int32},
+    {"q", DType::Int64},      {"H", DType::UInt16},
+    {"I", DType::UInt32},     {"L", sizeof(long) == 8 ? DType::UInt64 : DType::UInt32},
+    {"Q", DType::UInt64},     {"e", DType::Float16},
+    {"f", DType::Float32},    {"d", DType::Float64},
+    {"Zf", DType::Complex64}, {"Zd", DType::Complex128},
+    {"c", DType::UInt8},      {"n", DType::Int64},
     {"N", DType::UInt64},
 };
 
