@@ -7,10 +7,12 @@
 
 namespace flb::complex_math {
 
+// clang-format off
 #define FLB_COMPLEX_FUNCTIONS(X)                                                                       \
     X(exp)                                                                                             \
     X(exp2) X(expm1) X(log) X(log2) X(log10) X(log1p) X(sqrt) X(rsqrt) X(reciprocal) X(sigmoid) X(sgn) \
         X(sin) X(cos) X(tan) X(sinh) X(cosh) X(tanh) X(asin) X(acos) X(atan) X(asinh) X(acosh) X(atanh)
+// clang-format on
 
 #define FLB_COMPLEX_DECLARE(name)            \
     Complex<double> name(Complex<double> z); \
