@@ -1,1 +1,11 @@
-"""Helpers around the library: data loading, checkpointing, trees of tensors, hooks."""
+"""Helpers around the library: data loading, checkpointing, trees of tensors, hooks. They load when they are first used."""
+
+import importlib
+
+_SUBMODULES = frozenset(("_pytree", "checkpoint", "data", "dlpack", "hooks"))
+
+
+def __getattr__(name):
+    if name in _SUBMODULES:
+        return importlib.import_module("." + name, __name__)
+    raise AttributeError(f"module 'torch.utils' has no attribute '{name}'")
