@@ -12,7 +12,7 @@ from flambeau._ops import registry
 
 #: Modules whose public functions and classes are documented, beside the operators.
 MODULES = """
-    autograd autograd.functional autograd.gradcheck linalg nn nn.functional nn.init nn.parameter nn.utils optim
+    autograd autograd.functional autograd.gradcheck linalg nn nn.functional nn.init nn.parameter nn.utils nn.utils.rnn optim
     optim.lr_scheduler overrides random serialization special testing utils.data _settings _tensor.legacy _tensor.interop
 """.split()
 

@@ -30,6 +30,7 @@ _FAMILIES = (
     "pooling",
     "loss",
     "embedding",
+    "recurrent",
     "optim",
     "select",
     "statistics",

@@ -42,6 +42,7 @@ _FILES = {
         "MaxUnpool2d MaxUnpool3d"
     ),
     "pixelshuffle": "PixelShuffle PixelUnshuffle",
+    "rnn": "GRU GRUCell LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase",
     "sparse": "Embedding EmbeddingBag",
     "upsampling": "Upsample UpsamplingBilinear2d UpsamplingNearest2d",
 }

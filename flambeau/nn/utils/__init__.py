@@ -9,7 +9,7 @@ _HOME = {
     ),
     **dict.fromkeys(("parameters_to_vector", "vector_to_parameters"), "convert_parameters"),
 }
-_SUBMODULES = ("clip_grad", "convert_parameters", "stateless")
+_SUBMODULES = ("clip_grad", "convert_parameters", "rnn", "stateless")
 
 __all__ = sorted(_HOME)
 
