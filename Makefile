@@ -76,7 +76,7 @@ test: develop ## build and run the tests (one of them: PYTEST_ARGS="tests/test_x
 	PYTHONPATH="$(PACKAGE_PATH)" $(PY) -m pytest $(PYTEST_ARGS)
 
 .PHONY: conformance
-conformance: develop $(PEER_VENV)/.stamp ## compare with PyTorch, operator by operator (ARGS="--op add")
+conformance: develop $(PEER_VENV)/.stamp ## compare with PyTorch: operators, modules, optimizers, names (ARGS="--op add", "--modules")
 	PYTHONPATH="$(PACKAGE_PATH)" $(PEER_PY) -m tests.conformance $(ARGS)
 
 .PHONY: bench

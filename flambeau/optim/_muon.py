@@ -85,12 +85,15 @@ class Muon(RuleOptimizer):
     def _init_state(self, group, param, state):
         state["momentum_buffer"] = zeros_like(param)
 
+    def _check_grad(self, grad):
+        if grad.is_complex():
+            raise RuntimeError("Muon does not support complex parameters")
+        super()._check_grad(grad)
+
     def _weight_decay(self, group, param, grad, lr):
         return grad
 
     def _update(self, group, param, grad, state, lr):
-        if param.is_complex():
-            raise RuntimeError("Muon does not support complex parameters")
         buffer = state["momentum_buffer"].lerp_(grad, 1 - group["momentum"])
         update = grad.lerp(buffer, group["momentum"]) if group["nesterov"] else buffer
         update = _orthogonalized(update, group["ns_coefficients"], group["ns_steps"], group["eps"])

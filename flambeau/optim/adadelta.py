@@ -60,6 +60,9 @@ class Adadelta(RuleOptimizer):
     def _update(self, group, param, grad, state, lr):
         rho, eps = group["rho"], group["eps"]
         square = state["square_avg"].mul_(rho).addcmul_(grad, grad, value=1 - rho)
-        delta = state["acc_delta"].add(eps).sqrt_().div_(square.add(eps).sqrt_()).mul_(grad)
+        delta = state["acc_delta"].add(eps).sqrt_()
+        if group["differentiable"]:
+            delta = delta.clone()  # the root is needed for its own gradient
+        delta.div_(square.add(eps).sqrt_()).mul_(grad)
         state["acc_delta"].mul_(rho).addcmul_(delta, delta, value=1 - rho)
         add_scaled(param, delta, -lr)

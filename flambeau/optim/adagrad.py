@@ -78,4 +78,6 @@ class Adagrad(RuleOptimizer):
     def _update(self, group, param, grad, state, lr):
         rate = lr / (1 + (state["step"].item() - 1) * group["lr_decay"])
         total = state["sum"].addcmul_(grad, grad, value=1)
-        addcdiv_scaled(param, grad, total.sqrt().add_(group["eps"]), -rate)
+        root = total.sqrt()
+        root = root + group["eps"] if group["differentiable"] else root.add_(group["eps"])
+        addcdiv_scaled(param, grad, root, -rate)

@@ -61,6 +61,15 @@ class Adam(RuleOptimizer):
                 raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
         if len({isinstance(beta, flambeau.Tensor) for beta in betas}) > 1:
             raise ValueError("betas must be either both floats or both Tensors")
+        if foreach and not capturable:
+            for i, beta in enumerate(betas):
+                if isinstance(beta, flambeau.Tensor):
+                    raise ValueError(
+                        f"betas[{i}] as a Tensor is not supported for capturable=False and foreach=True"
+                    )
+        for i, beta in enumerate(betas):
+            if isinstance(beta, flambeau.Tensor) and beta.numel() != 1:
+                raise ValueError(f"Tensor betas[{i}] must be 1-element")
         check_nonnegative("weight_decay", weight_decay)
         check_options(fused, foreach, differentiable)
         defaults = {
@@ -141,13 +150,15 @@ class Adam(RuleOptimizer):
         beta1, beta2 = group["betas"]
         if not group["differentiable"]:
             beta1, beta2 = number(beta1), number(beta2)
-        step = state["step"].item()
+        # Recorded steps count as PyTorch's do there: by the tensor, in its precision.
+        step = state["step"] if group["differentiable"] else state["step"].item()
         mean, square = state["exp_avg"], state["exp_avg_sq"]
         mean.lerp_(grad, 1 - beta1)
         square.mul_(beta2).addcmul_(grad, grad, value=1 - number(beta2))
         if group["amsgrad"]:
             largest = state["max_exp_avg_sq"]
-            largest.copy_(flambeau.maximum(largest, square))
+            earlier = largest.clone() if group["differentiable"] else largest
+            largest.copy_(flambeau.maximum(earlier, square))
             square = largest
         denominator = (square.sqrt() / (1 - beta2**step) ** 0.5).add_(group["eps"])
         addcdiv_scaled(param, mean, denominator, -(lr / (1 - beta1**step)))

@@ -63,5 +63,6 @@ class Adamax(RuleOptimizer):
         beta1, beta2 = group["betas"]
         mean, largest = state["exp_avg"], state["exp_inf"]
         mean.lerp_(grad, 1 - beta1)
-        largest.copy_(flambeau.maximum(largest.mul_(beta2), grad.abs().add_(group["eps"])))
+        decayed = largest * beta2 if group["differentiable"] else largest.mul_(beta2)
+        largest.copy_(flambeau.maximum(decayed, grad.abs().add_(group["eps"])))
         addcdiv_scaled(param, mean, largest, -(lr / (1 - beta1 ** state["step"].item())))

@@ -128,7 +128,7 @@ def sgd(
         if momentum != 0:
             buffer = momentum_buffers[i]
             if buffer is None:
-                buffer = grad.clone() if differentiable else grad.detach().clone()
+                buffer = grad.detach().clone()
             elif differentiable:
                 buffer = buffer * momentum + grad * (1 - dampening)
             else:

@@ -7,7 +7,7 @@ the result. Gradients of every input, through the function and the in-place meth
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -238,6 +238,29 @@ def same_kind(error: BaseException, wanted: type) -> bool:
     return isinstance(error, wanted)
 
 
+def tolerances(decorators: Iterable, sample_dtype: torch.dtype) -> Callable:
+    """(rtol, atol) by dtype: PyTorch's own defaults, widened where the database widens them."""
+    overrides: dict[torch.dtype, list] = {}
+    for decorator in decorators:
+        applies = not isinstance(decorator, DecorateInfo) or (
+            decorator.device_type in (None, "cpu")
+            and (not decorator.dtypes or sample_dtype in decorator.dtypes)
+        )
+        inner = decorator.decorators if isinstance(decorator, DecorateInfo) else [decorator]
+        for item in inner if applies else ():
+            if isinstance(item, toleranceOverride):
+                for dtype, wider in item.d.items():
+                    overrides.setdefault(dtype, []).append(wider)
+
+    def of(dtype: torch.dtype) -> tuple[float, float]:
+        rtol, atol = torch.testing._comparison.get_tolerances(dtype, rtol=None, atol=None)
+        for wider in overrides.get(dtype, ()):
+            rtol, atol = max(rtol, wider.rtol), max(atol, wider.atol)
+        return rtol, atol
+
+    return of
+
+
 # --- one operator -------------------------------------------------------------------------------------------
 
 
@@ -260,28 +283,7 @@ class Operator:
         return function_for_peer(op.op)
 
     def tolerance(self, sample_dtype: torch.dtype) -> Callable:
-        """(rtol, atol) by dtype: PyTorch's own defaults, widened where the database widens them."""
-        overrides: dict[torch.dtype, list] = {}
-        for decorator in self.op.decorators:
-            applies = not isinstance(decorator, DecorateInfo) or (
-                decorator.device_type in (None, "cpu")
-                and (not decorator.dtypes or sample_dtype in decorator.dtypes)
-            )
-            inner = decorator.decorators if isinstance(decorator, DecorateInfo) else [decorator]
-            for item in inner if applies else ():
-                if isinstance(item, toleranceOverride):
-                    for dtype, wider in item.d.items():
-                        overrides.setdefault(dtype, []).append(wider)
-
-        def of(dtype: torch.dtype) -> tuple[float, float]:
-            if self.is_random:
-                return 0.0, 0.0
-            rtol, atol = torch.testing._comparison.get_tolerances(dtype, rtol=None, atol=None)
-            for wider in overrides.get(dtype, ()):
-                rtol, atol = max(rtol, wider.rtol), max(atol, wider.atol)
-            return rtol, atol
-
-        return of
+        return (lambda _: (0.0, 0.0)) if self.is_random else tolerances(self.op.decorators, sample_dtype)
 
     def samples(self, dtype: torch.dtype, count: int, requires_grad: bool = False) -> list[SampleInput]:
         torch.manual_seed(SEED)

@@ -163,7 +163,16 @@ def function_for_peer(function: object) -> object:
     return function
 
 
-_NAMESPACES = ("nn.functional", "linalg", "fft", "special", "nn.init", "masked", "nn.utils.rnn")
+_NAMESPACES = (
+    "nn.functional",
+    "linalg",
+    "fft",
+    "special",
+    "nn.init",
+    "masked",
+    "nn.utils.rnn",
+    "optim.lr_scheduler",
+)
 
 
 def _paths(function: object) -> list[str]:

@@ -57,3 +57,26 @@ RANDOM = {
 def reason(name: str) -> str | None:
     """Why the operator is left out; None if it is not."""
     return next((text for pattern, text in OPERATORS.items() if fnmatchcase(name, pattern)), None)
+
+
+# Modules and optimizers that are not compared at all.
+MODULES: dict[str, str] = {}
+OPTIMIZERS = {
+    "SparseAdam": "it takes sparse gradients only, and gradients are always dense here (making one says so)",
+}
+# (rtol, atol) of paths on which roundings grow, by optimizer and dtype. In float64 the algorithm is compared tightly.
+_GROWING = {
+    "Muon": ("float32 float64", 1e-5),  # products in bfloat16, whose sums round differently in another order
+    "LBFGS": ("float32 complex64", 1e-2),  # its estimate of curvature divides differences of nearby gradients
+    "RMSprop": ("complex64", 1e-3),  # centered: divides by the root of a difference of nearby numbers
+}
+OPTIMIZER_TOLERANCES = {
+    (name, f"torch.{dtype}"): (rtol, rtol / 10)
+    for name, (dtypes, rtol) in _GROWING.items()
+    for dtype in dtypes.split()
+}
+
+# Options besides the database's.
+OPTIMIZER_OPTIONS = {
+    "LBFGS": {"max_iter": 2},  # with its 20 it has converged after a step, and the rest of the path is noise
+}

@@ -1,6 +1,6 @@
-"""One process that checks operators for the runner: a JSON request a line in, a JSON answer a line out.
+"""One process that checks the entries of a suite for the runner: a JSON request a line in, a JSON answer a line out.
 
-It runs apart so that a crash costs one operator and is reported as that operator's, and so that a hang can be ended.
+It runs apart so that a crash costs one entry and is reported as that entry's, and so that a hang can be ended.
 """
 
 import json
@@ -11,28 +11,27 @@ import warnings
 
 import torch
 
-from .check import operators, run_check
 from .convert import peer
+from .suites import SUITES
 
 SECONDS_PER_PAIR = 60
 
 
 class TookTooLong(BaseException):
-    """Not an Exception: no `except Exception` on the way may take it for the operator's."""
+    """Not an Exception: no `except Exception` on the way may take it for the entry's."""
 
 
 def give_up(signum: int, frame: object) -> None:
     raise TookTooLong
 
 
-def serve(requests, answers) -> None:
-    entries = operators()
+def serve(check, requests, answers) -> None:
     signal.signal(signal.SIGALRM, give_up)
     for line in requests:
         request = json.loads(line)
         signal.alarm(SECONDS_PER_PAIR)
         try:
-            status, reason = run_check(request["op"], entries[request["op"]], request["dtype"])
+            status, reason = check(request["name"], request["part"])
         except TookTooLong:
             status, reason = "FAIL", f"took more than {SECONDS_PER_PAIR} s"
         except Exception as error:
@@ -52,8 +51,10 @@ def main() -> None:
     if hasattr(peer, "set_num_threads"):
         peer.set_num_threads(1)
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what an operator prints must not mix with the answers
-    serve(sys.stdin, answers)
+    os.dup2(2, 1)  # what an entry prints must not mix with the answers
+    module = SUITES[sys.argv[1]].module
+    module.entries()  # reading the database is not the first entry's time
+    serve(module.check, sys.stdin, answers)
 
 
 if __name__ == "__main__":
