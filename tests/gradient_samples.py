@@ -403,6 +403,12 @@ SAMPLES = {
     "_avg_pool_backward": lambda: [Call(y(1, 2, 2), [1, 2, 4], [2], [2], [0], False, True, None)],
     "_adaptive_avg_pool": lambda: [Call(x(1, 2, 5), [3]), Call(x(1, 1, 3, 4), [2, 2])],
     "_adaptive_avg_pool_backward": lambda: [Call(y(1, 2, 3), [1, 2, 5], [3])],
+    "_resize": lambda: [
+        Call(x(1, 2, 3), [5], "linear", False, False, [0.0]), Call(x(1, 1, 3, 4), [2, 5], "cubic", True, False, [0.0, 0.0]),
+        Call(x(1, 2, 4, 3), [3, 5], "linear", False, True, [0.0, 1.7]),
+        Call(x(1, 1, 2, 3, 2), [3, 2, 4], "nearest", False, False, [0.0, 0.0, 0.0]),
+    ],
+    "_resize_backward": lambda: [Call(y(1, 2, 5, 2), [1, 2, 3, 3], "linear", False, False, [0.0, 0.0])],
     "nll_loss_forward": lambda: [
         Call(x(3, 3), ints(0, 2, 1), weight, r, 1)
         for weight in (None, positive(3).detach()) for r in (0, 1, 2)

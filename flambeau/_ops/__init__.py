@@ -28,6 +28,7 @@ _FAMILIES = (
     "softmax",
     "norm",
     "pooling",
+    "resizing",
     "loss",
     "embedding",
     "recurrent",

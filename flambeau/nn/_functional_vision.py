@@ -1,13 +1,9 @@
-"""Rearranging channels and pixels, and resizing.
-
-Resizing is separable: along every dimension it is a product with one matrix of weights, which is also its derivative.
-"""
+"""Rearranging channels and pixels, and resizing."""
 
 import math
 import warnings
 
-import flambeau
-
+from .._ops import resizing as _native
 from ._functional_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 
@@ -78,71 +74,17 @@ native_channel_shuffle = channel_shuffle
 
 # --- resizing ----------------------------------------------------------------------------------------------------------
 
-# mode: number of spatial dimensions (None: any of 1, 2, 3)
+# mode: number of spatial dimensions (None: any of 1, 2, 3), and the operator's name for it
 _MODES = {
-    "nearest": None,
-    "nearest-exact": None,
-    "area": None,
-    "linear": 1,
-    "bilinear": 2,
-    "bicubic": 2,
-    "trilinear": 3,
+    "nearest": (None, "nearest"),
+    "nearest-exact": (None, "nearest-exact"),
+    "area": (None, None),
+    "linear": (1, "linear"),
+    "bilinear": (2, "linear"),
+    "bicubic": (2, "cubic"),
+    "lanczos": (2, "lanczos"),
+    "trilinear": (3, "linear"),
 }
-
-
-def _source_positions(size, out, scale, align_corners, cubic):
-    """Where each output element lies in the input, in float64."""
-    steps = flambeau.arange(out, dtype=flambeau.float64)
-    if align_corners:
-        return steps * ((size - 1) / (out - 1) if out > 1 else 0.0)
-    position = (steps + 0.5) * (1.0 / scale if scale is not None else size / out) - 0.5
-    return position if cubic else position.clamp(min=0)
-
-
-def _cubic(distance, a):
-    """Keys' cubic convolution kernel."""
-    d = distance.abs()
-    near = ((a + 2) * d - (a + 3)) * d * d + 1
-    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-    return flambeau.where(d <= 1, near, flambeau.where(d < 2, far, flambeau.zeros_like(d)))
-
-
-def _weights(size, out, scale, align_corners, cubic):
-    """(out, size): how much of each input element an output element takes."""
-    position = _source_positions(size, out, scale, align_corners, cubic)
-    floor = position.floor()
-    matrix = flambeau.zeros((out, size), dtype=flambeau.float64)
-    for offset in (-1, 0, 1, 2) if cubic else (0, 1):
-        distance = position - (floor + offset)
-        weight = _cubic(distance, -0.75) if cubic else (1 - distance.abs()).clamp(min=0)
-        index = (floor + offset).clamp(0, size - 1).to(flambeau.int64)
-        matrix.scatter_add_(1, index.unsqueeze(1), weight.unsqueeze(1))
-    return matrix
-
-
-def _antialiased_weights(size, out, scale, align_corners, cubic):
-    """As `_weights`, with a kernel that widens when the image shrinks, as in Pillow."""
-    if align_corners:
-        ratio = (size - 1) / (out - 1) if out > 1 else 0.0
-    else:
-        ratio = 1.0 / scale if scale is not None else size / out
-    stretch = max(ratio, 1.0)
-    support = (2.0 if cubic else 1.0) * stretch
-    matrix = flambeau.zeros((out, size), dtype=flambeau.float64)
-    for i in range(out):
-        centre = ratio * (i + 0.5)
-        first = max(int(centre - support + 0.5), 0)
-        last = min(int(centre + support + 0.5), size)
-        distance = (flambeau.arange(first, last, dtype=flambeau.float64) - centre + 0.5) / stretch
-        weight = _cubic(distance, -0.5) if cubic else (1 - distance.abs()).clamp(min=0)
-        matrix[i, first:last] = weight / weight.sum()
-    return matrix
-
-
-def _nearest_index(size, out, scale, exact):
-    ratio = 1.0 / scale if scale is not None else size / out
-    position = (flambeau.arange(out, dtype=flambeau.float32) + (0.5 if exact else 0.0)) * ratio
-    return position.floor().to(flambeau.int64).clamp(max=size - 1)
 
 
 def interpolate(
@@ -163,7 +105,6 @@ def interpolate(
         recompute_scale_factor: use the ratio of the sizes instead of `scale_factor`.
         antialias: average over all elements when shrinking ('bilinear' and 'bicubic'). Default: False.
     """
-    n = input.dim() - 2
     if mode in ("nearest", "nearest-exact", "area"):
         if align_corners is not None:
             raise ValueError(
@@ -171,38 +112,29 @@ def interpolate(
             )
     elif align_corners is None:
         align_corners = False
-    if mode not in _MODES or n not in (1, 2, 3) or _MODES[mode] not in (None, n):
+    n = input.dim() - 2
+    wanted, kernel = _MODES.get(mode, (None, None))
+    if mode in _MODES and n in (1, 2, 3) and wanted not in (None, n):
+        raise NotImplementedError(f"Got {n + 2}D input, but {mode} mode needs {wanted + 2}D input")
+    if mode not in _MODES or n not in (1, 2, 3):
         raise NotImplementedError(
-            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.dim()}D) for the modes: nearest | "
-            f"linear | bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
+            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.dim()}D) for the modes: "
+            f"{' | '.join(_MODES)} (got {mode})"
         )
     out, scales = _output_size(input, n, size, scale_factor, recompute_scale_factor)
-    if antialias and mode not in ("bilinear", "bicubic"):
+    if antialias and mode not in ("bilinear", "bicubic", "lanczos"):
         raise ValueError(
-            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor as input"
+            "Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as input"
         )
-    if min(out) <= 0:
-        raise RuntimeError(
-            f"Input and output sizes should be greater than 0, but got input {tuple(input.shape)} and output {tuple(out)}"
-        )
+    if mode == "lanczos" and align_corners:
+        raise ValueError("Lanczos mode does not support align_corners=True")
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1](input, out)
-    for i in range(n):
-        dim = 2 + i
-        current = input.size(dim)
-        if mode.startswith("nearest"):
-            index = _nearest_index(current, out[i], scales[i], mode == "nearest-exact")
-            input = input.index_select(dim, index.to(input.device))
-        elif not (current == out[i] and scales[i] is None):
-            make = _antialiased_weights if antialias else _weights
-            matrix = make(current, out[i], scales[i], align_corners, mode == "bicubic")
-            matrix = matrix.to(dtype=input.dtype, device=input.device)
-            input = flambeau.matmul(input.transpose(dim, -1), matrix.t()).transpose(dim, -1)
-    return input.contiguous()
+    return _native.resize(input, out, kernel, bool(align_corners), antialias, scales)
 
 
 def _output_size(input, n, size, scale_factor, recompute):
-    """Output sizes, and the scale factors that the positions follow (None: the ratio of the sizes)."""
+    """Output sizes, and the scale factors that the places follow (0: the ratio of the sizes)."""
     if size is not None and scale_factor is not None:
         raise ValueError("only one of size or scale_factor should be defined")
     if size is not None:
@@ -214,8 +146,8 @@ def _output_size(input, n, size, scale_factor, recompute):
                     "Input and output must have the same number of spatial dimensions, but got input with spatial "
                     f"dimensions of {list(input.shape[2:])} and output size of {size}."
                 )
-            return list(size), [None] * n
-        return [size] * n, [None] * n
+            return list(size), [0.0] * n
+        return [size] * n, [0.0] * n
     if scale_factor is None:
         raise ValueError("either size or scale_factor should be defined")
     if isinstance(scale_factor, (list, tuple)):
@@ -228,7 +160,7 @@ def _output_size(input, n, size, scale_factor, recompute):
     else:
         scales = [float(scale_factor)] * n
     out = [math.floor(input.size(2 + i) * scales[i]) for i in range(n)]
-    return out, [None] * n if recompute else scales
+    return out, [0.0] * n if recompute else scales
 
 
 def upsample(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
