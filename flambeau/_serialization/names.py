@@ -174,6 +174,8 @@ def find(module: str, name: str):
             ours = "flambeau.storage"
         elif name == "_rebuild_from_type_v2":
             ours = "flambeau._utils"
+        elif ours == "flambeau._C._nn":  # the home of gelu and other functions without Python code
+            ours = "flambeau.nn.functional"
         try:
             found = importlib.import_module(ours)
         except ModuleNotFoundError as error:

@@ -5,7 +5,7 @@ import importlib
 from .modules import _HOME
 
 _PARAMETER_NAMES = ("Parameter", "Buffer", "UninitializedParameter", "UninitializedBuffer")
-_SUBMODULES = ("functional", "init", "modules", "parameter", "utils")
+_SUBMODULES = ("attention", "functional", "init", "modules", "parameter", "utils")
 
 __all__ = sorted((*_HOME, *_PARAMETER_NAMES))
 

@@ -40,6 +40,7 @@ from ._functional_activation import (
     threshold,
     threshold_,
 )
+from ._functional_attention import multi_head_attention_forward, scaled_dot_product_attention
 from ._functional_conv import (
     conv1d,
     conv2d,
@@ -131,3 +132,8 @@ from ._functional_vision import (
 )
 
 __all__ = [name for name in dir() if not name.startswith("_")]
+
+# Saved models name a function by its public home.
+for _name in __all__:
+    if hasattr(_function := globals()[_name], "__code__"):
+        _function.__module__ = __name__

@@ -61,6 +61,17 @@ case("LayerNorm", 6, bias=False, inputs=[(4, 6)])
 case("GroupNorm", 2, 6, inputs=[(2, 6, 4)])
 case("RMSNorm", 6, inputs=[(4, 6)])
 case("LocalResponseNorm", 3, inputs=[(2, 6, 4)])
+for settings in (
+    {},
+    {"batch_first": True, "dropout": 0.3},
+    {"kdim": 6, "vdim": 6, "add_bias_kv": True},
+    {"bias": False, "add_bias_kv": True, "add_zero_attn": True},
+):
+    case("MultiheadAttention", 6, 2, inputs=[(4, 3, 6)] * 3, **settings)
+for settings in ({}, {"batch_first": True, "norm_first": True, "activation": "gelu", "bias": False}):
+    case("TransformerEncoderLayer", 6, 2, 12, inputs=[(4, 3, 6)], **settings)
+    case("TransformerDecoderLayer", 6, 2, 12, inputs=[(4, 3, 6), (4, 3, 6)], **settings)
+    case("Transformer", 6, 2, 1, 2, 12, inputs=[(4, 3, 6), (4, 3, 6)], **settings)
 case("Embedding", 10, 3)
 case("Embedding", 10, 3, padding_idx=-1)
 case("EmbeddingBag", 10, 3)
@@ -101,5 +112,5 @@ def test_same_as_pytorch(name, args, kwargs, shapes):
     assert list(state) == list(expected_state)
     for key, value in state.items():
         assert_same(value, expected_state[key])
-        if key in ("weight", "bias"):
+        if name.startswith(("Multihead", "Transformer")) or key in ("weight", "bias"):
             assert torch.equal(to_torch(value), expected_state[key]), f"initial {key} differs"

@@ -5,11 +5,13 @@ import flambeau
 from .. import functional as F
 from ..parameter import Parameter
 from .module import Module
+from .multihead_attention import MultiheadAttention
 
 __all__ = [
     "Threshold", "ReLU", "RReLU", "Hardtanh", "ReLU6", "Sigmoid", "Hardsigmoid", "Tanh", "SiLU", "Mish", "Hardswish",
     "ELU", "CELU", "SELU", "GLU", "GELU", "Hardshrink", "LeakyReLU", "LogSigmoid", "Softplus", "Softshrink",
     "PReLU", "Softsign", "Tanhshrink", "Softmin", "Softmax", "Softmax2d", "LogSoftmax",
+    "MultiheadAttention",
 ]  # fmt: skip
 
 
