@@ -32,6 +32,7 @@ def processor_flags():
 # What else a program is linked with.
 SOURCES = {
     "special_functions_test": ["csrc/kernels/special_functions.cpp", "csrc/kernels/complex_functions.cpp"],
+    "special_polynomials_test": ["csrc/kernels/special_functions.cpp", "csrc/kernels/special_polynomials.cpp"],
 }
 
 
@@ -41,6 +42,7 @@ SOURCES = {
         *(("vmath_test", level) for level in LEVELS),
         ("block_cast_test", "avx2"),
         ("special_functions_test", "baseline"),
+        ("special_polynomials_test", "baseline"),
     ],
 )
 def test_native_program(program, name, tmp_path):

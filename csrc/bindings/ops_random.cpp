@@ -156,7 +156,7 @@ PyObject* normal_float_float(Call& call) {  // mean, std, size, generator, out, 
 
 template <void (*fill)(DType, void*, int64_t, double, Generator&)>
 PyObject* one_parameter(Call& call) {  // input, parameter, generator
-    if constexpr (fill == random::fill_exponential)
+    if (fill == random::fill_exponential)
         check(is_floating(call.tensor(0).dtype),
               "Exponential distribution is a continuous probability distribution. dtype "
               "must be a floating point but you specified ",

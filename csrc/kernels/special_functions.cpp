@@ -58,6 +58,47 @@ double gamma_density(double a, double x) {
     const double u = (x - a) / a;
     return std::sqrt(a / (2 * kPi)) * std::exp(a * log1p_minus(u) - stirling_rest(a));
 }
+// Both for a >= kUniformShape by the expansion that holds uniformly in x / a (N. Temme, SIAM J. Math. Anal. 10 (1979)):
+// Q = erfc(e sqrt(a / 2)) / 2 + R, e^2 / 2 = u - log(1 + u) with the sign of u = x / a - 1. The rows are the Taylor series
+// of the coefficients of a^0, a^-1 ... in R; they are good to rounding for |e| below kUniformEnd.
+constexpr double kUniformShape = 1000, kUniformEnd = 0.5;
+constexpr double kUniform[4][18] = {
+    {-0.33333333333333333333, 0.083333333333333333333, -0.014814814814814814815, 0.0011574074074074074074,
+     0.00035273368606701940035, -0.0001787551440329218107, 3.9192631785224377817e-5,
+     -2.1854485106799921615e-6, -1.8540622107151599607e-6, 8.296711340953086005e-7, -1.7665952736826079304e-7,
+     6.7078535434014985804e-9, 1.0261809784240308043e-8, -4.3820360184533531866e-9, 9.1476995822367902342e-10,
+     -2.5514193994946249767e-11, -5.8307721325504250675e-11, 2.4361948020667416244e-11},
+    {-0.0018518518518518518519, -0.0034722222222222222222, 0.0026455026455026455026,
+     -0.00099022633744855967078, 0.00020576131687242798354, -4.0187757201646090535e-7,
+     -1.8098550334489977837e-5, 7.6491609160811100846e-6, -1.6120900894563446004e-6, 4.6471278028074343423e-9,
+     1.3786334469157209593e-7, -5.752545603517704964e-8, 1.1951628599778147324e-8},
+    {0.0041335978835978835979, -0.0026813271604938271605, 0.00077160493827160493827, 2.0093878600823045267e-6,
+     -0.00010736653226365160522, 5.2923448829120125416e-5, -1.2760635188618727713e-5,
+     3.4235787340961380742e-8},
+    {0.00064943415637860082305, 0.00022947209362139917695, -0.00046918949439525571213,
+     0.00026772063206283885296, -7.5618016718839764107e-5},
+};
+// The sum of erfc's part and R: Q, or P with the sign turned.
+double igamma_uniform(double a, double e, bool upper) {
+    const double square = a * e * e / 2;
+    if (square > 800) return (e > 0) == upper ? 0 : 1;
+    double sum = 0, power = 1;
+    for (const auto& row : kUniform) {
+        sum += polynomial(e, row) * power;
+        power /= a;
+    }
+    const double rest = std::exp(-square) / std::sqrt(2 * kPi * a) * sum;
+    const double argument = e * std::sqrt(a / 2);
+    return upper ? std::erfc(argument) / 2 + rest : std::erfc(-argument) / 2 - rest;
+}
+// Whether the uniform expansion serves, and its variable; far out in a wide distribution it gives 0 and 1.
+bool uniform_variable(double a, double x, double* e) {
+    if (a < kUniformShape) return false;
+    const double u = (x - a) / a;
+    *e = std::copysign(std::sqrt(-2 * log1p_minus(u)), u);
+    return std::fabs(*e) < kUniformEnd || a * *e * *e > 1600;
+}
+
 double igamma_series(double a, double x) {  // P, for x < a + 1
     double term = 1 / a, sum = term;
     for (double n = a + 1; term > sum * kEpsilon / 4; n += 1) sum += term *= x / n;
@@ -163,6 +204,16 @@ double bessel_k_scaled(double x, int order) {
         }
         return sum * std::exp(x);
     }
+    if (x > 50) {
+        // The terms shrink until about the 2x-th: long before, they are below rounding.
+        const double mu = 4.0 * order * order;
+        double term = 1, total = 1;
+        for (int k = 1; std::fabs(term) > kEpsilon / 8; ++k) {
+            const double odd = 2 * k - 1;
+            total += term *= (mu - odd * odd) / (8 * k * x);
+        }
+        return total * std::sqrt(kPi / 2 / x);
+    }
     const double end = std::acosh(1 + 40 / x), step = std::fmin(0.125, 0.5 / std::sqrt(x));
     double sum = 0.5;
     for (double t = step; t < end; t += step) {
@@ -172,7 +223,65 @@ double bessel_k_scaled(double x, int order) {
     return sum * step;
 }
 
+// Ai and Ai' at the integers from -10 to 10.
+constexpr double kAiry[21][2] = {
+    {0.040241238486443190689, 0.9962650441327900559},
+    {-0.022133721547341403674, -0.97566398092633159471},
+    {-0.052705050356386202622, 0.93556093819830655103},
+    {0.18428083525050563728, -0.77100816841012654773},
+    {-0.32914517362982310523, 0.34593548728134289493},
+    {0.35076100902411431979, 0.32719281855444313679},
+    {-0.070265532949289515099, -0.7906285753685813803},
+    {-0.37881429367765807435, 0.31458376921659881365},
+    {0.22740742820168557599, 0.61825902074169104141},
+    {0.5355608832923521188, -0.010160567116645209395},
+    {0.35502805388781723926, -0.25881940379280679841},
+    {0.13529241631288141552, -0.15914744129679321279},
+    {0.034924130423274379135, -0.053090384433653631704},
+    {0.0065911393574607191443, -0.011912976705951318474},
+    {0.00095156385120480187362, -0.0019586409502041789001},
+    {0.00010834442813607441735, -0.000247413890868462476},
+    {9.9476943602528895702e-6, -2.4765200397034954754e-5},
+    {7.4921288639971670808e-7, -2.0081508947387919912e-6},
+    {4.6922076160992316256e-8, -1.3414392979067865743e-7},
+    {2.4711684308724898433e-9, -7.4806413896589464128e-9},
+    {1.1047532552898685934e-10, -3.5206336767389236366e-10},
+};
+
 }  // namespace
+
+// Taylor's series around the nearest integer, its coefficients from y'' = x y; far out the asymptotic series.
+double airy_ai(double x) {
+    if (!std::isfinite(x)) return kNan;
+    const double a = std::fabs(x);
+    if (a <= 10) {
+        const double middle = std::nearbyint(x), h = x - middle;
+        const double* start = kAiry[int(middle) + 10];
+        // c(n + 2) = (middle c(n) + c(n - 1)) / ((n + 2) (n + 1)), kept times h^n
+        double c0 = start[0], c1 = start[1] * h, c2 = middle * c0 / 2 * h * h, sum = c0 + c1 + c2;
+        for (int n = 1; n < 30; ++n) {
+            const double c3 = (middle * c1 + c0 * h) * h * h / double((n + 2) * (n + 1));
+            sum += c3;
+            c0 = c1, c1 = c2, c2 = c3;
+        }
+        return sum;
+    }
+    // u(k) = u(k-1) (6 k - 5) (6 k - 1) / (72 k), in powers of 1 / z.
+    const double root = std::sqrt(a), z = 2.0 / 3 * a * root;
+    double term = 1, even = 1, odd = 0;
+    for (int k = 1; k < 40 && term > kEpsilon / 8; ++k) {
+        term *= (6.0 * k - 5) * (6.0 * k - 1) / (72.0 * k * z);
+        const double signed_term = (k / 2) % 2 ? -term : term;
+        (k % 2 ? odd : even) += x > 0 ? (k % 2 ? -term : term) : signed_term;
+    }
+    const double scale = 1 / (kSqrtPi * std::sqrt(root));
+    if (x > 0) return scale / 2 * std::exp(-z) * (even + odd);
+    return std::isinf(z) ? kNan : scale * (std::cos(z - kPi / 4) * even + std::sin(z - kPi / 4) * odd);
+}
+double spherical_bessel_j0(double x) {
+    if (std::isinf(x)) return 0;
+    return x == 0 ? 1 : std::sin(x) / x;
+}
 
 double lgamma(double x) {
     int sign;
@@ -248,6 +357,8 @@ double igamma(double a, double x) {
     if (x == 0) return 0;
     if (std::isinf(a)) return std::isinf(x) ? kNan : 0;
     if (std::isinf(x)) return 1;
+    double e;
+    if (uniform_variable(a, x, &e)) return igamma_uniform(a, e, false);
     return x < a + 1 ? igamma_series(a, x) : 1 - igamma_fraction(a, x);
 }
 double igammac(double a, double x) {
@@ -256,6 +367,8 @@ double igammac(double a, double x) {
     if (x == 0) return 1;
     if (std::isinf(a)) return std::isinf(x) ? kNan : 1;
     if (std::isinf(x)) return 0;
+    double e;
+    if (uniform_variable(a, x, &e)) return igamma_uniform(a, e, true);
     return x < a + 1 ? 1 - igamma_series(a, x) : igamma_fraction(a, x);
 }
 

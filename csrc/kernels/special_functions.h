@@ -31,5 +31,7 @@ double modified_bessel_k0(double x);
 double modified_bessel_k1(double x);
 double scaled_modified_bessel_k0(double x);  // e^x k0(x)
 double scaled_modified_bessel_k1(double x);
+double airy_ai(double x);
+double spherical_bessel_j0(double x);  // sin(x) / x
 
 }  // namespace flb::special

@@ -5,6 +5,7 @@
 
 #include "kernels/isa/loops.h"
 #include "kernels/special_functions.h"
+#include "kernels/special_polynomials.h"
 
 namespace flb {
 
@@ -40,6 +41,8 @@ FLB_SPECIAL_AS(modified_bessel_k0, "special_modified_bessel_k0");
 FLB_SPECIAL_AS(modified_bessel_k1, "special_modified_bessel_k1");
 FLB_SPECIAL_AS(scaled_modified_bessel_k0, "special_scaled_modified_bessel_k0");
 FLB_SPECIAL_AS(scaled_modified_bessel_k1, "special_scaled_modified_bessel_k1");
+FLB_SPECIAL_AS(airy_ai, "special_airy_ai");
+FLB_SPECIAL_AS(spherical_bessel_j0, "special_spherical_bessel_j0");
 
 #define FLB_SPECIAL_BINARY(function, name)                     \
     struct Binary_##function {                                 \
@@ -52,6 +55,18 @@ FLB_SPECIAL_AS(scaled_modified_bessel_k1, "special_scaled_modified_bessel_k1");
 FLB_SPECIAL_BINARY(zeta, "special_zeta");
 FLB_SPECIAL_BINARY(igamma, "igamma");
 FLB_SPECIAL_BINARY(igammac, "igammac");
+FLB_SPECIAL_BINARY(chebyshev_polynomial_t, "special_chebyshev_polynomial_t");
+FLB_SPECIAL_BINARY(chebyshev_polynomial_u, "special_chebyshev_polynomial_u");
+FLB_SPECIAL_BINARY(chebyshev_polynomial_v, "special_chebyshev_polynomial_v");
+FLB_SPECIAL_BINARY(chebyshev_polynomial_w, "special_chebyshev_polynomial_w");
+FLB_SPECIAL_BINARY(shifted_chebyshev_polynomial_t, "special_shifted_chebyshev_polynomial_t");
+FLB_SPECIAL_BINARY(shifted_chebyshev_polynomial_u, "special_shifted_chebyshev_polynomial_u");
+FLB_SPECIAL_BINARY(shifted_chebyshev_polynomial_v, "special_shifted_chebyshev_polynomial_v");
+FLB_SPECIAL_BINARY(shifted_chebyshev_polynomial_w, "special_shifted_chebyshev_polynomial_w");
+FLB_SPECIAL_BINARY(hermite_polynomial_h, "special_hermite_polynomial_h");
+FLB_SPECIAL_BINARY(hermite_polynomial_he, "special_hermite_polynomial_he");
+FLB_SPECIAL_BINARY(laguerre_polynomial_l, "special_laguerre_polynomial_l");
+FLB_SPECIAL_BINARY(legendre_polynomial_p, "special_legendre_polynomial_p");
 
 template <class T>
 struct Polygamma {

@@ -11,6 +11,7 @@ _FAMILIES = (
     "exponential",
     "trigonometric",
     "special",
+    "polynomials",
     "complex",
     "ternary",
     "creation",

@@ -340,6 +340,30 @@ unary(
     inplace=False,
     why_not="not differentiable",
 )
+unary(
+    "special_airy_ai",
+    """The Airy function Ai: the solution of y'' = input * y that vanishes at infinity.
+
+    >>> flambeau.special.airy_ai(flambeau.tensor([0.0, 1.0]))
+    tensor([0.3550, 0.1353])
+    """,
+    method=False,
+    public=False,
+    inplace=False,
+    why_not="not differentiable",
+)
+unary(
+    "special_spherical_bessel_j0",
+    """sin(input) / input, 1 at 0: the spherical Bessel function of the first kind, order 0.
+
+    >>> flambeau.special.spherical_bessel_j0(flambeau.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.8415])
+    """,
+    method=False,
+    public=False,
+    inplace=False,
+    why_not="not differentiable",
+)
 op(
     "special_zeta(Operand input, Operand other, *, Tensor? out=None) -> Tensor",
     """Hurwitz zeta function: the sum over k >= 0 of (k + other) ** -input.
