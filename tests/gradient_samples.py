@@ -281,6 +281,7 @@ SAMPLES = {
     "select": lambda: [Call(x(2, 3), 1, -1)],
     "slice": lambda: [Call(x(2, 3), 1, 0, 3, 2), Call(x(4), 0, -3)],
     "narrow": lambda: [Call(x(2, 3), 1, 1, 2)],
+    "narrow.Tensor": lambda: [Call(x(3, 4), 1, torch.tensor(1), 2)],
     "unsqueeze": lambda: [Call(x(2, 3), -2)],
     "squeeze": lambda: [Call(x(1, 3, 1)), Call(x(1, 3, 1), -1)],
     "unfold": lambda: [Call(x(5), 0, 3, 1), Call(x(2, 4), 1, 2, 2)],

@@ -287,3 +287,13 @@ def test_shared_memory_survives_a_copy_of_the_process():
     assert x.is_shared() and pickle.loads(pickle.dumps(x)).tolist() == [0, 0, 0]
     x[0] = 5
     assert x.tolist() == [5, 0, 0]
+
+
+def test_triangles_of_matrices_with_very_many_empty_rows():
+    # Counted and filled without a walk over the rows.
+    assert t.tril_indices(2**60, 0).shape == (2, 0)
+    assert t.tril_indices(2**40, 1, -(2**40) + 2).tolist() == [[2**40 - 2, 2**40 - 1], [0, 0]]
+    assert t.triu_indices(2**40, 2).tolist() == [[0, 0, 1], [0, 1, 1]]
+    assert t.triu_indices(2**40, 3, 1).tolist() == [[0, 0, 1], [1, 2, 2]]
+    with pytest.raises(RuntimeError):
+        t.tril_indices(2**40, 2**40)

@@ -1,5 +1,6 @@
 """Pointwise operators: values against NumPy, dtypes, layouts, errors and derivatives."""
 
+import cmath
 import math
 
 import numpy as np
@@ -309,3 +310,24 @@ def test_exact_at_zero_and_one(dtype, count):
         assert getattr(flambeau, name)(zero).eq(0).all(), name
     for name in "log log2 log10 acos acosh lgamma".split():
         assert getattr(flambeau, name)(one).eq(0).all(), name
+
+
+def test_logaddexp_of_complex_numbers():
+    inf = math.inf
+    a = flambeau.tensor(
+        [1 + 2j, -1000 + 3j, 1000 + 3j, complex(-inf, 2), complex(inf, 1), complex(math.nan, 0)]
+    )
+    b = flambeau.tensor([3 - 1j, -1000 + 1j, 1000 + 1j, 1 + 1j, 1 + 1j, 1 + 1j])
+    got = flambeau.logaddexp(a.to(flambeau.complex128), b.to(flambeau.complex128)).tolist()
+    assert got[0] == pytest.approx(cmath.log(cmath.exp(1 + 2j) + cmath.exp(3 - 1j)))
+    half = math.log(abs(cmath.exp(1j) + cmath.exp(3j)))
+    assert got[1] == pytest.approx(-1000 + half + 2j) and got[2] == pytest.approx(1000 + half + 2j)
+    assert (
+        got[3] == 1 + 1j and got[4] == complex(inf, 1) and math.isnan(got[5].real) and math.isnan(got[5].imag)
+    )
+
+
+def test_gradient_of_nextafter():
+    x, y = flambeau.tensor([1.0, 3.0], requires_grad=True), flambeau.tensor([3.0, 3.0], requires_grad=True)
+    flambeau.nextafter(x, y).backward(flambeau.tensor([2.0, 5.0]))
+    assert x.grad.tolist() == [2, 0] and y.grad.tolist() == [0, 0]

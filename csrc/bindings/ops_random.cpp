@@ -128,6 +128,8 @@ PyObject* normal_tensor_float(Call& call) {  // mean, std, generator, out
     Tensor& mean = call.tensor(0);
     const double std = call.real(1);
     call.check(std >= 0, "normal expects std >= 0.0, but found std ", std);
+    // PyTorch fills `out` as it is and adds the mean to that: what it cannot broadcast to is refused.
+    if (Tensor* out = call.out()) broadcast_shapes(mean.sizes, out->sizes);
     // The draws have the deviation at once: in half precision a product would be rounded once more.
     TensorRef t = output(call, mean.sizes, mean.dtype, mean.device);
     normal_into(call, *t, 0, std, call.generator(2));

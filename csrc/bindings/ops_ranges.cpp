@@ -266,6 +266,17 @@ PyObject* empty_permuted(Call& call) {  // size, physical_layout, dtype ...
     return o.finish(empty_strided(size, strides, o.dtype, o.device));
 }
 
+// The sum over r in [0, rows) of r + shift limited to [0, cols], without a walk over the rows: there may be 2^60 of them.
+int64_t limited_sum(int64_t rows, int64_t cols, int64_t shift) {
+    __int128 sum = 0;
+    const __int128 grows_from = shift < 0 ? -__int128(shift) : 0, full_from = __int128(cols) - shift;
+    const __int128 first = grows_from < rows ? grows_from : rows;
+    const __int128 last = full_from < first ? first : full_from < rows ? full_from : rows;
+    sum += (last - first) * (first + shift + last - 1 + shift) / 2;
+    sum += (rows - last) * cols;
+    return int64_t(sum);
+}
+
 // Rows and columns of the elements on and below (or above) a diagonal, in the order of the rows.
 template <bool lower>
 PyObject* triangle_indices(Call& call) {  // row, col, offset, dtype ...
@@ -281,8 +292,8 @@ PyObject* triangle_indices(Call& call) {  // row, col, offset, dtype ...
         const int64_t c = row + shift + (lower ? 1 : 0);
         return c < 0 ? 0 : c > cols ? cols : c;
     };
-    int64_t count = 0;
-    for (int64_t r = 0; r < rows; ++r) count += lower ? edge(r) : cols - edge(r);
+    const int64_t before = limited_sum(rows, cols, shift + (lower ? 1 : 0));
+    const int64_t count = lower ? before : rows * cols - before;
     TensorRef t = empty({2, count}, o.dtype, o.device);
     if (t->is_meta() || !count) return o.finish(t);
     visit(o.dtype, [&](auto tag) {
@@ -290,7 +301,10 @@ PyObject* triangle_indices(Call& call) {  // row, col, offset, dtype ...
         if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
             T* row = reinterpret_cast<T*>(kernel_pointer(*t));
             T* col = row + count;
-            for (int64_t r = 0; r < rows; ++r)
+            // Rows without elements, of which there may be very many, are above these or below.
+            const int64_t begin = lower && shift < 0 ? -shift : 0;
+            const int64_t end = !lower && shift > cols - rows ? cols - shift : rows;
+            for (int64_t r = begin; r < end; ++r)
                 for (int64_t c = lower ? 0 : edge(r), end = lower ? edge(r) : cols; c < end; ++c)
                     *row++ = T(r), *col++ = T(c);
         }

@@ -74,11 +74,16 @@ PyObject* cat(Call& call) {  // tensors, dim, out
     TensorRef out;
     if (call.out()) {
         check_out_holds(call, dtype);
-        for (const Tensor* t : tensors) check_no_partial_overlap(*call.out(), *t, "cat");
-        for (const Tensor* t : tensors)
-            call.check(t->numel == 0 || t->storage != call.out()->storage,
-                       "unsupported operation: the input tensors cannot refer to any of the "
-                       "output memory locations.");
+        // At its final size: an empty destination overlaps nothing until it grows.
+        const Tensor& destination = *call.out();
+        const bool grows = destination.sizes != shape;
+        for (const Tensor* t : tensors) {
+            check_no_overlap(destination, *t, "cat");
+            call.check(!grows || (t != &destination && (t->numel == 0 || t->storage != destination.storage)),
+                       "unsupported operation: some elements of the input tensor and the written-to tensor "
+                       "refer to a "
+                       "single memory location. Please clone() the tensor before performing the operation.");
+        }
         out = output(call, shape, dtype, device);
     } else {
         const int n = shape.size();

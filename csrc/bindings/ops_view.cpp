@@ -141,6 +141,13 @@ PyObject* narrow(Call& call) {
     return w.view(t);
 }
 
+// A start that `narrow` took for a number never comes here.
+PyObject* narrow_tensor(Call& call) {
+    const Tensor& start = call.tensor(2);
+    check(start.ndim() == 0 && is_integral(start.dtype, false), "start must be an 0-dim integral Tensor.");
+    return narrow(call);
+}
+
 PyObject* unsqueeze(Call& call) {
     Tensor& t = call.tensor(0);
     const int dim = wrap_dim(call.integer(1), t.ndim() + 1);
@@ -308,8 +315,8 @@ PyObject* split_with_sizes(Call& call) {
 
 FLB_OPS({"as_strided", as_strided}, {"view", view}, {"reshape", reshape}, {"permute", permute},
         {"transpose", transpose}, {"t", t_}, {"expand", expand}, {"select", select}, {"slice", slice},
-        {"narrow", narrow}, {"unsqueeze", unsqueeze}, {"squeeze", squeeze}, {"unfold", unfold},
-        {"diagonal", diagonal}, {"alias", alias}, {"detach", detach}, {"unbind", unbind},
+        {"narrow", narrow}, {"narrow.Tensor", narrow_tensor}, {"unsqueeze", unsqueeze}, {"squeeze", squeeze},
+        {"unfold", unfold}, {"diagonal", diagonal}, {"alias", alias}, {"detach", detach}, {"unbind", unbind},
         {"split_with_sizes", split_with_sizes}, {"as_strided_", as_strided_inplace},
         {"transpose_", transpose_inplace}, {"unsqueeze_", unsqueeze_inplace});
 

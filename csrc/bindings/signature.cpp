@@ -448,6 +448,14 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
         if (__builtin_expect(!ok, 0)) {
             if (PyErr_Occurred()) throw Error(ErrorKind::Python, "");
             return mismatch([&] {
+                if (p.kind == Kind::TensorList && PyTuple_Check(o)) {
+                    Py_ssize_t k = 0;
+                    while (k < PyTuple_GET_SIZE(o) && tensor_like(PyTuple_GET_ITEM(o, k), parsed.overridden))
+                        ++k;
+                    if (k < PyTuple_GET_SIZE(o))
+                        return join(op->cname, "(): expected Tensor as element ", k, " in argument ", i,
+                                    ", but got ", short_type(PyTuple_GET_ITEM(o, k)));
+                }
                 return join(op->cname, "(): argument '", utf8(p.name), "'",
                             p.keyword_only ? "" : join(" (position ", i + 1, ")"), " must be ",
                             type_text(p.kind), ", not ", short_type(o));

@@ -73,4 +73,16 @@ Complex<double> pow(Complex<double> x, Complex<double> y) {
     return out(std::pow(in(x), in(y)));
 }
 
+Complex<double> logaddexp(Complex<double> a, Complex<double> b) {
+    if (a.re != a.re || a.im != a.im || b.re != b.re || b.im != b.im) return {NAN, NAN};
+    const bool first = a.re >= b.re;
+    const Complex<double> high = first ? a : b, low = first ? b : a;
+    if (std::isinf(low.re) && low.re == high.re)
+        return low.re < 0 ? low : out(std::log(std::exp(in(low)) + std::exp(in(high))));
+    const Complex<double> e = exp(Complex<double>(low.re - high.re, low.im - high.im));
+    // The difference of an infinity's imaginary part is none: e is zero there.
+    const Complex<double> rest = std::isinf(low.re - high.re) ? Complex<double>(0, 0) : log1p(e);
+    return {high.re + rest.re, high.im + rest.im};
+}
+
 }  // namespace flb::complex_math

@@ -24,6 +24,10 @@ Complex<double> pow(Complex<double> x, Complex<double> y);
 FLB_INLINE Complex<float> pow(Complex<float> x, Complex<float> y) {
     return Complex<float>(pow(Complex<double>(x), Complex<double>(y)));
 }
+Complex<double> logaddexp(Complex<double> a, Complex<double> b);  // log(exp(a) + exp(b))
+FLB_INLINE Complex<float> logaddexp(Complex<float> a, Complex<float> b) {
+    return Complex<float>(logaddexp(Complex<double>(a), Complex<double>(b)));
+}
 double abs(Complex<double> z);    // no overflow or underflow on the way
 double angle(Complex<double> z);  // in (-pi, pi], NaN if a part is NaN
 FLB_INLINE float abs(Complex<float> z) { return float(abs(Complex<double>(z))); }

@@ -26,6 +26,12 @@ struct ComplexPow {
         return complex_math::pow(a, b);
     }
 };
+struct ComplexLogAddExp {
+    template <class T>
+    static FLB_INLINE Complex<T> f(Complex<T> a, Complex<T> b) {
+        return complex_math::logaddexp(a, b);
+    }
+};
 struct ComplexSinc {
     template <class T>
     static FLB_INLINE Complex<T> f(Complex<T> z) {
@@ -77,6 +83,7 @@ struct FromPolar {
     }
 };
 FLB_LOOPS(FLB_COMPLEXES(binary, ComplexPow, "pow"));
+FLB_LOOPS(FLB_COMPLEXES(binary, ComplexLogAddExp, "logaddexp"));
 FLB_LOOPS(FLB_COMPLEXES(unary, ComplexSinc, "sinc"));
 FLB_LOOPS(unary<ComplexAbs, C64, float>("abs"), unary<ComplexAbs, C128, double>("abs"));
 FLB_LOOPS(unary<Angle, C64, float>("angle"), unary<Angle, C128, double>("angle"),

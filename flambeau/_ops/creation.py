@@ -222,12 +222,24 @@ _factory(
     """,
 )
 _factory(
+    "linspace.Tensor_Tensor(Tensor start, Tensor end, int steps, *, Tensor? out=None, OPTIONS) -> Tensor",
+    "",
+    impl="linspace",
+    why_not="not differentiable",
+)
+_factory(
     "logspace(Scalar start, Scalar end, int steps, float base=10.0, *, Tensor? out=None, OPTIONS) -> Tensor",
     """`base` to the powers `linspace(start, end, steps)`.
 
     >>> flambeau.logspace(0, 2, 3)
     tensor([  1.,  10., 100.])
     """,
+)
+_factory(
+    "logspace.Tensor_Tensor(Tensor start, Tensor end, int steps, float base=10.0, *, Tensor? out=None, OPTIONS) -> Tensor",
+    "",
+    impl="logspace",
+    why_not="not differentiable",
 )
 _EYE = """A matrix of n rows and m (n) columns with ones on the diagonal and zeros elsewhere.
 

@@ -290,7 +290,12 @@ def tensordot(a, b, dims=2, out=None):
     if len(left) != len(right):
         raise RuntimeError("both dimension lists should have same length")
     for d, e in zip(left, right, strict=True):
-        if a.size(d) != b.size(e):
+        # Against one element repeated, a sum of products is a product with the sum.
+        if a.size(d) == 1:
+            b = b.sum(e, keepdim=True, dtype=b.dtype) if b.size(e) != 1 else b
+        elif b.size(e) == 1:
+            a = a.sum(d, keepdim=True, dtype=a.dtype)
+        elif a.size(d) != b.size(e):
             raise RuntimeError(
                 f"contracted dimensions need to match, but first has size {a.size(d)} in dim {d} and second has size "
                 f"{b.size(e)} in dim {e}"

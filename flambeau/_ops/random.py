@@ -77,18 +77,19 @@ _NORMAL = """Normal draws with the given mean and standard deviation: a tensor f
     >>> flambeau.normal(flambeau.tensor([0.0, 100.0]), 1.0)
     tensor([ 1.5410, 99.7066])
     """
+# First: a zero-dimensional tensor would do for the others' numbers, too, and PyTorch rounds the two ways differently.
+_factory(
+    "normal.Tensor_Tensor(Tensor mean, Tensor std, *, GENERATOR, Tensor? out=None)",
+    _NORMAL,
+    vjp={"mean, std": lambda grad: (_zero(grad),) * 2},
+)
 _factory(
     "normal.Tensor_float(Tensor mean, float std=1, *, GENERATOR, Tensor? out=None)",
-    _NORMAL,
+    "",
     vjp={"mean": _zero},
 )
 _factory(
     "normal.float_Tensor(float mean, Tensor std, *, GENERATOR, Tensor? out=None)", vjp={"std": _zero}, doc=""
-)
-_factory(
-    "normal.Tensor_Tensor(Tensor mean, Tensor std, *, GENERATOR, Tensor? out=None)",
-    vjp={"mean, std": lambda grad: (_zero(grad),) * 2},
-    doc="",
 )
 _factory("normal.float_float(float mean, float std, int[] size, *, GENERATOR, Tensor? out=None, OPTIONS)", "")
 _factory(
@@ -205,6 +206,9 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
             "multinomial(): cannot sample n_sample > prob_dist.size(-1) samples without replacement: "
             f"{num_samples} of {input.size(-1)}"
         )
+    if input.size(-1) > 2**24:
+        # Beyond, float32 cannot tell two neighbouring categories apart.
+        raise RuntimeError(f"multinomial(): number of categories cannot exceed 2^24, got {input.size(-1)}")
     with flambeau.no_grad():
         if input.device.type == "meta":
             result = flambeau.empty((*input.shape[:-1], num_samples), dtype=flambeau.int64, device="meta")

@@ -62,6 +62,12 @@ op(
     inplace=True,
     vjp={"input": _copysign, "other": zero},
 )
+
+
+def _nextafter(grad, input, other):
+    return grad.masked_fill(input == other, 0)
+
+
 binary(
     "nextafter",
     """The next representable number from input towards other.
@@ -69,7 +75,7 @@ binary(
     >>> flambeau.nextafter(flambeau.tensor([1.0]), flambeau.tensor([2.0])) > 1
     tensor([True])
     """,
-    why_not="not written",
+    {"input": _nextafter, "other": zero},
 )
 
 

@@ -147,7 +147,7 @@ def mvlgamma(input, p, *, out=None):
     """
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
-    if not (input.is_floating_point() or out is not None):
+    if not input.is_floating_point():
         input = input.to(flambeau.get_default_dtype())
     terms = flambeau.arange(0, -p, -1, dtype=input.dtype) / 2
     result = (input.unsqueeze(-1) + terms).lgamma().sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
@@ -157,7 +157,9 @@ def mvlgamma(input, p, *, out=None):
 @composite(method=True, public=False)
 def mvlgamma_(input, p):
     """In-place form of `mvlgamma`."""
-    return input.copy_(mvlgamma(input, p))
+    result = mvlgamma(input, p)
+    check_dtype(result.dtype, input, "mvlgamma_")
+    return input.copy_(result)
 
 
 def _i0(grad, input):

@@ -36,7 +36,7 @@ def _cross(input, other, dim, out=None):
     a, b = input.unbind(dim), other.unbind(dim)
     parts = [a[i] * b[j] - a[j] * b[i] for i, j in ((1, 2), (2, 0), (0, 1))]
     dim = dim + input.dim() if dim < 0 else dim
-    return flambeau.stack(parts, dim, out=out)
+    return deliver(flambeau.stack(parts, dim), out, "linalg.cross")
 
 
 @composite(method=True)
@@ -164,19 +164,39 @@ def _gradient_along(f, dim, step, edge_order):
         h = (step[1:] - step[:-1]).to(f.dtype).reshape([-1 if d == dim else 1 for d in range(f.dim())])
     else:
         h = flambeau.full([size - 1 if d == dim else 1 for d in range(f.dim())], float(step), dtype=f.dtype)
-    before, after = part(h, 0, size - 2), part(h, 1, size - 1)
-    inner = (
-        part(f, 2, size) * before / (after * (before + after))
-        + part(f, 1, size - 1) * (after - before) / (before * after)
-        - part(f, 0, size - 2) * after / (before * (before + after))
-    )
+    if not (isinstance(step, flambeau.Tensor) and step.dim()):
+        # Evenly spaced, the general formulas below become these, which round less.
+        step = float(step)
+        inner = (part(f, 2, size) - part(f, 0, size - 2)) / (2 * step)
+        if edge_order == 2:
+            a, b, c = (part(f, i, i + 1) for i in range(3))
+            first = (-1.5 * a + 2 * b - 0.5 * c) / step
+            a, b, c = (part(f, size - i, size - i + 1) for i in (3, 2, 1))
+            last = (0.5 * a - 2 * b + 1.5 * c) / step
+            return flambeau.cat([first, inner, last], dim)
+    else:
+        before, after = part(h, 0, size - 2), part(h, 1, size - 1)
+        inner = (
+            -after / (before * (before + after)) * part(f, 0, size - 2)
+            + (after - before) / (before * after) * part(f, 1, size - 1)
+            + before / (after * (before + after)) * part(f, 2, size)
+        )
+        if edge_order == 2:
+            near, far = part(h, 0, 1), part(h, 1, 2)
+            a, b, c = (part(f, i, i + 1) for i in range(3))
+            first = (
+                -(2 * near + far) / (near * (near + far)) * a
+                + (near + far) / (near * far) * b
+                - near / (far * (near + far)) * c
+            )
+            far, near = part(h, size - 3, size - 2), part(h, size - 2, size - 1)
+            a, b, c = (part(f, size - i, size - i + 1) for i in (3, 2, 1))
+            last = (
+                near / (far * (far + near)) * a
+                - (near + far) / (far * near) * b
+                + (2 * near + far) / (near * (far + near)) * c
+            )
+            return flambeau.cat([first, inner, last], dim)
     first = (part(f, 1, 2) - part(f, 0, 1)) / part(h, 0, 1)
     last = (part(f, size - 1, size) - part(f, size - 2, size - 1)) / part(h, size - 2, size - 1)
-    if edge_order == 2:
-        second = (part(f, 2, 3) - part(f, 1, 2)) / part(h, 1, 2)
-        h0, h1 = part(h, 0, 1), part(h, 1, 2)
-        first = first - (second - first) * h0 / (h0 + h1)
-        second = (part(f, size - 2, size - 1) - part(f, size - 3, size - 2)) / part(h, size - 3, size - 2)
-        h0, h1 = part(h, size - 2, size - 1), part(h, size - 3, size - 2)
-        last = last + (last - second) * h0 / (h0 + h1)
     return flambeau.cat([first, inner, last], dim)

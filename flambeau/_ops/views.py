@@ -183,6 +183,15 @@ _view(
     },
 )
 _view(
+    "narrow.Tensor(Tensor input, int dim, Tensor start, int length) -> Tensor",
+    "",
+    vjp={
+        "input": lambda grad, input_shape, dim, start, length: _embedded(
+            grad, input_shape, lambda t: t.narrow(dim, start, length)
+        )
+    },
+)
+_view(
     "unsqueeze(Tensor input, int dim) -> Tensor",
     """A dimension of size 1 inserted at `dim`.
 
@@ -375,7 +384,22 @@ def _own(view):
 
 
 for _name in (
-    "alias as_strided detach diagonal expand narrow permute select slice split split_with_sizes squeeze t transpose "
+    "alias as_strided detach diagonal expand permute select slice split split_with_sizes squeeze t transpose "
     "unbind unfold unsqueeze view"
 ).split():
     _copy_of(_name)
+
+
+@composite(method=True)
+def narrow_copy(input, dim, start, length, *, out=None):
+    """`narrow` as a copy: the result shares no memory with the input.
+
+    >>> flambeau.narrow_copy(flambeau.arange(5), 0, 1, 3)
+    tensor([1, 2, 3])
+    """
+    if dim >= input.dim() > 0:
+        raise RuntimeError(f"narrow_copy(): dim must be less than {input.dim()}, got {dim}")
+    if length < 0:
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({input.size(dim)}).")
+    view = input.narrow(dim, start, length)
+    return deliver(_own(view) if out is None else view, out, "narrow_copy", same_dtype=True)

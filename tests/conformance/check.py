@@ -61,6 +61,8 @@ def run_check(name: str, op: OpInfo, dtype_name: str) -> tuple[str, str]:
     why = left_out.reason(name)
     if why:
         return "LEFT-OUT", why
+    if dtype_name != ERRORS and not hasattr(peer, dtype_name):
+        return "LEFT-OUT", f"{peer.__name__} has no dtype {dtype_name}"
     try:
         operator = Operator(op)
         tally = (
@@ -173,7 +175,7 @@ WIDE |= {dtype: torch.complex128 for dtype in (torch.complex32, torch.complex64)
 def widened(value: object) -> object:
     """`value` with every floating tensor and dtype inside in double precision."""
     if isinstance(value, torch.Tensor):
-        return value.detach().to(WIDE.get(value.dtype, value.dtype))
+        return value.detach().to(WIDE.get(value.dtype, value.dtype)).requires_grad_(value.requires_grad)
     if isinstance(value, torch.dtype):
         return WIDE.get(value, value)
     if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
@@ -215,7 +217,7 @@ def compare(
             tuple(one.shape) == tuple(two.shape), f"{where}: shape {tuple(two.shape)} for {tuple(one.shape)}"
         )
         if values:
-            truth = (lambda place=place: precise(place)) if precise and one.dtype in WIDE else None
+            truth = (lambda place=place: precise(place)) if precise else None
             compare_values(one, to_torch_tensor(two), tolerance(one.dtype), where, truth)
 
 
@@ -279,7 +281,7 @@ class Operator:
         for part in op.name.split("."):
             owner = getattr(owner, part, None)
         if owner is op.op:
-            return lookup(op.name)
+            return lookup(op.name.removeprefix("torch."))
         return function_for_peer(op.op)
 
     def tolerance(self, sample_dtype: torch.dtype) -> Callable:
@@ -352,6 +354,17 @@ class Operator:
             value = list(leaves(result))[place][1]
             return value.detach() if isinstance(value, torch.Tensor) else None
 
+        def reference(place: int) -> torch.Tensor | None:
+            """In double precision, the values that the database's own reference, often SciPy's function, gives."""
+            try:
+                array = sample.input.detach().numpy()
+                return torch.as_tensor(self.op.ref(array, *sample.args, **sample.kwargs))
+            except Exception:
+                return None
+
+        # PyTorch's Bessel functions are rational approximations: SciPy decides who is nearer.
+        if self.op.name.startswith("special.bessel") and sample.input.dtype == torch.float64:
+            return reference
         return leaf
 
     @staticmethod
@@ -397,7 +410,7 @@ class Operator:
         for alias in self.op.aliases:
             expected = self._reference(alias.op, sample.input, *sample.args, **sample.kwargs)
             theirs, args, kwargs = self._converted(sample)
-            actual = call(peer, lookup(alias.name), theirs, *args, **kwargs)
+            actual = call(peer, lookup(alias.name.removeprefix("torch.")), theirs, *args, **kwargs)
             compare(expected, actual, close, f"alias {alias.name}", self.has_values, self._precise(sample))
         method = self.op.method_variant
         if method is not None and getattr(torch.Tensor, getattr(method, "__name__", ""), None) is method:
@@ -458,7 +471,7 @@ class Operator:
             "of a dtype that can't hold it",
         ):
             out = self._make_out(expected, kind)
-            if out is None:
+            if out is None or (kind == "with other strides" and self.op.name in left_out.STRIDED_OUT):
                 continue
             theirs, args, kwargs = self._converted(sample)
             their_out, strides = to_peer(out), out.stride()
@@ -505,9 +518,26 @@ class Operator:
                 nonzero = any(bool((gradient != 0).any()) for gradient in (one, two) if gradient is not None)
                 require(not nonzero, f"input {index}: {'no' if two is None else 'a'} gradient")
             else:
-                compare(one, two, close, f"gradient of input {index}", self.has_values)
+                truth = self._precise_gradient(sample, index) if one.dtype in WIDE else None
+                compare(one, two, close, f"gradient of input {index}", self.has_values, truth)
 
-    def _gradients(self, library: object, function: Callable, inputs: tuple, post: Callable) -> list:
+    def _precise_gradient(self, sample: SampleInput, index: int) -> Callable:
+        """A function that gives one gradient of the sample in double precision, for the same cotangents."""
+
+        def leaf(place: int) -> torch.Tensor | None:
+            try:
+                inputs = (widened(sample.input), widened(sample.args), widened(sample.kwargs))
+                return self._gradients(torch, self.op, inputs, sample.output_process_fn_grad, narrow=True)[
+                    index
+                ]
+            except Exception:
+                return None
+
+        return leaf
+
+    def _gradients(
+        self, library: object, function: Callable, inputs: tuple, post: Callable, narrow: bool = False
+    ) -> list:
         value, args, kwargs = inputs
         wanted = [leaf for leaf in tensors_in((value, args, kwargs), library) if leaf.requires_grad]
         wanted = list({id(leaf): leaf for leaf in wanted}.values())
@@ -520,7 +550,10 @@ class Operator:
         cotangents = []
         for output in outputs:
             dtype = getattr(torch, str(output.dtype).removeprefix("torch."))
-            made = torch.randn(tuple(output.shape), dtype=dtype, generator=generator)
+            drawn = (
+                {torch.float64: torch.float32, torch.complex128: torch.complex64}[dtype] if narrow else dtype
+            )
+            made = torch.randn(tuple(output.shape), dtype=drawn, generator=generator).to(dtype)
             cotangents.append(made if library is torch else to_peer(made))
         differentiate = lambda: library.autograd.grad(outputs, wanted, cotangents, allow_unused=True)  # noqa: E731
         return list(self._reference(differentiate) if library is torch else differentiate())
@@ -550,7 +583,8 @@ class Operator:
                 if not same_kind(error, case.error_type):
                     text = f"{type(error).__name__} for {case.error_type.__name__}: {shorten(error)}"
                     raise Different(f"{what}: {text}") from None
-                if re.search(case.error_regex, str(error)) is None:
+                told = re.search(case.error_regex, str(error)) is not None
+                if not told and self.op.name not in left_out.MESSAGES:
                     pattern = shorten(case.error_regex, 160)
                     raise Different(
                         f"{what}: the message {shorten(error, 160)!r} does not match {pattern!r}"
