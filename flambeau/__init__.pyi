@@ -93,6 +93,7 @@ from . import linalg as linalg
 from .serialization import load as load
 from .random import manual_seed as manual_seed
 from ._functional_names import margin_ranking_loss as margin_ranking_loss
+from . import masked as masked
 from ._functional_names import max_pool1d as max_pool1d
 from ._functional_names import max_pool2d as max_pool2d
 from ._functional_names import max_pool3d as max_pool3d
@@ -124,6 +125,7 @@ from ._settings import set_num_interop_threads as set_num_interop_threads
 from ._tensor.printing import set_printoptions as set_printoptions
 from .random import set_rng_state as set_rng_state
 from ._settings import set_warn_always as set_warn_always
+from . import signal as signal
 from . import special as special
 from . import storage as storage
 from . import testing as testing

@@ -12,8 +12,9 @@ from flambeau._ops import registry
 
 #: Modules whose public functions and classes are documented, beside the operators.
 MODULES = """
-    autograd autograd.functional autograd.gradcheck linalg nn nn.functional nn.init nn.parameter nn.utils nn.utils.rnn optim
-    optim.lr_scheduler overrides random serialization special testing utils.data _settings _tensor.legacy _tensor.interop
+    autograd autograd.functional autograd.gradcheck linalg masked nn nn.functional nn.init nn.parameter nn.utils
+    nn.utils.rnn optim optim.lr_scheduler overrides random serialization signal.windows special testing utils.data
+    _settings _tensor.legacy _tensor.interop
 """.split()
 
 #: What examples may use without importing it.
