@@ -198,3 +198,41 @@ def batch_norm(input, weight, bias, running_mean, running_var, training, momentu
     if input.dim() < 2 and input.numel() == 0:
         return input.clone()
     return _batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
+
+
+# ---- weight normalisation -----------------------------------------------------------------------------------------------
+
+
+@composite
+def norm_except_dim(v, pow=2, dim=0):
+    """The norm of order `pow` over all dimensions but `dim`, which is kept, as the others are with size 1.
+
+    dim: -1 stands for none: the norm of the whole tensor, without dimensions. Default: 0.
+
+    >>> flambeau.norm_except_dim(flambeau.tensor([[3.0, 4.0], [6.0, 8.0]]))
+    tensor([[ 5.],
+            [10.]])
+    """
+    if dim == -1:
+        return v.norm(pow)
+    if not 0 <= dim < v.dim():
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-v.dim()}, {v.dim() - 1}], but got {dim})"
+        )
+    others = [d for d in range(v.dim()) if d != dim]
+    return v.norm(pow, others, keepdim=True) if others else v.abs()
+
+
+@composite
+def _weight_norm(v, g, dim=0):
+    """``v`` with the norm `g` along everything but `dim` (-1: altogether): ``v * g / norm_except_dim(v, 2, dim)``.
+
+    Salimans and Kingma, 2016. `g` has the shape of that norm.
+    """
+    norm = norm_except_dim(v, 2, dim)
+    if g.numel() != norm.numel():
+        raise RuntimeError(
+            f"_weight_norm: g must have {norm.numel()} elements, one for each index of dimension {dim} of v "
+            f"{tuple(v.shape)}, but has shape {tuple(g.shape)}"
+        )
+    return v * (g / norm)

@@ -40,6 +40,9 @@ class Parameter(flambeau.Tensor, metaclass=_ParameterMeta):
     tensor([0., 0.], requires_grad=True)
     """
 
+    # What operators make of a parameter is a plain tensor.
+    __torch_function__ = flambeau._C._disabled_torch_function_impl
+
     def __new__(cls, data=None, requires_grad=True):
         if data is None:
             data = flambeau.empty(0)
