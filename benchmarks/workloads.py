@@ -377,6 +377,40 @@ def digits_network(torch):
     return _training_step(torch, model, optimizer, torch.rand(64, 1, 8, 8), target, nn.CrossEntropyLoss())
 
 
+def _recurrent_step(torch, kind, layers, size, batch, steps, train):
+    torch.manual_seed(0)
+    model = getattr(torch.nn, kind)(size, size, layers)
+    x = torch.rand(steps, batch, size)
+
+    def step():
+        model.zero_grad()
+        model(x)[0].sum().backward()
+
+    @torch.no_grad()
+    def infer():
+        return model(x)
+
+    return step if train else infer
+
+
+def _recurrent(kind, layers, size, batch, steps, train=True, target=None):
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
+    products = layers * (6 if train else 2) - train  # the first layer's input has no gradient
+    name = f"{kind} {layers}x{size}, batch {batch}, {steps} steps, " + ("training" if train else "inference")
+    flops = 2.0 * steps * batch * size * size * gates * products
+    workload(name, target=target, flops=flops)(
+        lambda torch: _recurrent_step(torch, kind, layers, size, batch, steps, train)
+    )
+
+
+_recurrent("LSTM", 2, 256, 32, 32, target=1.3)
+_recurrent("GRU", 2, 256, 32, 32, target=1.3)
+_recurrent("RNN", 2, 256, 32, 32)
+_recurrent("LSTM", 2, 256, 1, 100, train=False)
+_recurrent("GRU", 1, 64, 64, 20)
+_recurrent("LSTM", 1, 20, 4, 20, target=2)
+
+
 def _optimizer(name: str, optimizer: str, shapes: list[tuple[int, ...]], target: float | None = None) -> None:
     @workload(name, target=target)
     def prepare(torch):

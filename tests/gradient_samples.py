@@ -419,6 +419,14 @@ SAMPLES = {
         Call(x(3, 3), ints(0, 2, 1), weight, r, 1)
         for weight in (None, positive(3).detach()) for r in (0, 1, 2)
     ],
+    "_recurrent": lambda: [
+        Call(0, x(3, 2, 2), y(2, 2), u(2, 2), x(8, 2), y(8, 2), None, None, None, False),
+        Call(0, x(4, 2), y(2, 2), u(2, 2), x(8, 2), y(8, 2), u(8), x(8), ints(2, 1, 1), True),
+        Call(1, x(2, 1, 3), y(1, 2), None, u(6, 3), x(6, 2), y(6), u(6), None, True),
+        Call(1, x(5, 3), y(2, 2), None, u(6, 3), x(6, 2), y(6), None, ints(2, 2, 1), False),
+        Call(2, x(3, 2), y(3, 2), None, u(2, 2), x(2, 2), y(2), u(2), None, False),
+        Call(3, x(3, 1, 2), y(1, 3), None, u(3, 2), x(3, 3), y(3), u(3), None, False),
+    ],
     "embedding_dense_backward": lambda: [Call(y(3, 2), ints(0, 2, 0), 3, -1, False)],
     "embedding": lambda: [Call(x(3, 2), ints([0, 2], [2, 2])), Call(x(3, 2), ints(0, 2, 2), 1)],
 }
@@ -443,13 +451,16 @@ RANDOM = {
 }
 
 #: Operators whose first output alone is differentiated: the others are kept for the backward pass.
-FIRST_OUTPUT = frozenset("native_layer_norm _rms_norm _batch_norm _cross_entropy nll_loss_forward".split())
+FIRST_OUTPUT = frozenset(
+    "_recurrent native_layer_norm _rms_norm _batch_norm _cross_entropy nll_loss_forward".split()
+)
 
 #: Operators whose derivative cannot be checked alone, and why.
 CHECKED_ELSEWHERE = {
     "native_layer_norm_backward": "its arguments depend on each other: the second derivative of native_layer_norm",
     "_rms_norm_backward": "its arguments depend on each other: the second derivative of _rms_norm",
     "native_batch_norm_backward": "its arguments depend on each other: the second derivative of _batch_norm",
+    "_recurrent_backward": "its arguments depend on each other: the second derivative of _recurrent",
     "_cross_entropy_backward": "its arguments depend on each other: the second derivative of _cross_entropy",
     **dict.fromkeys(
         "float half bfloat16 bool byte char short int long chalf cfloat".split(),

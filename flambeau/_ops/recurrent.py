@@ -11,7 +11,8 @@ rows each step has, never more than the step before (`nn.utils.rnn.PackedSequenc
 import flambeau
 
 from .linalg import linear
-from .registry import composite
+from .registry import composite, op
+from .second_order import vjp_through
 
 # --- one step --------------------------------------------------------------------------------------------------------
 # gates: the input's share of the gates, its bias included. state: the tensors that are handed from step to step.
@@ -44,22 +45,21 @@ def _relu_step(gates, state, weight, bias, projection):
 
 _STEPS = {"lstm": _lstm_step, "gru": _gru_step, "rnn_tanh": _tanh_step, "rnn_relu": _relu_step}
 _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+_MODES = tuple(_STEPS)  # the numbers of the native operator
 
 
 # --- one layer in one direction --------------------------------------------------------------------------------------
 
 
-def _run_layer(mode, input, state, weights, batch_sizes, reverse):
-    """All steps of a layer: (output, final state). weights: w_ih, w_hh, b_ih, b_hh, w_hr, the last three perhaps None."""
+def _compose_layer(mode, input, state, weights, batch_sizes, reverse):
+    """All steps of a layer from single operators: (output, final state). Differentiable any number of times."""
     w_ih, w_hh, b_ih, b_hh, w_hr = weights
-    step, rows = _STEPS[mode], _GATES[mode] * state[-1].size(-1)
-    if w_ih.dim() != 2 or w_hh.dim() != 2 or w_ih.size(0) != rows or w_hh.size(0) != rows:
-        raise RuntimeError(
-            f"{mode}(): weights for a state with {state[-1].size(-1)} features must have {rows} rows, but got shapes "
-            f"{list(w_ih.shape)} and {list(w_hh.shape)}"
-        )
+    step = _STEPS[mode]
     gates = linear(input, w_ih, b_ih)
-    parts = gates.unbind(0) if batch_sizes is None else gates.split(batch_sizes.tolist())
+    if batch_sizes is not None:
+        parts = gates.split(batch_sizes.tolist())
+    else:
+        parts = gates.unbind(0) if input.dim() == 3 else (gates,)
     outputs = []
     if reverse:
         # The longest sequences begin, shorter ones join.
@@ -83,7 +83,107 @@ def _run_layer(mode, input, state, weights, batch_sizes, reverse):
         if ended:
             ended.append(current)
             current = tuple(flambeau.cat(pieces[::-1]) for pieces in zip(*ended, strict=True))
-    return flambeau.stack(outputs) if batch_sizes is None else flambeau.cat(outputs), current
+    return flambeau.stack(outputs) if input.dim() == 3 else flambeau.cat(outputs), current
+
+
+def _layer_of(mode, batch_sizes, reverse):
+    """`_compose_layer` as a function of the native operator's tensors."""
+
+    def layer(input, hx, cx, *weights):
+        state = (hx,) if cx is None else (hx, cx)
+        output, final = _compose_layer(_MODES[mode], input, state, (*weights, None), batch_sizes, reverse)
+        return output, final[0], None if cx is None else final[1]
+
+    return layer
+
+
+def _second_derivatives(
+    grads, grad_output, grad_hidden, grad_cell, mode, input, hx, cx, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse, needs
+):  # fmt: skip
+    layer = _layer_of(mode, batch_sizes, reverse)
+
+    def gradients(grad_output, grad_hidden, grad_cell, *tensors):
+        return vjp_through(layer, tensors, (grad_output, grad_hidden, grad_cell), (True,) * len(tensors))
+
+    given = (grad_output, grad_hidden, grad_cell, input, hx, cx, w_ih, w_hh, b_ih, b_hh)
+    return vjp_through(gradients, given, grads, needs)
+
+
+_recurrent_backward = op(
+    "_recurrent_backward(Tensor? grad_output, Tensor? grad_hidden, Tensor? grad_cell, int mode, Tensor input, Tensor hx, "
+    "Tensor? cx, Tensor w_ih, Tensor w_hh, Tensor? b_ih, Tensor? b_hh, Tensor? batch_sizes, bool reverse, Tensor output, "
+    "Tensor? gates, Tensor? cells, int mask) -> (Tensor input_grad, Tensor hx_grad, Tensor cx_grad, Tensor w_ih_grad, "
+    "Tensor w_hh_grad, Tensor b_ih_grad, Tensor b_hh_grad)",
+    "The gradients of `_recurrent` with respect to its tensors; those whose bit in `mask` is not set are None.",
+    public=False,
+    method=False,
+    vjp={
+        "grad_output, grad_hidden, grad_cell, input, hx, cx, w_ih, w_hh, b_ih, b_hh": _second_derivatives,
+        "batch_sizes": None,
+        "output": None,
+        "gates": None,
+        "cells": None,
+    },
+)
+
+
+def _layer_gradients(
+    grads, mode, input, hx, cx, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse, output, gates, cells, needs
+):
+    if all(g is None for g in grads[:3]):
+        return (None,) * 7
+    mask = sum(1 << i for i, needed in enumerate(needs) if needed)
+    return _recurrent_backward(
+        *grads[:3],
+        mode,
+        input,
+        hx,
+        cx,
+        w_ih,
+        w_hh,
+        b_ih,
+        b_hh,
+        batch_sizes,
+        reverse,
+        output,
+        gates,
+        cells,
+        mask,
+    )
+
+
+_recurrent = op(
+    "_recurrent(int mode, Tensor input, Tensor hx, Tensor? cx, Tensor w_ih, Tensor w_hh, Tensor? b_ih, Tensor? b_hh, "
+    "Tensor? batch_sizes, bool reverse) -> (Tensor output, Tensor hidden, Tensor cell, Tensor gates, Tensor cells)",
+    """One recurrent layer in one direction, in float32 or float64: output, final states, and what backward needs.
+
+    mode: 0 for LSTM, 1 for GRU, 2 for tanh, 3 for relu. input (T, N, features), one step (N, features), or with
+    `batch_sizes` packed rows. Results that the mode does not have are None.
+    """,
+    public=False,
+    method=False,
+    vjp={"input, hx, cx, w_ih, w_hh, b_ih, b_hh": _layer_gradients, "batch_sizes": None},
+)
+
+
+def _run_layer(mode, input, state, weights, batch_sizes, reverse):
+    """All steps of a layer: (output, final state). weights: w_ih, w_hh, b_ih, b_hh, w_hr, the last three perhaps None."""
+    rows = _GATES[mode] * state[-1].size(-1)
+    w_ih, w_hh = weights[:2]
+    if w_ih.dim() != 2 or w_hh.dim() != 2 or w_ih.size(0) != rows or w_hh.size(0) != rows:
+        raise RuntimeError(
+            f"{mode}(): weights for a state with {state[-1].size(-1)} features must have {rows} rows, but got shapes "
+            f"{list(w_ih.shape)} and {list(w_hh.shape)}"
+        )
+    dtype = input.dtype
+    fused = weights[4] is None and dtype in (flambeau.float32, flambeau.float64)
+    if not fused or any(t is not None and t.dtype != dtype for t in (*state, *weights)):
+        return _compose_layer(mode, input, state, weights, batch_sizes, reverse)
+    cell = state[1] if mode == "lstm" else None
+    output, hidden, cell, _, _ = _recurrent(
+        _MODES.index(mode), input, state[0], cell, *weights[:4], batch_sizes, reverse
+    )
+    return output, (hidden,) if cell is None else (hidden, cell)
 
 
 # --- a network of layers ---------------------------------------------------------------------------------------------
@@ -290,7 +390,7 @@ def _cell(name, input, state, w_ih, w_hh, b_ih, b_hh):
             raise RuntimeError(
                 f"{what} first dim must be {gates} * hidden_size = {gates * w_hh.size(1)}, but got {w.size(0)}"
             )
-    return _STEPS[mode](linear(input, w_ih, b_ih), state, w_hh, b_hh, None)
+    return _run_layer(mode, input, state, (w_ih, w_hh, b_ih, b_hh, None), None, False)[1]
 
 
 @composite

@@ -189,6 +189,23 @@ def test_first_and_second_derivatives(make, lengths):
     assert gradgradcheck(run, inputs, fast_mode=True)
 
 
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
+def test_the_bits_do_not_depend_on_the_number_of_threads(name):
+    layer = getattr(nn, name)(96, 200, bidirectional=True)
+    x = flambeau.randn(5, 70, 96)
+    results, threads = [], flambeau.get_num_threads()
+    try:
+        for count in (1, 3):
+            flambeau.set_num_threads(count)
+            output, _ = layer(pack_padded_sequence(x, [5] * 30 + [4] * 20 + [2] * 20))
+            results.append(
+                [output.data, *flambeau.autograd.grad(output.data.square().sum(), layer.parameters())]
+            )
+    finally:
+        flambeau.set_num_threads(threads)
+    assert all(flambeau.equal(a, b) for a, b in zip(*results, strict=True))
+
+
 def test_dropout_between_layers():
     layer = nn.GRU(3, 4, 2, dropout=1.0)
     x = flambeau.randn(5, 2, 3)

@@ -1,0 +1,309 @@
+#include "kernels/recurrent.h"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "core/parallel.h"
+#include "kernels/blas.h"
+#include "kernels/packed_gemm.h"
+
+namespace flb {
+
+FLB_DEFINE_KERNEL(recurrent_gates);
+FLB_DEFINE_KERNEL(recurrent_gates_backward);
+FLB_DEFINE_KERNEL(recurrent_column_sums);
+
+namespace {
+
+// Fewer steps than this do not pay for packing the weights.
+constexpr int64_t kPackedSteps = 3;
+
+template <class V>
+V* at(V* data, int64_t elements, DType dtype) {
+    using Byte = std::conditional_t<std::is_const_v<V>, const char, char>;
+    return reinterpret_cast<V*>(reinterpret_cast<Byte*>(data) + elements * itemsize(dtype));
+}
+
+// What forward and backward share: sizes, the order of the steps, and products by the recurrent weights.
+class Steps {
+  public:
+    Steps(const RecurrentLayer& layer, bool backward)
+        : l(layer),
+          backward_(backward),
+          type_(layer.dtype == DType::Float32 ? PanelType::F32 : PanelType::F64),
+          shape_(gemm_shape(type_)),
+          depth_(backward ? weight_gates(l.mode) * l.hidden : l.hidden),
+          products_(backward ? 1 : weight_gates(l.mode)),
+          blocks_(ceil_div(l.hidden, shape_.nr)),
+          packs_(l.steps >= kPackedSteps) {}
+    int64_t workspace_bytes() const {
+        const int64_t packed_rows = packs_ ? round_up(l.rows[0], shape_.mr) * depth_ : 0;
+        return bias_bytes() + weight_bytes() + packed_rows * itemsize(l.dtype);
+    }
+    void prepare(void* workspace) {
+        bias = static_cast<char*>(workspace);
+        weights_ = bias + bias_bytes();
+        rows_ = weights_ + weight_bytes();
+        if (packs_) pack_weights();
+    }
+
+    // Step number i in the order in which the network runs.
+    int64_t step(int64_t i) const { return l.reverse ? l.steps - 1 - i : i; }
+
+    // Takes the rows of the left factor (count, depth), `stride` elements apart, to be multiplied next.
+    void take(const void* left, int64_t stride, int64_t count) {
+        left_ = left;
+        stride_ = stride;
+        count_ = count;
+        if (!packs_) return;
+        const int64_t panel_rows = round_up(count, shape_.mr);
+        for (int64_t k = 0; k < depth_; k += shape_.kc)
+            gemm_pack(type_, l.dtype, true, at(left, k, l.dtype), stride, 1, count,
+                      std::min<int64_t>(shape_.kc, depth_ - k), at(rows_, k * panel_rows, l.dtype));
+    }
+    // Calls f(first unit, units) for blocks of units, in parallel where the step is worth it. Where weights are not
+    // packed there is one block of all units.
+    template <class F>
+    void over_units(F&& f) const {
+        if (!packs_) return f(int64_t(0), l.hidden);
+        const double work = double(count_ + 1) * double(depth_) * double(products_ * shape_.nr);
+        const int64_t grain = std::clamp<int64_t>(int64_t(double(kParallelProduct) / 8 / work), 1, blocks_);
+        parallel_for(0, blocks_, grain, [&](int64_t begin, int64_t end) {
+            for (int64_t b = begin; b < end; ++b) {
+                const int64_t first = b * shape_.nr;
+                f(first, std::min<int64_t>(shape_.nr, l.hidden - first));
+            }
+        });
+    }
+    // c[row, unit] (+)= left * weights of product number `product`, for units [first, first + units).
+    void multiply(int64_t product, int64_t first, int64_t units, void* c, int64_t ldc,
+                  bool accumulate) const {
+        if (!packs_) {
+            const MatrixIn right = backward_ ? MatrixIn{l.w_hh, l.hidden}
+                                             : MatrixIn{at(l.w_hh, product * l.hidden * l.hidden, l.dtype),
+                                                        l.hidden, Trans::Yes};
+            gemm(l.dtype, count_, l.hidden, depth_, 1.0, {left_, stride_}, right, accumulate ? 1.0 : 0.0, c,
+                 ldc);
+            return;
+        }
+        const int64_t panel_rows = round_up(count_, shape_.mr);
+        const void* weights = at(weights_, (first * products_ + product * shape_.nr) * depth_, l.dtype);
+        c = at(c, first, l.dtype);
+        for (int64_t i = 0; i < count_; i += shape_.mc) {
+            const int64_t count = std::min<int64_t>(shape_.mc, count_ - i);
+            for (int64_t k = 0; k < depth_; k += shape_.kc) {
+                const int64_t kc = std::min<int64_t>(shape_.kc, depth_ - k);
+                gemm_block(type_, count, units, kc, at(rows_, k * panel_rows + i * kc, l.dtype),
+                           at(weights, k * shape_.nr, l.dtype), at(c, i * ldc, l.dtype), ldc,
+                           accumulate || k > 0);
+            }
+        }
+    }
+
+    const RecurrentLayer& l;
+    char* bias = nullptr;
+
+  private:
+    int64_t bias_bytes() const { return round_up(kept_gates(l.mode) * l.hidden * itemsize(l.dtype), 64); }
+    int64_t weight_bytes() const {
+        return packs_ ? round_up(blocks_ * shape_.nr * products_ * depth_ * itemsize(l.dtype), 64) : 0;
+    }
+
+    // Block by block and product by product: panels of nr columns of w_hh.T (forward) or w_hh (backward).
+    void pack_weights() {
+        const int64_t h = l.hidden, nr = shape_.nr;
+        parallel_for(
+            0, blocks_, std::max<int64_t>(1, 65536 / (products_ * nr * depth_ + 1)),
+            [&](int64_t begin, int64_t end) {
+                for (int64_t b = begin; b < end; ++b)
+                    for (int64_t p = 0; p < products_; ++p)
+                        for (int64_t k = 0; k < depth_; k += shape_.kc) {
+                            const int64_t from = backward_ ? k * h + b * nr : (p * h + b * nr) * h + k;
+                            gemm_pack(type_, l.dtype, false, at(l.w_hh, from, l.dtype), backward_ ? 1 : h,
+                                      backward_ ? h : 1, std::min<int64_t>(nr, h - b * nr),
+                                      std::min<int64_t>(shape_.kc, depth_ - k),
+                                      at(weights_, ((b * products_ + p) * depth_ + k) * nr, l.dtype));
+                        }
+            });
+    }
+
+    bool backward_;
+    PanelType type_;
+    GemmShape shape_;
+    int64_t depth_, products_, blocks_;
+    bool packs_;
+    char *weights_ = nullptr, *rows_ = nullptr;
+    const void* left_ = nullptr;
+    int64_t stride_ = 0, count_ = 0;
+};
+
+// The biases of the kept gates: both summed, but for the new gate of a GRU, whose hidden part is multiplied.
+template <class T>
+void join_biases(const RecurrentLayer& l, const T* b_ih, const T* b_hh, T* bias) {
+    const auto value = [](const T* b, int64_t i) { return b ? b[i] : T(0); };
+    const bool gru = l.mode == RecurrentMode::Gru;
+    const int64_t h = l.hidden, summed = (gru ? 2 : kept_gates(l.mode)) * h;
+    for (int64_t i = 0; i < summed; ++i) bias[i] = value(b_ih, i) + value(b_hh, i);
+    if (!gru) return;
+    for (int64_t i = 0; i < h; ++i) {
+        bias[2 * h + i] = value(b_hh, 2 * h + i);
+        bias[3 * h + i] = value(b_ih, 2 * h + i);
+    }
+}
+
+// First row of every step.
+struct FirstRows {
+    explicit FirstRows(const RecurrentLayer& l)
+        : rows(l.rows), at(l.reverse ? l.total : 0), reverse(l.reverse) {}
+    int64_t of(int64_t step) {  // steps must be asked for in the order they run
+        if (reverse) return at -= rows[step];
+        const int64_t first = at;
+        at += rows[step];
+        return first;
+    }
+    const int64_t* rows;
+    int64_t at;
+    bool reverse;
+};
+
+}  // namespace
+
+int64_t recurrent_workspace(const RecurrentLayer& layer, bool backward) {
+    return Steps(layer, backward).workspace_bytes();
+}
+
+void recurrent_forward(const RecurrentLayer& l, const void* b_ih, const void* b_hh, void* hidden_state,
+                       void* cell_state, void* output, void* gates, void* cells, void* workspace) {
+    const int64_t h = l.hidden, width = kept_gates(l.mode) * h;
+    const bool gru = l.mode == RecurrentMode::Gru;
+    void* projected = gates ? gates : output;
+    // The input's part of all gates; the new gate of a GRU is the last column, its hidden part comes before.
+    const int64_t together = gru ? 2 * h : width;
+    gemm(l.dtype, l.total, together, l.features, 1.0, {l.input, l.features}, {l.w_ih, l.features, Trans::Yes},
+         0.0, projected, width);
+    if (gru)
+        gemm(l.dtype, l.total, h, l.features, 1.0, {l.input, l.features},
+             {at(l.w_ih, 2 * h * l.features, l.dtype), l.features, Trans::Yes}, 0.0,
+             at(projected, 3 * h, l.dtype), width);
+    Steps steps(l, false);
+    steps.prepare(workspace);
+    if (l.dtype == DType::Float32)
+        join_biases(l, static_cast<const float*>(b_ih), static_cast<const float*>(b_hh),
+                    reinterpret_cast<float*>(steps.bias));
+    else
+        join_biases(l, static_cast<const double*>(b_ih), static_cast<const double*>(b_hh),
+                    reinterpret_cast<double*>(steps.bias));
+    FirstRows first_rows(l);
+    for (int64_t i = 0; i < l.steps; ++i) {
+        const int64_t t = steps.step(i), count = l.rows[t], row = first_rows.of(t);
+        void* g = at(projected, row * width, l.dtype);
+        steps.take(hidden_state, h, count);
+        steps.over_units([&](int64_t first, int64_t units) {
+            for (int64_t p = 0; p < weight_gates(l.mode); ++p)
+                steps.multiply(p, first, units, at(g, p * h, l.dtype), width, !(gru && p == 2));
+            const auto part = [&](void* data, int64_t stride) {
+                return data ? at(data, row * stride + first, l.dtype) : nullptr;
+            };
+            recurrent_gates(l.mode, l.dtype,
+                            {count, units, h, part(gates, width), at(hidden_state, first, l.dtype),
+                             cell_state ? at(cell_state, first, l.dtype) : nullptr, part(output, h),
+                             part(cells, h), at(steps.bias, first, l.dtype)});
+        });
+    }
+}
+
+namespace {
+
+// The state before every row's step: of the rows' step before, or the initial one where a row begins.
+void previous_states(const RecurrentLayer& l, const void* initial, const void* states, void* previous) {
+    FirstRows first_rows(l);
+    int64_t before = 0, before_row = 0;
+    for (int64_t i = 0; i < l.steps; ++i) {
+        const int64_t t = l.reverse ? l.steps - 1 - i : i, count = l.rows[t], row = first_rows.of(t);
+        const int64_t kept = std::min(before, count), h = l.hidden, size = itemsize(l.dtype);
+        void* to = at(previous, row * h, l.dtype);
+        if (kept) std::memcpy(to, at(states, before_row * h, l.dtype), size_t(kept * h * size));
+        if (count > kept)
+            std::memcpy(at(to, kept * h, l.dtype), at(initial, kept * h, l.dtype),
+                        size_t((count - kept) * h * size));
+        before = count;
+        before_row = row;
+    }
+}
+
+// out (rows of w) = columns [column, column + count) of the gates' gradient, transposed, times x.
+void weight_gradient(const RecurrentLayer& l, const RecurrentBackward& b, int64_t column, int64_t count,
+                     const void* x, int64_t features, int64_t first_row, void* out) {
+    gemm(l.dtype, count, features, l.total, 1.0,
+         {at(static_cast<const void*>(b.grad_gates), column, l.dtype), kept_gates(l.mode) * l.hidden,
+          Trans::Yes},
+         {x, features}, 0.0, at(out, first_row * features, l.dtype), features);
+}
+
+}  // namespace
+
+void recurrent_backward(const RecurrentLayer& l, const RecurrentBackward& b, void* workspace) {
+    const int64_t h = l.hidden, width = kept_gates(l.mode) * h;
+    const bool gru = l.mode == RecurrentMode::Gru, lstm = l.mode == RecurrentMode::Lstm;
+    Steps steps(l, true);
+    steps.prepare(workspace);
+    // Gates need the state before: the cell's of an LSTM, whose hidden state is needed only for the weights.
+    previous_states(l, lstm ? b.cx : b.hx, lstm ? b.cells : b.output, b.previous);
+
+    int64_t row = l.reverse ? 0 : l.total;
+    for (int64_t i = l.steps - 1; i >= -1; --i) {
+        // With the step after goes its product with the weights: both work on the same block of units.
+        const bool multiplies = i < l.steps - 1;
+        if (i < 0) {
+            steps.over_units([&](int64_t first, int64_t units) {
+                steps.multiply(0, first, units, b.grad_hidden, h, gru);
+            });
+            break;
+        }
+        const int64_t t = steps.step(i), count = l.rows[t];
+        if (!l.reverse) row -= count;
+        void* d = at(b.grad_gates, row * width, l.dtype);
+        steps.over_units([&](int64_t first, int64_t units) {
+            if (multiplies) steps.multiply(0, first, units, b.grad_hidden, h, gru);
+            const auto part = [&](const void* data, int64_t stride) {
+                return data ? at(data, row * stride + first, l.dtype) : nullptr;
+            };
+            recurrent_gates_backward(
+                l.mode, l.dtype,
+                {count, units, h, part(b.grad_output, h), part(b.gates, width), part(b.cells, h),
+                 part(b.output, h), part(b.previous, h), at(b.grad_hidden, first, l.dtype),
+                 b.grad_cell ? at(b.grad_cell, first, l.dtype) : nullptr, at(d, first, l.dtype)});
+        });
+        steps.take(d, width, count);
+        if (l.reverse) row += count;
+    }
+
+    // All rows at once. The hidden part of a GRU's new gate is column 2, the input's part column 3.
+    const void* d = b.grad_gates;
+    const int64_t hidden_part = weight_gates(l.mode) * h, together = gru ? 2 * h : width;
+    if (b.grad_input) {
+        gemm(l.dtype, l.total, l.features, together, 1.0, {d, width}, {l.w_ih, l.features}, 0.0, b.grad_input,
+             l.features);
+        if (gru)
+            gemm(l.dtype, l.total, l.features, h, 1.0, {at(d, 3 * h, l.dtype), width},
+                 {at(l.w_ih, 2 * h * l.features, l.dtype), l.features}, 1.0, b.grad_input, l.features);
+    }
+    if (b.grad_w_ih) {
+        weight_gradient(l, b, 0, together, l.input, l.features, 0, b.grad_w_ih);
+        if (gru) weight_gradient(l, b, 3 * h, h, l.input, l.features, 2 * h, b.grad_w_ih);
+    }
+    if (b.grad_w_hh) {
+        if (lstm) previous_states(l, b.hx, b.output, b.previous);
+        weight_gradient(l, b, 0, hidden_part, b.previous, h, 0, b.grad_w_hh);
+    }
+    if (b.grad_b_hh) recurrent_column_sums(l.dtype, l.total, hidden_part, width, d, b.grad_b_hh);
+    if (b.grad_b_ih) {
+        recurrent_column_sums(l.dtype, l.total, together, width, d, b.grad_b_ih);
+        if (gru)
+            recurrent_column_sums(l.dtype, l.total, h, width, at(d, 3 * h, l.dtype),
+                                  at(b.grad_b_ih, 2 * h, l.dtype));
+    }
+}
+
+}  // namespace flb
