@@ -207,7 +207,7 @@ static PyObject* select(Call& call, Tensor& condition, const PointwiseOperand& a
         if (o->tensor) it.input(*o->tensor, dtype);
         else it.scalar(o->number, dtype);
     }
-    it.run(find_where(itemsize(dtype)));
+    it.run(find_where(itemsize(dtype)), nullptr, true);
     return result.release();
 }
 
@@ -266,7 +266,7 @@ static PyObject* frexp(Call& call) {
         Iterator it(x.sizes);
         it.output(*power, DType::Int32);
         it.input(x, compute);
-        it.run(exponent[compute].loop);
+        it.run(exponent[compute]);
     }
     return deliver_all(call, {std::move(fraction), std::move(power)});
 }

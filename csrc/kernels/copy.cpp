@@ -1,8 +1,7 @@
 // Copies, casts and fills, which everything else is made of.
 #include <cstring>
 
-#include "core/interpreter.h"
-#include "core/parallel.h"
+#include "kernels/block_moves.h"
 #include "kernels/iterator.h"
 #include "tensor/tensor.h"
 
@@ -33,52 +32,6 @@ Loop copy_loop_of(DType t) {
     return visit_width(t, [](auto tag) -> Loop { return copy_loop<typename decltype(tag)::type>; });
 }
 
-// Two matrices whose contiguous dimensions differ: in tiles, so that both sides stay in cache lines.
-template <class T>
-void transpose_tiles(T* out, int64_t out_stride, const T* in, int64_t in_stride, int64_t rows, int64_t cols) {
-    constexpr int64_t kTile = 64 / int64_t(sizeof(T)) < 8 ? 8 : 64 / int64_t(sizeof(T));
-    for (int64_t r = 0; r < rows; r += kTile)
-        for (int64_t c = 0; c < cols; c += kTile) {
-            const int64_t re = r + kTile < rows ? r + kTile : rows, ce = c + kTile < cols ? c + kTile : cols;
-            for (int64_t i = r; i < re; ++i)
-                for (int64_t j = c; j < ce; ++j) out[i * out_stride + j] = in[j * in_stride + i];
-        }
-}
-
-// True when `out` (row-major) <- `in` is a batch of transposed matrices, and done.
-bool copy_transposed(Tensor& out, Tensor& in) {
-    const int n = in.ndim();
-    if (n < 2 || out.dtype != in.dtype || !out.contiguous || out.sizes != in.sizes || in.strides[n - 2] != 1)
-        return false;
-    const int64_t rows = in.sizes[n - 2], cols = in.sizes[n - 1];
-    if (rows < 8 || cols < 8 || in.strides[n - 1] < rows) return false;
-    char* o = kernel_pointer(out);
-    const char* a = kernel_pointer(in);
-    const int64_t width = itemsize(in.dtype), batch = in.numel / (rows * cols);
-    const Dims sizes = in.sizes, strides = in.strides;
-    const DType dtype = in.dtype;
-    Unlocked unlocked(in.numel > 65536);
-    constexpr int64_t kRows = 64;
-    const int64_t strips = (rows + kRows - 1) / kRows;
-    parallel_for(0, batch * strips, 1 + 32768 / (kRows * cols), [&](int64_t begin, int64_t end) {
-        for (int64_t k = begin; k < end; ++k) {
-            int64_t b = k / strips, rest = b, offset = 0;
-            const int64_t r = k % strips * kRows, count = rows - r < kRows ? rows - r : kRows;
-            for (int d = n - 3; d >= 0; --d) {
-                offset += rest % sizes[d] * strides[d];
-                rest /= sizes[d];
-            }
-            visit_width(dtype, [&](auto tag) {
-                using T = typename decltype(tag)::type;
-                transpose_tiles(reinterpret_cast<T*>(o) + b * rows * cols + r * cols, cols,
-                                reinterpret_cast<const T*>(a + offset * width) + r, strides[n - 1], count,
-                                cols);
-            });
-        }
-    });
-    return true;
-}
-
 }  // namespace
 
 void copy_into(Tensor& out, Tensor& in) {
@@ -99,7 +52,7 @@ void copy_into(Tensor& out, Tensor& in) {
     Iterator it(out.sizes);
     it.output(out, out.dtype);
     it.input(*source, out.dtype);
-    it.run(copy_loop_of(out.dtype));
+    it.run(copy_loop_of(out.dtype), nullptr, true);
 }
 
 void fill(Tensor& out, const Scalar& value) {
@@ -115,7 +68,7 @@ void fill(Tensor& out, const Scalar& value) {
     Iterator it(out.sizes);
     it.output(out, out.dtype);
     it.scalar(value, out.dtype);
-    it.run(copy_loop_of(out.dtype));
+    it.run(copy_loop_of(out.dtype), nullptr, true);
 }
 
 TensorRef contiguous(Tensor& t) {
@@ -138,7 +91,7 @@ TensorRef clone(Tensor& t, MemoryFormat format) {
         if (copy_transposed(*out, t)) return out;
         it.output(*out, t.dtype);
         it.input(t, t.dtype);
-        it.run(copy_loop_of(t.dtype));
+        it.run(copy_loop_of(t.dtype), nullptr, true);
     }
     return out;
 }

@@ -1,5 +1,6 @@
 #include "kernels/iterator.h"
 
+#include <atomic>
 #include <cstring>
 #include <string>
 #include <unordered_map>
@@ -7,6 +8,7 @@
 
 #include "core/interpreter.h"
 #include "core/parallel.h"
+#include "kernels/block_moves.h"
 #include "kernels/strided.h"
 
 namespace flb {
@@ -44,8 +46,8 @@ const LoopSet* find_loops(const char* name) {
             for (const Registered& r : registered())
                 if (r.level == level)
                     for (int i = 0; i < r.count; ++i)
-                        (*map)[r.entries[i].name].by_dtype[int(r.entries[i].in)] = {r.entries[i].loop,
-                                                                                    r.entries[i].out};
+                        (*map)[r.entries[i].name].by_dtype[int(r.entries[i].in)] = {
+                            r.entries[i].loop, r.entries[i].out, r.entries[i].light};
         return map;
     }();
     auto found = table->find(name);
@@ -183,8 +185,13 @@ void Iterator::coalesce() {
 namespace {
 
 constexpr int64_t kBlock = 512;
+constexpr int64_t kGrain = 32768;  // elements; no more stay on the calling thread
 // Elements of a line that stay together when operands cross (see Iterator::crosses).
 constexpr int64_t kTile = 256;
+// See Iterator::plan_memory.
+constexpr int64_t kStreamBytes = int64_t(32) << 20, kTurnBytes = int64_t(1) << 20;
+constexpr int64_t kStreamBlock = 8192;     // bytes
+constexpr int64_t kBackwardBlock = 16384;  // elements
 
 }  // namespace
 
@@ -243,13 +250,38 @@ void Iterator::run_inner(Loop loop, const void* params, char** data, const int64
     }
 }
 
+// A line whose output goes past the cache: the loop writes blocks that stay in the first-level cache.
+void Iterator::run_line(Loop loop, const void* params, char** data, const int64_t* strides, int64_t n) const {
+    const int64_t width = itemsize(operands_[0].dtype);
+    if (!streams_ || strides[0] != width || reinterpret_cast<uintptr_t>(data[0]) % 64) {
+        run_inner(loop, params, data, strides, n);
+        return;
+    }
+    alignas(64) char block[kStreamBlock];
+    char* at[kMaxOperands];
+    const int64_t step = kStreamBlock / width;
+    for (int64_t begin = 0; begin < n; begin += step) {
+        const int64_t count = n - begin < step ? n - begin : step;
+        at[0] = block;
+        for (int k = 1; k < count_; ++k) at[k] = data[k] + begin * strides[k];
+        run_inner(loop, params, at, strides, count);
+        stream_block(data[0] + begin * width, block, count * width);
+    }
+}
+
 void Iterator::run_range(Loop loop, const void* params, int64_t begin, int64_t end) const {
     char* data[kMaxOperands];
     int64_t strides[kMaxOperands];
     for (int k = 0; k < count_; ++k) strides[k] = operands_[k].strides[0];
     if (shape_.size() == 1) {
-        for (int k = 0; k < count_; ++k) data[k] = operands_[k].data + begin * strides[k];
-        run_inner(loop, params, data, strides, end - begin);
+        const int64_t block = backward_ ? kBackwardBlock : end - begin;
+        for (int64_t stop = end; stop > begin;) {
+            const int64_t start = stop - begin > block ? stop - block : begin;
+            for (int k = 0; k < count_; ++k) data[k] = operands_[k].data + start * strides[k];
+            run_line(loop, params, data, strides, stop - start);
+            stop = start;
+        }
+        if (streams_) std::atomic_thread_fence(std::memory_order_seq_cst);
         return;
     }
     // Position of `begin`, then line by line.
@@ -268,7 +300,7 @@ void Iterator::run_range(Loop loop, const void* params, int64_t begin, int64_t e
             for (int d = 0; d < n; ++d) p += index[d] * operands_[k].strides[d];
             data[k] = p;
         }
-        run_inner(loop, params, data, strides, count);
+        run_line(loop, params, data, strides, count);
         at += count;
         index[0] += count;
         for (int d = 0; d + 1 < n && index[d] == shape_[d]; ++d) {
@@ -276,6 +308,7 @@ void Iterator::run_range(Loop loop, const void* params, int64_t begin, int64_t e
             ++index[d + 1];
         }
     }
+    if (streams_) std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
 // True when an operand runs across the cache lines in the innermost dimension and along them in the next: the sum of a
@@ -289,18 +322,37 @@ bool Iterator::crosses() const {
     return false;
 }
 
-void Iterator::run_merged(Loop loop, const void* params, int64_t grain) {
-    if (numel_ <= grain) {
+// Two ways to spend less time on memory; neither changes a bit of the result.
+// A large fresh result will not be in the cache when it is read: written past it, it costs no reading of the lines that it
+// replaces. (Not so for loops that compute much: the copying would not overlap with the computing.) Operators on arrays somewhat larger than the second-level cache take turns in direction: each begins where the
+// one before ended, with what is still in the cache.
+void Iterator::plan_memory(bool light) {
+    const Operand& out = operands_[0];
+    const int64_t bytes = numel_ * itemsize(out.dtype);
+    if (!out.written || bytes < kTurnBytes) return;
+    if (bytes < kStreamBytes) {
+        static bool turn = false;
+        turn = !turn;
+        backward_ = turn && shape_.size() == 1;
+        return;
+    }
+    streams_ = light && out.strides[0] == itemsize(out.dtype);
+    for (int k = 1; k < count_; ++k) streams_ &= operands_[k].data != out.data && !operands_[k].written;
+}
+
+void Iterator::run_merged(Loop loop, const void* params) {
+    if (numel_ <= kGrain) {
         run_range(loop, params, 0, numel_);
         return;
     }
     Unlocked unlocked(true);
-    parallel_for(0, numel_, grain, [&](int64_t begin, int64_t end) { run_range(loop, params, begin, end); });
+    parallel_for(0, numel_, kGrain, [&](int64_t begin, int64_t end) { run_range(loop, params, begin, end); });
 }
 
-void Iterator::run(Loop loop, const void* params, int64_t grain) {
+void Iterator::run(Loop loop, const void* params, bool light) {
     if (numel_ == 0) return;
     coalesce();
+    plan_memory(light);
     if (crosses()) {
         // Strips of the innermost dimension become dimensions of their own, outside the second one, so that the lines
         // fetched for one row of a strip still lie in the cache for the next.
@@ -315,9 +367,9 @@ void Iterator::run(Loop loop, const void* params, int64_t grain) {
         numel_ -= tail.numel_;
         shape_[0] = kTile;
         shape_.insert(2, strips);
-        if (rest) tail.run_merged(loop, params, grain);
+        if (rest) tail.run_merged(loop, params);
     }
-    run_merged(loop, params, grain);
+    run_merged(loop, params);
 }
 
 // ---- layout ---------------------------------------------------------------------------------------------------------------

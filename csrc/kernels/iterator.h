@@ -16,8 +16,9 @@ class Iterator {
     void input(const Tensor& t, DType loop_dtype);
     void scalar(const Scalar& value, DType loop_dtype);
 
-    // Elements below `grain` stay on the calling thread.
-    void run(Loop loop, const void* params = nullptr, int64_t grain = 32768);
+    // light: see LoopEntry.
+    void run(Loop loop, const void* params = nullptr, bool light = false);
+    void run(const LoopSet::Slot& slot, const void* params = nullptr) { run(slot.loop, params, slot.light); }
 
   private:
     struct Operand {
@@ -31,14 +32,18 @@ class Iterator {
     void add(const Tensor& t, DType loop_dtype, bool written);
     void coalesce();
     bool crosses() const;
-    void run_merged(Loop loop, const void* params, int64_t grain);
+    void plan_memory(bool light);
+    void run_merged(Loop loop, const void* params);
     void run_range(Loop loop, const void* params, int64_t begin, int64_t end) const;
     void run_inner(Loop loop, const void* params, char** data, const int64_t* strides, int64_t n) const;
+    void run_line(Loop loop, const void* params, char** data, const int64_t* strides, int64_t n) const;
 
     Dims shape_;
     int64_t numel_;
     int count_ = 0;
     bool casts_ = false;
+    bool streams_ = false;  // see plan_memory
+    bool backward_ = false;
     Operand operands_[kMaxOperands];
 };
 

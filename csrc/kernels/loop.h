@@ -20,6 +20,7 @@ struct LoopEntry {
     DType in;
     DType out;
     Loop loop;
+    bool light = false;  // about an instruction per operand: memory alone sets its speed
 };
 
 // An operator's loops at the chosen instruction set, by input dtype.
@@ -27,6 +28,7 @@ struct LoopSet {
     struct Slot {
         Loop loop = nullptr;
         DType out = DType::Float32;
+        bool light = false;
     };
     Slot by_dtype[kDTypeCount];
 

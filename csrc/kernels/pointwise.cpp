@@ -131,7 +131,7 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
                 if (operands[i].tensor) it.input(*operands[i].tensor, common);
                 else it.scalar(operands[i].number, common);
             }
-            it.run(slot.loop, slots);
+            it.run(slot, slots);
             return finish(result);
         }
     }
@@ -199,7 +199,7 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
             it.scalar(o.number, compute);
         }
     }
-    it.run(slot.loop, slots);
+    it.run(slot, slots);
     if (!destination) return finish(result);
     call.check(!failure(slots), "ZeroDivisionError");
     copy_into(*destination, *result);
@@ -256,7 +256,7 @@ void add_into(Tensor& out, Tensor& in) {
     it.output(out, compute);
     it.input(out, compute);
     it.input(in, compute);
-    it.run((*plain.loops)[compute].loop);
+    it.run((*plain.loops)[compute]);
 }
 
 }  // namespace flb

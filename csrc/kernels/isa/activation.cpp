@@ -99,7 +99,7 @@ struct Prelu {
 };
 
 FLB_LOOPS(FLB_FLOATS(binary, Prelu, "prelu"));
-FLB_LOOPS(FLB_FLOATS(unary, Relu, "relu"), FLB_BYTES(unary, Relu, "relu"));
+FLB_LOOPS(FLB_FLOATS(light_unary, Relu, "relu"), FLB_BYTES(light_unary, Relu, "relu"));
 FLB_LOOPS(FLB_FLOATS(light_binary, ReluBackward, "relu_backward"),
           FLB_FLOATS(binary, SigmoidBackward, "sigmoid_backward"),
           FLB_FLOATS(binary, TanhBackward, "tanh_backward"));

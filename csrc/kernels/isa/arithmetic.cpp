@@ -94,12 +94,13 @@ FLB_LOOPS(FLB_BYTES(light_binary, Sub, "sub"), FLB_FLOATS(light_binary, Sub, "su
 FLB_LOOPS(FLB_BYTES(light_binary, Mul, "mul"), FLB_FLOATS(light_binary, Mul, "mul"),
           FLB_COMPLEXES(light_binary, Mul, "mul"), light_binary<Mul, bool>("mul"));
 FLB_LOOPS(FLB_FLOATS(light_binary, Div, "div"), FLB_COMPLEXES(binary, Div, "div"));
-FLB_LOOPS(FLB_BYTES(unary, Neg, "neg"), FLB_FLOATS(unary, Neg, "neg"), FLB_COMPLEXES(unary, Neg, "neg"));
-FLB_LOOPS(FLB_BYTES(unary, Abs, "abs"), FLB_FLOATS(unary, Abs, "abs"));
+FLB_LOOPS(FLB_BYTES(light_unary, Neg, "neg"), FLB_FLOATS(light_unary, Neg, "neg"),
+          FLB_COMPLEXES(light_unary, Neg, "neg"));
+FLB_LOOPS(FLB_BYTES(light_unary, Abs, "abs"), FLB_FLOATS(light_unary, Abs, "abs"));
 FLB_LOOPS(FLB_BYTES(unary, Sign, "sign"), FLB_FLOATS(unary, Sign, "sign"), unary<Sign, bool>("sign"));
 FLB_LOOPS(FLB_BYTES(unary, Sign, "sgn"), FLB_FLOATS(unary, Sign, "sgn"), unary<Sign, bool>("sgn"));
-FLB_LOOPS(FLB_BYTES(unary, Square, "square"), FLB_FLOATS(unary, Square, "square"),
-          FLB_COMPLEXES(unary, Square, "square"));
+FLB_LOOPS(FLB_BYTES(light_unary, Square, "square"), FLB_FLOATS(light_unary, Square, "square"),
+          FLB_COMPLEXES(light_unary, Square, "square"));
 FLB_LOOPS(FLB_BYTES(unary, Cube, "cube"), FLB_FLOATS(unary, Cube, "cube"),
           FLB_COMPLEXES(unary, Cube, "cube"));
 FLB_LOOPS(FLB_FLOATS(unary, Reciprocal, "reciprocal"));

@@ -52,7 +52,7 @@ FLB_LOOPS(FLB_INTS(binary, Fmax, "fmax"), FLB_FLOATS(binary, Fmax, "fmax"), bina
 FLB_LOOPS(FLB_INTS(binary, Fmin, "fmin"), FLB_FLOATS(binary, Fmin, "fmin"), binary<Fmin, bool>("fmin"));
 FLB_LOOPS(FLB_INTS(binary, Heaviside, "heaviside"), FLB_FLOATS(binary, Heaviside, "heaviside"),
           binary<Heaviside, bool>("heaviside"));
-FLB_LOOPS(FLB_BYTES(ternary, Clamp, "clamp"), FLB_FLOATS(ternary, Clamp, "clamp"));
+FLB_LOOPS(FLB_BYTES(light_ternary, Clamp, "clamp"), FLB_FLOATS(light_ternary, Clamp, "clamp"));
 
 }  // namespace FLB_ISA
 }  // namespace flb

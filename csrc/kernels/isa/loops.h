@@ -151,6 +151,10 @@ template <class F, class T>
 constexpr LoopEntry predicate(const char* name) {
     return unary<F, T, bool>(name);
 }
+template <class F, class T>
+constexpr LoopEntry light_unary(const char* name) {
+    return {name, dtype_of<T>::value, dtype_of<T>::value, unary_loop<Static<F>, T, T>, true};
+}
 template <template <class> class F, class T>
 constexpr LoopEntry unary_p(const char* name) {
     return {name, dtype_of<T>::value, dtype_of<T>::value, unary_loop<F<T>, T, T>};
@@ -165,7 +169,7 @@ constexpr LoopEntry binary(const char* name) {
 }
 template <class F, class T, class Out = T>
 constexpr LoopEntry light_binary(const char* name) {
-    return {name, dtype_of<T>::value, dtype_of<Out>::value, light_binary_loop<F, Out, T>};
+    return {name, dtype_of<T>::value, dtype_of<Out>::value, light_binary_loop<F, Out, T>, true};
 }
 template <class F, class T>
 constexpr LoopEntry comparison(const char* name) {
@@ -182,6 +186,10 @@ constexpr LoopEntry binary_map(const char* name) {
 template <class F, class T>
 constexpr LoopEntry ternary(const char* name) {
     return {name, dtype_of<T>::value, dtype_of<T>::value, ternary_loop<Static<F>, T, T>};
+}
+template <class F, class T>
+constexpr LoopEntry light_ternary(const char* name) {
+    return {name, dtype_of<T>::value, dtype_of<T>::value, ternary_loop<Static<F>, T, T, T, T>, true};
 }
 template <template <class> class F, class T>
 constexpr LoopEntry ternary_p(const char* name) {
