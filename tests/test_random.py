@@ -128,3 +128,17 @@ def test_dropout():
     output, mask = flambeau.native_dropout(x, 0.25, True)
     assert mask.dtype == flambeau.bool and 650 < int(mask.sum()) < 850
     assert flambeau.equal(output != 0, mask)
+
+
+def test_rrelu_draws_slopes_between_its_bounds_in_double_precision():
+    for dtype in (flambeau.float32, flambeau.bfloat16, flambeau.float64):
+        x = -flambeau.arange(1.0, 33.0).to(dtype)
+        flambeau.manual_seed(7)
+        got = flambeau.nn.functional.rrelu(x, 0.125, 1 / 3, training=True)
+        flambeau.manual_seed(7)
+        exact = flambeau.float64 if dtype is flambeau.float64 else flambeau.float32
+        low, high = flambeau.tensor([0.125, 1 / 3], dtype=exact).tolist()
+        slopes = (flambeau.rand(32, dtype=flambeau.float64) * (high - low) + low).to(exact)
+        assert got.tolist() == (x.to(exact) * slopes).to(dtype).tolist()
+    with pytest.raises(RuntimeError, match="Lower bound should be less than or equal"):
+        flambeau.nn.functional.rrelu(x, 0.3, 0.1)

@@ -36,6 +36,8 @@ _FAMILIES = (
     "optim",
     "select",
     "statistics",
+    "segments",
+    "hashing",
     "distance",
 )
 

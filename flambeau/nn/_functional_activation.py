@@ -65,17 +65,23 @@ def prelu(input, weight):
 
 def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
     """:func:`leaky_relu` with slopes drawn from U(lower, upper) in training, their mean otherwise."""
+    if lower > upper:
+        raise RuntimeError(
+            f"rrelu(): Lower bound should be less than or equal to the upper bound, got {lower} and {upper}"
+        )
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
 
     def randomized(x):
         negative = x <= 0
+        exact = flambeau.float64 if x.dtype is flambeau.float64 else flambeau.float32
         with flambeau.no_grad():
-            # Only the elements that need a slope draw one, in double precision.
-            draws = flambeau.empty(int(negative.sum()), dtype=flambeau.float64, device=x.device)
-            draws = draws.uniform_(lower, upper).to(x.dtype)
-            slopes = flambeau.ones_like(x).masked_scatter_(negative, draws)
-        return x * slopes
+            # Only the elements that need a slope draw one, in double precision between the bounds as `exact` has them.
+            low, high = flambeau.tensor([lower, upper], dtype=exact).tolist()
+            draws = flambeau.rand(int(negative.sum()), dtype=flambeau.float64, device=x.device)
+            draws = draws.mul_(high - low).add_(low).to(exact)
+            slopes = flambeau.ones_like(x, dtype=exact).masked_scatter_(negative, draws)
+        return (x * slopes).to(x.dtype)
 
     return _pick(randomized, input, inplace)
 
