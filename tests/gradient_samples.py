@@ -404,6 +404,15 @@ SAMPLES = {
     "_avg_pool_backward": lambda: [Call(y(1, 2, 2), [1, 2, 4], [2], [2], [0], False, True, None)],
     "_adaptive_avg_pool": lambda: [Call(x(1, 2, 5), [3]), Call(x(1, 1, 3, 4), [2, 2])],
     "_adaptive_avg_pool_backward": lambda: [Call(y(1, 2, 3), [1, 2, 5], [3])],
+    "grid_sampler_2d": lambda: [
+        Call(x(1, 2, 3, 4), y(1, 2, 3, 2, low=-1.3, high=1.3), mode, padding, align)
+        for mode, padding, align in ((0, 0, False), (0, 1, True), (0, 2, False), (2, 0, True), (2, 1, False), (2, 2, False))
+    ],
+    "grid_sampler_3d": lambda: [Call(x(1, 2, 2, 3, 2), y(1, 2, 1, 2, 3, low=-1.3, high=1.3), 0, 2, False)],
+    "_grid_sampler_backward": lambda: [
+        Call(u(1, 2, 2, 3), x(1, 2, 3, 4), y(1, 2, 3, 2, low=-1.3, high=1.3), mode, padding, False)
+        for mode, padding in ((0, 0), (2, 2))
+    ],
     "_resize": lambda: [
         Call(x(1, 2, 3), [5], "linear", False, False, [0.0]), Call(x(1, 1, 3, 4), [2, 5], "cubic", True, False, [0.0, 0.0]),
         Call(x(1, 2, 4, 3), [3, 5], "linear", False, True, [0.0, 1.7]),

@@ -30,6 +30,7 @@ _FAMILIES = (
     "norm",
     "pooling",
     "resizing",
+    "sampling",
     "loss",
     "embedding",
     "recurrent",

@@ -3,6 +3,8 @@
 import math
 import warnings
 
+import flambeau
+
 from .._ops import resizing as _native
 from ._functional_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
@@ -187,3 +189,72 @@ def upsample_bilinear(input, size=None, scale_factor=None):
         stacklevel=2,
     )
     return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)
+
+
+# --- sampling ----------------------------------------------------------------------------------------------------------
+
+_SAMPLING = {"bilinear": 0, "nearest": 1, "bicubic": 2}
+_PADDING = {"zeros": 0, "border": 1, "reflection": 2}
+
+
+def _settled(name, align_corners):
+    if align_corners is None:
+        warnings.warn(
+            f"Default {name} behavior has changed to align_corners=False since 1.3.0. Please specify align_corners=True "
+            f"if the old behavior is desired. See the documentation of {name} for details.",
+            stacklevel=3,
+        )
+    return bool(align_corners)
+
+
+def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
+    """Values of `input` at the places that `grid` names, between -1 (first) and 1 (last) along every dimension.
+
+    Shapes: input (N, C, H, W), grid (N, H', W', 2) of places (x, y), result (N, C, H', W'); or input (N, C, D, H, W) and
+    grid (N, D', H', W', 3) of places (x, y, z).
+
+    Args:
+        mode: 'bilinear' (default), 'nearest' or, for images, 'bicubic'.
+        padding_mode: what lies outside: 'zeros' (default), the nearest 'border' element, or the mirrored input
+            ('reflection').
+        align_corners: -1 and 1 mean the centres of the outermost elements instead of their outer edges. Default: False.
+
+    >>> F.grid_sample(flambeau.tensor([[[[1.0, 3.0]]]]), flambeau.zeros(1, 1, 1, 2), align_corners=False)
+    tensor([[[[2.]]]])
+    """
+    if mode not in _SAMPLING:
+        raise ValueError(
+            f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
+        )
+    if padding_mode not in _PADDING:
+        raise ValueError(
+            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: "
+            f"'{padding_mode}'"
+        )
+    align_corners = _settled("grid_sample and affine_grid", align_corners)
+    return flambeau.grid_sampler(input, grid, _SAMPLING[mode], _PADDING[padding_mode], align_corners)
+
+
+def affine_grid(theta, size, align_corners=None):
+    """The grid for :func:`grid_sample` that maps the pixels of an output by affine maps.
+
+    Shapes: theta (N, 2, 3) with size (N, C, H, W) gives (N, H, W, 2); theta (N, 3, 4) with size (N, C, D, H, W) gives
+    (N, D, H, W, 3).
+    """
+    if not theta.is_floating_point():
+        raise ValueError(f"Expected theta to have floating point type, but got {theta.dtype}")
+    size = flambeau.Size(size)
+    if len(size) not in (4, 5):
+        raise NotImplementedError(
+            "affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively. "
+            f"Got size {tuple(size)}."
+        )
+    n = len(size) - 2
+    if theta.dim() != 3 or tuple(theta.shape[1:]) != (n, n + 1):
+        raise ValueError(
+            f"Expected a batch of {n}D affine matrices of shape Nx{n}x{n + 1} for size {tuple(size)}. Got {theta.shape}."
+        )
+    align_corners = _settled("grid_sample and affine_grid", align_corners)
+    if min(size) <= 0:
+        raise ValueError(f"Expected non-zero, positive output size. Got {tuple(size)}")
+    return flambeau.affine_grid_generator(theta, size, align_corners)

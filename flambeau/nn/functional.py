@@ -121,7 +121,9 @@ from ._functional_pool import (
     max_unpool3d,
 )
 from ._functional_vision import (
+    affine_grid,
     channel_shuffle,
+    grid_sample,
     interpolate,
     native_channel_shuffle,
     pixel_shuffle,

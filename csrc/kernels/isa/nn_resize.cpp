@@ -1,7 +1,7 @@
 // Resizing: rows are mixed with vectors, elements of a row are brought to their places by permutations of one or two
 // registers where the outputs of a vector come from few inputs, and by gathers elsewhere.
+#include "kernels/isa/gather.h"
 #include "kernels/isa/nn_sums.h"
-#include "kernels/isa/vector.h"
 #include "kernels/resize_kernels.h"
 
 namespace flb {
@@ -30,28 +30,6 @@ FLB_INLINE Integers<T> load_integers(const Integer<T>* p) {
     __builtin_memcpy(&v, p, sizeof(v));
     return v;
 }
-// x[at[0]], x[at[1]], ...
-FLB_INLINE Vector<float> gather(const float* x, const int32_t* at) {
-#if defined(__AVX512F__)
-    return (Vector<float>)_mm512_mask_i32gather_ps(_mm512_setzero_ps(), 0xffff, _mm512_loadu_si512(at), x, 4);
-#else
-    Vector<float> v = {};
-    for (int i = 0; i < kLanes<float>; ++i) v[i] = x[at[i]];
-    return v;
-#endif
-}
-FLB_INLINE Vector<double> gather(const double* x, const int32_t* at) {
-    Vector<double> v = {};
-    for (int i = 0; i < kLanes<double>; ++i) v[i] = x[at[i]];
-    return v;
-}
-template <class T>
-FLB_INLINE void store_some(T* p, Vector<T> v, int64_t count) {
-    if (count >= kLanes<T>) store(p, v);
-    else
-        for (int64_t i = 0; i < count; ++i) p[i] = v[i];
-}
-
 // out = sum of weight[k] * rows[k], added to what out holds already if `more`.
 template <class T, int K, bool more>
 FLB_INLINE void mix_some(const T* const* rows, const T* weight, int64_t n, T* __restrict out) {
