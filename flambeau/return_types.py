@@ -2,6 +2,7 @@
 
 from . import _C
 from ._ops.registry import records
+from ._tensor.plain_pickles import _reduce_results
 
 histogram = _C._result_type("histogram", ("hist", "bin_edges"))
 histogramdd = _C._result_type("histogramdd", ("hist", "bin_edges"))
@@ -14,3 +15,6 @@ globals().update(
         if record.op.result_type is not None and not name.startswith("_")
     }
 )
+for _type in list(globals().values()):
+    if isinstance(_type, type) and issubclass(_type, tuple):
+        _type.__reduce__ = _reduce_results

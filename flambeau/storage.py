@@ -166,6 +166,10 @@ class TypedStorage:
         return self._like(copy_storage(self._untyped_storage, memo))
 
     def __reduce__(self):
+        from flambeau._tensor.pickling import is_for_a_process
+
+        if is_for_a_process():
+            return flambeau.multiprocessing.reductions.reduce_typed_storage(self)
         data = bytes(storage_bytes(self._untyped_storage))
         return _typed_storage_from_bytes, (str(self.dtype).rpartition(".")[2], data)
 

@@ -83,14 +83,6 @@ PyObject* set_state(PyObject* self, PyObject* value) {
 PyObject* clone_state(PyObject* self, PyObject*) {
     return guarded([&]() -> PyObject* { return wrap(new Generator(of(self)), Py_TYPE(self)); });
 }
-PyObject* generator_reduce(PyObject* self, PyObject*) {
-    ObjectRef state = ObjectRef::steal(get_state(self, nullptr));
-    if (!state) return nullptr;
-    ObjectRef module = ObjectRef::steal(PyImport_ImportModule("flambeau.random"));
-    if (!module) return nullptr;
-    ObjectRef rebuild = ObjectRef::steal(PyObject_GetAttrString(module.get(), "_rebuild_generator"));
-    return rebuild ? Py_BuildValue("O(O)", rebuild.get(), state.get()) : nullptr;
-}
 PyObject* get_device(PyObject* self, void*) {
     return guarded([&] { return device_object(Device{}); });
 }
@@ -103,7 +95,6 @@ PyMethodDef methods[] = {
     {"get_state", get_state, METH_NOARGS, "The state as a uint8 tensor, in PyTorch's layout."},
     {"set_state", set_state, METH_O, "set_state(state)\n\nContinues from a state of get_state."},
     {"clone_state", clone_state, METH_NOARGS, "An independent generator at the same point of the stream."},
-    {"__reduce__", generator_reduce, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 PyGetSetDef getset[] = {

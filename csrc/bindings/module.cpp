@@ -16,6 +16,7 @@ void init_storage_type(PyObject* module);
 void init_generator_type(PyObject* module);
 void init_interop(PyObject* module);
 void init_from_data(PyObject* module);
+void init_shared_memory(PyObject* module);
 void init_module_base(PyObject* module);
 
 namespace {
@@ -105,6 +106,7 @@ extern "C" __attribute__((visibility("default"))) PyObject* PyInit__C() {
         init_ops(module);
         init_interop(module);
         init_from_data(module);
+        init_shared_memory(module);
         init_module_base(module);
         Py_RETURN_NONE;
     });

@@ -1,7 +1,5 @@
 #include "core/storage.h"
 
-#include <sys/mman.h>
-
 #include <cstring>
 #include <new>
 #include <utility>
@@ -111,33 +109,6 @@ void resize_storage(Storage* storage, size_t nbytes) {
     if (storage->data) free_block(storage->data, storage->nbytes);
     storage->data = data;
     storage->nbytes = nbytes;
-}
-
-void share_storage(Storage* storage) {
-    if (storage->shared || storage->device == DeviceType::Meta || storage->nbytes == 0) {
-        storage->shared = true;
-        return;
-    }
-    check(storage->exports == 0 && !storage->release,
-          "share_memory_(): the memory belongs to another object, or is shown by "
-          "one, and cannot move");
-    struct Mapping {
-        void* data;
-        size_t nbytes;
-    };
-    void* data = mmap(nullptr, storage->nbytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    check(data != MAP_FAILED, "share_memory_(): no shared memory of ", storage->nbytes, " bytes");
-    std::memcpy(data, storage->data, storage->nbytes);
-    free_block(storage->data, storage->nbytes);
-    storage->data = data;
-    storage->owner = new Mapping{data, storage->nbytes};
-    storage->release = [](void* owner) {
-        auto* mapping = static_cast<Mapping*>(owner);
-        munmap(mapping->data, mapping->nbytes);
-        delete mapping;
-    };
-    storage->resizable = false;
-    storage->shared = true;
 }
 
 void delete_storage(Storage* storage) {

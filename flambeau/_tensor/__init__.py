@@ -1,8 +1,6 @@
 """The Python half of the Tensor type: printing, pickling, copying and conversions."""
 
-import copyreg
-
-from flambeau import _C
+from . import plain_pickles
 
 
 def _late(module, name):
@@ -18,27 +16,6 @@ def _late(module, name):
 
     method.__name__ = method.__qualname__ = name
     return method
-
-
-# Plain pickles of the small native types. The types call their module torch, where a pickle must not look for them.
-
-
-def _named(name):
-    return getattr(_C, name)
-
-
-def _constructed(name, value):
-    return getattr(_C, name)(value)
-
-
-def _reduce_named(obj):
-    return _named, (str(obj).rpartition(".")[2],)
-
-
-def _reduce_storage(storage):
-    from flambeau.storage import storage_bytes, untyped_from_bytes
-
-    return untyped_from_bytes, (bytes(storage_bytes(storage)) if storage.nbytes() else b"",)
 
 
 def install(Tensor):
@@ -60,8 +37,4 @@ def install(Tensor):
     Tensor.__format__ = _late("printing", "tensor_format")
     Tensor.__reduce_ex__ = _late("pickling", "reduce_ex")
     Tensor.__deepcopy__ = _late("pickling", "deepcopy")
-    for kind in (_C.dtype, _C.layout, _C.memory_format):
-        copyreg.pickle(kind, _reduce_named)
-    copyreg.pickle(_C.device, lambda device: (_constructed, ("device", str(device))))
-    copyreg.pickle(_C.Size, lambda size: (_constructed, ("Size", tuple(size))))
-    copyreg.pickle(_C.UntypedStorage, _reduce_storage)
+    plain_pickles.install()

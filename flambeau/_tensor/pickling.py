@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections import OrderedDict
 
 import flambeau
@@ -43,8 +44,25 @@ def _attributes(tensor) -> dict:
     return getattr(tensor, "__dict__", None) or {}
 
 
+def is_for_a_process() -> bool:
+    """Whether the pickler at work is multiprocessing's, which `flambeau.multiprocessing` may not have told yet."""
+    reduction = sys.modules.get("multiprocessing.reduction")
+    if reduction is None:
+        return False
+    # The pickler itself is not to be had from here, but it was called by one of two functions.
+    callers = (reduction.ForkingPickler.dumps.__func__.__code__, reduction.dump.__code__)
+    frame = sys._getframe(2)
+    for _ in range(3):
+        if frame is not None and frame.f_code in callers:
+            return True
+        frame = frame and frame.f_back
+    return False
+
+
 def reduce_ex(tensor, protocol: int):
     """``tensor.__reduce_ex__(protocol)``."""
+    if is_for_a_process():
+        flambeau.multiprocessing.reductions.check_tensor(tensor)
     state = _attributes(tensor)
     is_parameter = type(tensor) is not flambeau.Tensor and isinstance(tensor, flambeau.nn.Parameter)
     if is_parameter and type(tensor) is flambeau.nn.Parameter:
