@@ -260,9 +260,11 @@ PyObject* index_select_(Call& call) {
     if (t.ndim()) shape[dim] = index.numel;
     else
         call.check(index.numel == 1, "Index to scalar can have only 1 value, got ", index.numel, " value(s)");
-    TensorRef out = empty(shape, t.dtype, t.device);
+    // out= overlaps neither input: dense and of the right size, it is filled in place.
+    const bool in_place = !call.out() || (call.out()->sizes == shape && call.out()->contiguous);
+    TensorRef out = in_place ? output(call, shape, t.dtype, t.device) : empty(shape, t.dtype, t.device);
     if (!t.is_meta()) index_select(*out, t, dim, index);
-    return deliver(call, out);
+    return in_place ? out.release() : deliver(call, out);
 }
 
 PyObject* write_slices(Call& call, TensorRef source, Reduce reduce, bool mean, bool include_self) {

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import pickle
-import queue
-import time
 import warnings
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
@@ -235,14 +232,13 @@ class _Iterator:
 
     def __init__(self, loader: DataLoader):
         self._loader = loader
+        # Drawn even if there are no workers, and before the sampler draws: the order PyTorch has.
+        drawn = flambeau.empty((), dtype=flambeau.int64).random_(generator=loader.generator)
+        self._base_seed = int(drawn.item())
         self._begin()
 
     def _begin(self) -> None:
-        loader = self._loader
-        # The seed is drawn even if there are no workers, and before the sampler draws: the order PyTorch has.
-        drawn = flambeau.empty((), dtype=flambeau.int64).random_(generator=loader.generator)
-        self._base_seed = int(drawn.item())
-        self._indices = iter(loader._index_sampler)
+        self._indices = iter(self._loader._index_sampler)
         self._yielded = 0
 
     def __iter__(self):
@@ -270,6 +266,9 @@ class _Iterator:
 class _InProcess(_Iterator):
     def __init__(self, loader):
         super().__init__(loader)
+        assert loader.timeout == 0, (
+            "a DataLoader without workers requires timeout == 0: nothing is waited for"
+        )
         args = (
             loader._by_iteration,
             loader.dataset,
@@ -291,54 +290,54 @@ class _WithWorkers(_Iterator):
     """Hands batches of indices to workers in turn, a few in advance, and puts the results back in order."""
 
     def __init__(self, loader):
+        from ._utils.crew import Crew
+
         super().__init__(loader)
+        assert loader.prefetch_factor > 0, "prefetch_factor must be greater than 0"
         if loader.multiprocessing_context is None:
             import multiprocessing as context
         else:
             context = loader.multiprocessing_context
-        self._closed = False
-        self._results = context.Queue()
-        self._requests, self._workers = [], []
-        for i in range(loader.num_workers):
-            requests = context.Queue()
-            requests.cancel_join_thread()
-            args = (loader._by_iteration, loader.dataset, requests, self._results, loader._auto_collation)
-            more = (
-                loader.collate_fn,
-                loader.drop_last,
-                self._base_seed,
-                loader.worker_init_fn,
-                i,
-                loader.num_workers,
+        tasks = [
+            _worker.WorkerTask(
+                by_iteration=loader._by_iteration,
+                dataset=loader.dataset,
+                auto_collation=loader._auto_collation,
+                collate_fn=loader.collate_fn,
+                drop_last=loader.drop_last,
+                base_seed=self._base_seed,
+                init_fn=loader.worker_init_fn,
+                worker_id=i,
+                count=loader.num_workers,
             )
-            process = context.Process(target=_worker.worker_loop, args=(*args, *more), daemon=True)
-            process.start()
-            self._requests.append(requests)
-            self._workers.append(process)
+            for i in range(loader.num_workers)
+        ]
+        self._crew = Crew(context, tasks, loader.timeout)
         self._start_epoch()
 
     def restart(self) -> None:
         """Begin another epoch with the same workers."""
-        if self._closed:
+        if self._crew.closed:
             raise RuntimeError("DataLoader: the workers have been shut down; iterate over a new DataLoader")
-        while any(owner is not None for owner in self._owners.values()):
-            self._receive()  # what is left of an epoch that was not finished
         self._begin()
-        resume = _worker.Resume(self._base_seed)
-        for requests in self._requests:
-            requests.put(resume)
-        for _ in self._workers:
-            self._get_result()
+        for worker in range(len(self._crew)):
+            self._crew.send(worker, _worker.Resume())
+        waiting = len(self._crew)
+        while waiting:  # what comes before the answers is left of an epoch that was not finished
+            _, message = self._crew.receive()
+            waiting -= isinstance(message, _worker.Resume)
         self._start_epoch()
 
     def _start_epoch(self) -> None:
-        self._active = [True] * len(self._workers)
-        self._turn = itertools.cycle(range(len(self._workers)))
+        count = len(self._crew)
+        self._active = [True] * count
+        self._outstanding = [0] * count  # batches that each worker has been asked for
+        self._turn = itertools.cycle(range(count))
         self._sent = 0  # number of the next batch to ask for
-        self._wanted = 0  # number of the next batch to yield
-        self._owners: dict[int, int | None] = {}  # batches asked for: the worker, or None once arrived
-        self._arrived: dict[int, Any] = {}
-        for _ in range(self._loader.prefetch_factor * len(self._workers)):
+        self._owners: dict[int, int] = {}  # batches asked for and not yet here: the worker
+        self._arrived: dict[int, tuple[int, Any]] = {}
+        self._next = 0  # number of the next batch to yield, if in order
+        for _ in range(self._loader.prefetch_factor * count):
             self._request()
 
     def _request(self) -> None:
@@ -350,89 +349,55 @@ class _WithWorkers(_Iterator):
         except StopIteration:
             return
         worker = next(self._turn)
-        while not self._active[worker]:
+        while not self._may_be_asked(worker):
             worker = next(self._turn)
-        self._requests[worker].put((self._sent, index))
+        self._crew.send(worker, (self._sent, index))
         self._owners[self._sent] = worker
+        self._outstanding[worker] += 1
         self._sent += 1
 
-    def _get_result(self):
-        timeout = self._loader.timeout
-        deadline = time.monotonic() + timeout if timeout else None
-        while True:
-            wait = 1.0 if deadline is None else max(0.0, min(1.0, deadline - time.monotonic()))
-            try:
-                return self._results.get(timeout=wait)
-            except queue.Empty:
-                dead = [str(process.pid) for process in self._workers if not process.is_alive()]
-                if dead:
-                    self.close()
-                    raise RuntimeError(
-                        f"DataLoader worker (pid(s) {', '.join(dead)}) exited unexpectedly"
-                    ) from None
-                if deadline is not None and time.monotonic() >= deadline:
-                    self.close()
-                    raise RuntimeError(f"DataLoader timed out after {timeout} seconds") from None
+    def _may_be_asked(self, worker: int) -> bool:
+        if not self._active[worker]:
+            return False
+        if self._loader.in_order:
+            return True
+        # Without order a slow worker gets no more than its share, so that the others need not wait for it.
+        share = self._loader.prefetch_factor * len(self._crew) // sum(self._active)
+        return self._outstanding[worker] < share
 
-    def _receive(self) -> int:
-        """Take in one result; its number."""
-        number, data = self._get_result()
-        result = pickle.loads(data)
-        worker, self._owners[number] = self._owners[number], None
-        if isinstance(result, _worker.EndOfDataset):
-            self._active[worker] = False
-            result = _Missing
-        self._arrived[number] = result
-        return number
-
-    def _take(self, number: int):
+    def _receive(self) -> None:
+        worker, (number, result, forgotten) = self._crew.receive()
+        self._crew.forget(worker, forgotten)
         del self._owners[number]
-        return self._arrived.pop(number)
+        self._arrived[number] = worker, result
 
     def _next_batch(self):
         while True:
-            number = self._pick()
+            number = self._wait_for_next()
             if number is None:
                 if not self._loader.persistent_workers:
-                    self.close()
+                    self._crew.close()
                 raise StopIteration
-            result = self._take(number)
-            self._request()
-            if result is _Missing:
+            worker, result = self._arrived.pop(number)
+            self._outstanding[worker] -= 1
+            if isinstance(result, _worker.EndOfDataset):
+                self._active[worker] = False
+                self._request()
                 continue
+            self._request()
             if isinstance(result, _worker.WorkerError):
-                if not self._loader.persistent_workers:
-                    self.close()
-                result.reraise()
+                result.reraise()  # who catches it may go on with the next batch
             return result
 
-    def _pick(self) -> int | None:
+    def _wait_for_next(self) -> int | None:
         """Wait for the batch to yield next; its number, or None if there is none."""
-        if not self._owners:
-            return None
         if not self._loader.in_order:
-            return next(iter(self._arrived)) if self._arrived else self._receive()
-        self._wanted = min(self._owners)
-        while self._owners[self._wanted] is not None:
+            if not self._arrived and self._owners:
+                self._receive()
+            return next(iter(self._arrived), None)
+        while self._next not in self._arrived:
+            if self._next >= self._sent:
+                return None
             self._receive()
-        return self._wanted
-
-    def close(self) -> None:
-        """End the workers."""
-        if self._closed:
-            return
-        self._closed = True
-        for requests in self._requests:
-            requests.put(None)
-        for process in self._workers:
-            process.join(timeout=5)
-            if process.is_alive():
-                process.terminate()
-                process.join()
-        for requests in self._requests:
-            requests.close()
-        self._results.close()
-
-    def __del__(self):
-        if not getattr(self, "_closed", True):
-            self.close()
+        self._next += 1
+        return self._next - 1

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 import sys
 from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
 
 import flambeau
 
+from .worker import get_worker_info
+
+_WORTH_SHARING = 4096  # bytes
 _UNKNOWN = "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}"
 
 
@@ -113,7 +117,35 @@ def collate(batch: list, *, collate_fn_map: dict | None = None):
 
 
 def _collate_tensors(batch, *, collate_fn_map=None):
-    return flambeau.stack(batch, 0)
+    first = batch[0]
+    alike = all(
+        type(t) is flambeau.Tensor
+        and t.shape == first.shape
+        and t.dtype == first.dtype
+        and not t.requires_grad
+        for t in batch
+    )
+    room = room_for((len(batch), *first.shape), first.dtype) if alike and first.device.type == "cpu" else None
+    return flambeau.stack(batch, 0, out=room)
+
+
+def room_for(shape, dtype):
+    """In a worker, a place for a batch in memory that its loader will see; None where a place of its own will do."""
+    if get_worker_info() is None:
+        return None
+    nbytes = dtype.itemsize * math.prod(shape)
+    if nbytes < _WORTH_SHARING:
+        return None
+    storage = flambeau._C._segment_storage(nbytes)
+    return flambeau._C.tensor_from_storage(storage, dtype, 0, shape, _dense_strides(shape))
+
+
+def _dense_strides(shape) -> tuple:
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))
 
 
 def _collate_numpy(batch, numpy_kind: str):
@@ -121,7 +153,7 @@ def _collate_numpy(batch, numpy_kind: str):
         raise TypeError(_UNKNOWN.format(batch[0].dtype))
     if numpy_kind == "scalar":
         return flambeau.as_tensor(batch)
-    return flambeau.stack([flambeau.as_tensor(array) for array in batch], 0)
+    return _collate_tensors([flambeau.as_tensor(array) for array in batch])
 
 
 def _collate_floats(batch, *, collate_fn_map=None):

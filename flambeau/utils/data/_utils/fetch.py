@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from itertools import islice
 
+import flambeau
+
+from .collate import room_for
+
 
 def make_fetcher(by_iteration: bool, dataset, auto_collation: bool, collate_fn, drop_last: bool):
     """A function of a batch's indices (or of one index, without batching) that returns the batch.
@@ -27,8 +31,40 @@ def _iterating_fetcher(samples, auto_collation, collate_fn, drop_last):
     return fetch
 
 
+def _rows_of_tensors(dataset, collate_fn):
+    """The tensors of a `TensorDataset` whose batches can be gathered in one go, or None."""
+    from ..dataset import TensorDataset
+    from .collate import default_collate
+
+    if type(dataset) is not TensorDataset or collate_fn is not default_collate:
+        return None
+    if any(
+        type(t) is not flambeau.Tensor or t.requires_grad or t.device.type != "cpu" for t in dataset.tensors
+    ):
+        return None
+    return dataset.tensors
+
+
+def _gather(tensors, indices: list):
+    """What collating the rows one by one gives."""
+    if any(type(i) is not int for i in indices):
+        return None
+    size = len(tensors[0])
+    if not indices or min(indices) < 0 or max(indices) >= size:
+        return None  # Python's rules for indices, and its errors, hold for the rows one by one
+    wanted = flambeau.tensor(indices)
+    return [
+        flambeau.index_select(t, 0, wanted, out=room_for((len(indices), *t.shape[1:]), t.dtype))
+        for t in tensors
+    ]
+
+
 def _indexing_fetcher(dataset, auto_collation, collate_fn):
+    rows = _rows_of_tensors(dataset, collate_fn) if auto_collation else None
+
     def fetch(index):
+        if rows and (batch := _gather(rows, index)) is not None:
+            return batch
         if not auto_collation:
             return collate_fn(dataset[index])
         if callable(getattr(dataset, "__getitems__", None)):

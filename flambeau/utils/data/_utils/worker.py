@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import queue
-import random
-import sys
-import traceback
-from dataclasses import dataclass
-from typing import Any
+import select
+from typing import Any, NamedTuple
 
 import flambeau
+from flambeau import _C
 
-from .fetch import make_fetcher
+from .seeding import seed_worker
 
 
-@dataclass(frozen=True)
-class WorkerInfo:
+class WorkerInfo(NamedTuple):
     """What a worker process knows of itself.
 
     Attributes:
@@ -40,11 +36,8 @@ def get_worker_info() -> WorkerInfo | None:
     return _info
 
 
-@dataclass(frozen=True)
 class Resume:
-    """Asks a persistent worker to start another pass over the dataset."""
-
-    seed: int
+    """Asks a persistent worker to start another pass over the dataset; it answers with the same."""
 
 
 class EndOfDataset:
@@ -55,9 +48,16 @@ class WorkerError:
     """An exception on its way to the parent process."""
 
     def __init__(self, error: BaseException, where: str):
+        import traceback
+
         self.kind = type(error)
         self.where = where
         self.text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+    def without_kind(self) -> WorkerError:
+        """For an exception whose class can't be sent: it is named in the text only."""
+        self.text, self.kind = f"{self.kind.__name__}: {self.text}", RuntimeError
+        return self
 
     def reraise(self):
         """Raise the exception again, with its traceback in its text."""
@@ -65,7 +65,7 @@ class WorkerError:
         if self.kind is KeyError:
             message = _Verbatim(message)
         try:
-            error = self.kind(message)
+            error = self.kind(message=message) if hasattr(self.kind, "message") else self.kind(message)
         except Exception:  # exceptions may want other arguments
             error = RuntimeError(message)
         raise error
@@ -78,86 +78,110 @@ class _Verbatim(str):
         return str(self)
 
 
-def _seed_everything(seed: int, worker_id: int, base_seed: int) -> None:
-    random.seed(seed)
-    flambeau.manual_seed(seed)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        entropy = [worker_id, base_seed & 0xFFFFFFFF, base_seed >> 32, 0]
-        numpy.random.seed(numpy.random.SeedSequence(entropy).generate_state(4))
+class WorkerTask(NamedTuple):
+    """All that a worker is told when it starts."""
+
+    by_iteration: bool
+    dataset: Any
+    auto_collation: bool
+    collate_fn: Any
+    drop_last: bool
+    base_seed: int
+    init_fn: Any
+    worker_id: int
+    count: int
+
+    def make_fetcher(self):
+        from .fetch import make_fetcher
+
+        return make_fetcher(
+            self.by_iteration, self.dataset, self.auto_collation, self.collate_fn, self.drop_last
+        )
 
 
-def worker_loop(
-    by_iteration,
-    dataset,
-    indices,
-    results,
-    auto_collation,
-    collate_fn,
-    drop_last,
-    base_seed,
-    init_fn,
-    worker_id,
-    count,
-) -> None:
-    """Fetch the batches that `indices` asks for, put them into `results`, until told to end.
+def worker_loop(task: WorkerTask, sock) -> None:
+    """Fetch the batches that are asked for over the socket, until it closes.
 
-    A request is a number and the batch's indices; a result is the number and the batch, or what stands in its place: a
-    `WorkerError` or an `EndOfDataset`.
+    A request is a number and the batch's indices. A result is the number, the batch or what stands in its place (a
+    `WorkerError` or an `EndOfDataset`), and the segments that the parent may forget.
     """
-    global _info
-    parent = os.getppid()
-    flambeau.set_num_threads(1)
-    seed = base_seed + worker_id
-    _seed_everything(seed, worker_id, base_seed)
-    _info = WorkerInfo(id=worker_id, num_workers=count, seed=seed, dataset=dataset)
-    where = f"in DataLoader worker process {worker_id}"
-    failure = fetch = None
+    from .channel import Channel, Closed
+
+    channel = Channel(sock)
     try:
-        if init_fn is not None:
-            init_fn(worker_id)
-        fetch = make_fetcher(by_iteration, dataset, auto_collation, collate_fn, drop_last)
-    except Exception as error:
-        failure = WorkerError(error, where)
-    while os.getppid() == parent:
+        _Worker(task, channel).run()
+    except (Closed, KeyboardInterrupt):
+        pass  # the parent is gone, or was interrupted too and is the one to say so
+
+
+class _Worker:
+    def __init__(self, task: WorkerTask, channel):
+        global _info
+        self._task = task
+        self._channel = channel
+        self._parent = os.getppid()
+        self._where = f"in DataLoader worker process {task.worker_id}"
+        self._failure: WorkerError | None = None
+        self._fetch = None
+        flambeau.set_num_threads(1)
+        seed = seed_worker(task.base_seed, task.worker_id)
+        _info = WorkerInfo(id=task.worker_id, num_workers=task.count, seed=seed, dataset=task.dataset)
+
+    def run(self) -> None:
+        self._prepare(first=True)
+        while self._wait():
+            request = self._channel.receive()
+            if isinstance(request, Resume):
+                # The generators go on where they are, as PyTorch's do; only a dataset by iteration starts again.
+                self._prepare(first=False)
+                self._channel.send(request)
+            else:
+                number, index = request
+                self._send(number, self._result(index))
+
+    def _wait(self) -> bool:
+        """Wait for a request; False if the parent is gone without our socket's having noticed."""
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        while not poll.poll(5000):
+            if os.getppid() != self._parent:
+                return False
+        return True
+
+    def _prepare(self, first: bool) -> None:
         try:
-            request = indices.get(timeout=5)
-        except queue.Empty:
-            continue  # look whether the parent is still there
-        if request is None:
-            break
-        if isinstance(request, Resume):
-            # The generators go on where they are, as PyTorch's do; only a dataset by iteration starts again.
-            if failure is None and by_iteration:
-                try:
-                    fetch = make_fetcher(by_iteration, dataset, auto_collation, collate_fn, drop_last)
-                except Exception as error:
-                    failure = WorkerError(error, where)
-            results.put((request, worker_id))
-            continue
-        number, index = request
-        if failure is not None:
-            result, failure = failure, None
-        else:
-            try:
-                result = fetch(index)
-            except StopIteration as error:
-                result = EndOfDataset() if by_iteration else WorkerError(error, where)
-            except KeyboardInterrupt:
-                break
-            except Exception as error:
-                result = WorkerError(error, where)
-        results.put((number, _packed(result, where)))
-    # What the parent will not read any more must not keep this process from ending.
-    results.cancel_join_thread()
-    results.close()
+            if first and self._task.init_fn is not None:
+                self._task.init_fn(self._task.worker_id)
+            if first or self._task.by_iteration:
+                self._fetch = self._task.make_fetcher()
+        except Exception as error:
+            self._failure = WorkerError(error, self._where)
 
+    def _result(self, index):
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            return failure
+        try:
+            return self._fetch(index)
+        except StopIteration as error:
+            return EndOfDataset() if self._task.by_iteration else WorkerError(error, self._where)
+        except Exception as error:
+            return WorkerError(error, self._where)
 
-def _packed(result, where):
-    """Pickle here, where an error has a place to go: a queue pickles in a thread of its own, which could only print it."""
-    from multiprocessing.reduction import ForkingPickler
+    def _send(self, number: int, result) -> None:
+        from .channel import Closed
 
-    try:
-        return bytes(ForkingPickler.dumps(result))
-    except Exception as error:
-        return bytes(ForkingPickler.dumps(WorkerError(error, where)))
+        forgotten = _C._segments_given_up()
+        try:
+            self._channel.send((number, result, forgotten))
+            return
+        except Closed:
+            raise
+        except Exception as error:  # what it cannot pickle
+            failure = result if isinstance(result, WorkerError) else WorkerError(error, self._where)
+        try:
+            self._channel.send((number, failure, forgotten))
+        except Closed:
+            raise
+        except Exception:
+            self._channel.send((number, failure.without_kind(), forgotten))
