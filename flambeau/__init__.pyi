@@ -99,6 +99,7 @@ from ._functional_names import max_pool2d as max_pool2d
 from ._functional_names import max_pool3d as max_pool3d
 from ._C import memory_format as memory_format
 from . import mps as mps
+from . import multiprocessing as multiprocessing
 from . import nn as nn
 from .autograd.grad_mode import no_grad as no_grad
 from . import optim as optim
