@@ -6,7 +6,24 @@ from ._tensor.plain_pickles import _reduce_results
 
 histogram = _C._result_type("histogram", ("hist", "bin_edges"))
 histogramdd = _C._result_type("histogramdd", ("hist", "bin_edges"))
-linalg_qr = _C._result_type("linalg_qr", ("Q", "R"))
+for _name, _fields in {
+    "lu_unpack": "P L U",
+    "qr": "Q R",
+    "slogdet": "sign logabsdet",
+    "svd": "U S V",
+    "triangular_solve": "solution cloned_coefficient",
+    "linalg_eig": "eigenvalues eigenvectors",
+    "linalg_eigh": "eigenvalues eigenvectors",
+    "linalg_inv_ex": "inverse info",
+    "linalg_ldl_factor": "LD pivots",
+    "linalg_lstsq": "solution residuals rank singular_values",
+    "linalg_lu": "P L U",
+    "linalg_lu_factor": "LU pivots",
+    "linalg_slogdet": "sign logabsdet",
+    "linalg_solve_ex": "result info",
+    "linalg_svd": "U S Vh",
+}.items():
+    globals()[_name] = _C._result_type(_name, tuple(_fields.split()))
 
 globals().update(
     {

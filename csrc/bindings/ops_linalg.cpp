@@ -1,6 +1,7 @@
 // Matrix products: shapes, dtypes, layouts and errors; the arithmetic is in kernels/blas.cpp.
 #include <vector>
 
+#include "bindings/find_blas.h"
 #include "bindings/op.h"
 #include "core/interpreter.h"
 #include "kernels/blas.h"
@@ -11,7 +12,6 @@ namespace flb {
 
 FLB_DEFINE_KERNEL(small_linear_float);
 FLB_DEFINE_KERNEL(small_linear_double);
-namespace {
 
 // The library's place is asked for once, when the first product needs it.
 void find_blas() {
@@ -25,6 +25,8 @@ void find_blas() {
     if (PyUnicode_Check(path)) set_blas_library(PyUnicode_AsUTF8(path));
     Py_DECREF(path);
 }
+
+namespace {
 
 constexpr double kUnlockWork = 1 << 20;
 

@@ -16,6 +16,7 @@ namespace {
 std::string library_path;
 std::mutex loading;
 OpenBlas table;
+void* library = nullptr;
 std::atomic<const OpenBlas*> loaded{nullptr};
 
 // Sets a variable of the environment unless the user has, and takes it back at the end.
@@ -68,16 +69,19 @@ const char* preferred_core() {
     return nullptr;
 }
 
-template <class F>
-void resolve(void* library, F*& function, const char* name) {
-    function = reinterpret_cast<F*>(dlsym(library, name));
+void* resolve(const char* name) {
+    void* function = dlsym(library, name);
     check(function != nullptr, "OpenBLAS at '", library_path, "' has no function ", name);
+    return function;
+}
+template <class F>
+void resolve(F*& function, const char* name) {
+    function = reinterpret_cast<F*>(resolve(name));
 }
 
 void load() {
     check(!library_path.empty(),
           "this product needs OpenBLAS, which was not found: install the package scipy-openblas32");
-    void* library;
     {
         EnvironmentDefault core("OPENBLAS_CORETYPE", preferred_core());
         EnvironmentOverride threads("OPENBLAS_NUM_THREADS", "1");
@@ -85,12 +89,12 @@ void load() {
     }
     if (!library)
         fail(ErrorKind::Runtime, "cannot load OpenBLAS: ", dlerror(), "; reinstall scipy-openblas32");
-    resolve(library, table.sgemm, "scipy_cblas_sgemm");
-    resolve(library, table.dgemm, "scipy_cblas_dgemm");
-    resolve(library, table.cgemm, "scipy_cblas_cgemm");
-    resolve(library, table.zgemm, "scipy_cblas_zgemm");
-    resolve(library, table.sgemv, "scipy_cblas_sgemv");
-    resolve(library, table.dgemv, "scipy_cblas_dgemv");
+    resolve(table.sgemm, "scipy_cblas_sgemm");
+    resolve(table.dgemm, "scipy_cblas_dgemm");
+    resolve(table.cgemm, "scipy_cblas_cgemm");
+    resolve(table.zgemm, "scipy_cblas_zgemm");
+    resolve(table.sgemv, "scipy_cblas_sgemv");
+    resolve(table.dgemv, "scipy_cblas_dgemv");
 }
 
 }  // namespace
@@ -107,6 +111,11 @@ const OpenBlas& openblas() {
         loaded.store(&table, std::memory_order_release);
     }
     return table;
+}
+
+void* openblas_symbol(const char* name) {
+    openblas();
+    return resolve(name);
 }
 
 }  // namespace flb

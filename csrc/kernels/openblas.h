@@ -26,5 +26,7 @@ struct OpenBlas {
 // Raises if the library cannot be loaded.
 const OpenBlas& openblas();
 bool openblas_known();  // a path was set
+// A function of the library that is not in the table (LAPACK's); raises if it has none of that name.
+void* openblas_symbol(const char* name);
 
 }  // namespace flb

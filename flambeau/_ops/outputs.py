@@ -69,3 +69,14 @@ def _warn_of_resize(out, result, name):
         "tensor t by resizing it, inplace, to zero elements with t.resize_(0).",
         stacklevel=3,
     )
+
+
+def deliver_all(results, outs, name):
+    """Writes each result into its tensor of `outs`, if there are any; every dtype is checked before anything is written."""
+    if outs is None:
+        return results
+    if len(outs) != len(results):
+        raise TypeError(f"{name}(): out= takes a tuple of {len(results)} tensors, got {len(outs)}")
+    for result, out in zip(results, outs, strict=True):
+        check_dtype(result.dtype, out, name, same_dtype=True)
+    return tuple(deliver(result, out, name) for result, out in zip(results, outs, strict=True))
