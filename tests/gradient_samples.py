@@ -472,6 +472,11 @@ CHECKED_ELSEWHERE = {
     "_recurrent_backward": "its arguments depend on each other: the second derivative of _recurrent",
     "_cross_entropy_backward": "its arguments depend on each other: the second derivative of _cross_entropy",
     **dict.fromkeys(
+        "linalg_cholesky_ex linalg_lu_factor_ex linalg_qr _linalg_solve_triangular _linalg_solve _linalg_lu_solve "
+        "_linalg_ldl_solve _linalg_eigh _linalg_eig _linalg_svd".split(),
+        "what is determined of the results, of suitable matrices: tests/test_decompositions.py",
+    ),
+    **dict.fromkeys(
         "float half bfloat16 bool byte char short int long chalf cfloat".split(),
         "the result is too coarse for finite differences; the rule is that of `double`",
     ),

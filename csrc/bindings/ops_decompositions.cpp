@@ -18,7 +18,8 @@ namespace {
 std::string shown(const Call& call) {
     std::string name = call.name();
     if (name.front() == '_') name.erase(0, 1);
-    if (const size_t tail = name.rfind("_ex"); tail != std::string::npos && tail + 3 == name.size()) name.resize(tail);
+    if (const size_t tail = name.rfind("_ex"); tail != std::string::npos && tail + 3 == name.size())
+        name.resize(tail);
     if (name.rfind("linalg_", 0) == 0) name[6] = '.';
     return name;
 }
@@ -35,13 +36,14 @@ void check_square(const Call& call, const Tensor& t, const char* argument) {
     check_matrix(call, t, argument);
     const int n = t.ndim();
     check(t.sizes[n - 1] == t.sizes[n - 2], shown(call), ": ", argument,
-          " must be batches of square matrices, but they are ", t.sizes[n - 2], " by ", t.sizes[n - 1], " matrices");
+          " must be batches of square matrices, but they are ", t.sizes[n - 2], " by ", t.sizes[n - 1],
+          " matrices");
 }
 void check_same(const Call& call, const Tensor& a, const Tensor& b) {
     check(a.dtype == b.dtype, shown(call), ": Expected the operands to have the same dtype, but got ",
           info(a.dtype).class_name, " and ", info(b.dtype).class_name);
-    check(a.ndim() == b.ndim() && std::equal(a.sizes.data(), a.sizes.data() + a.ndim() - 2, b.sizes.data()), shown(call),
-          ": Incompatible shapes ", str(a.sizes), " and ", str(b.sizes));
+    check(a.ndim() == b.ndim() && std::equal(a.sizes.data(), a.sizes.data() + a.ndim() - 2, b.sizes.data()),
+          shown(call), ": Incompatible shapes ", str(a.sizes), " and ", str(b.sizes));
 }
 
 Dims batch_of(const Tensor& t) { return Dims(t.sizes.data(), t.ndim() - 2); }
@@ -116,7 +118,8 @@ void clear_triangle(Matrices a, bool upper_side) {
     T* matrix = static_cast<T*>(a.data);
     for (int64_t i = 0; i < a.count; ++i, matrix += a.rows * a.cols)
         for (int64_t c = 0; c < a.cols; ++c) {
-            const int64_t begin = upper_side ? 0 : std::min(c + 1, a.rows), end = upper_side ? std::min(c, a.rows) : a.rows;
+            const int64_t begin = upper_side ? 0 : std::min(c + 1, a.rows),
+                          end = upper_side ? std::min(c, a.rows) : a.rows;
             std::fill(matrix + c * a.rows + begin, matrix + c * a.rows + end, T(0));
         }
 }
@@ -161,7 +164,8 @@ PyObject* lu_factor(Call& call) {
 TensorRef checked_pivots(const Call& call, const Tensor& matrix, Tensor& pivots, bool signs) {
     check(pivots.dtype == DType::Int32, shown(call),
           ": pivots should be a Tensor of scalar type torch.int32. Got ", info(pivots.dtype).class_name);
-    check(pivots.sizes == with(batch_of(matrix), rows(matrix)), shown(call), ": Number of pivots per batch should be same as the dimension of the matrix; got pivots of shape ",
+    check(pivots.sizes == with(batch_of(matrix), rows(matrix)), shown(call),
+          ": Number of pivots per batch should be same as the dimension of the matrix; got pivots of shape ",
           str(pivots.sizes), " for a matrix of shape ", str(matrix.sizes));
     if (pivots.is_meta() || pivots.numel == 0) return TensorRef::borrow(&pivots);
     TensorRef copy = private_copy(pivots, DType::Int32);
@@ -170,7 +174,8 @@ TensorRef checked_pivots(const Call& call, const Tensor& matrix, Tensor& pivots,
     for (int64_t i = 0; i < copy->numel; ++i) {
         const int64_t value = signs ? std::abs(int64_t(p[i])) : p[i];
         check(value >= 1 && value <= n, shown(call),
-              ": Pivots given to it must all be greater or equal to 1 and at most the matrix's size ", n, ", but got ", p[i]);
+              ": Pivots given to it must all be greater or equal to 1 and at most the matrix's size ", n,
+              ", but got ", p[i]);
     }
     return copy;
 }
@@ -181,7 +186,8 @@ PyObject* lu_solve(Call& call) {
     check_square(call, lu, "LU");
     check_matrix(call, b, "B");
     check_same(call, lu, b);
-    check(rows(lu) == rows(b), shown(call), ": Incompatible shapes of LU ", str(lu.sizes), " and B ", str(b.sizes));
+    check(rows(lu) == rows(b), shown(call), ": Incompatible shapes of LU ", str(lu.sizes), " and B ",
+          str(b.sizes));
     const TensorRef checked = checked_pivots(call, lu, pivots, false);
     TensorRef a = column_copy(lu), x = column_copy(b);
     const bool adjoint = call.boolean(3);
@@ -225,7 +231,8 @@ PyObject* ldl_solve(Call& call) {
     check_square(call, ld, "LD");
     check_matrix(call, b, "B");
     check_same(call, ld, b);
-    check(rows(ld) == rows(b), shown(call), ": Incompatible shapes of LD ", str(ld.sizes), " and B ", str(b.sizes));
+    check(rows(ld) == rows(b), shown(call), ": Incompatible shapes of LD ", str(ld.sizes), " and B ",
+          str(b.sizes));
     const TensorRef checked = checked_pivots(call, ld, pivots, true);
     // A pair of equal negative pivots marks a 2 by 2 block; LAPACK reads the second without asking whether it is there.
     if (!checked->is_meta() && checked->numel) {
@@ -241,7 +248,9 @@ PyObject* ldl_solve(Call& call) {
     }
     TensorRef a = column_copy(ld), x = column_copy(b);
     const bool hermitian = call.boolean(3);
-    run(*x, [&] { lapack_ldl_solve(a->dtype, matrices(*a), pointer<int32_t>(checked), matrices(*x), hermitian); });
+    run(*x, [&] {
+        lapack_ldl_solve(a->dtype, matrices(*a), pointer<int32_t>(checked), matrices(*x), hermitian);
+    });
     return deliver(call, x);
 }
 
@@ -252,8 +261,9 @@ PyObject* solve_triangular(Call& call) {
     check_matrix(call, b, "B");
     check_same(call, in, b);
     const Triangle triangle{call.boolean(3), call.boolean(2), call.boolean(4), 'N'};
-    check(rows(in) == (triangle.left ? rows(b) : cols(b)), shown(call), ": Incompatible shapes of A and B for the equation ",
-          triangle.left ? "AX = B" : "XA = B", " (", rows(in), "x", cols(in), " and ", rows(b), "x", cols(b), ")");
+    check(rows(in) == (triangle.left ? rows(b) : cols(b)), shown(call),
+          ": Incompatible shapes of A and B for the equation ", triangle.left ? "AX = B" : "XA = B", " (",
+          rows(in), "x", cols(in), " and ", rows(b), "x", cols(b), ")");
     TensorRef a = column_copy(in), x = column_copy(b);
     run(*x, [&] { lapack_triangular_solve(a->dtype, matrices(*a), matrices(*x), triangle); });
     return deliver(call, x);
@@ -307,12 +317,17 @@ PyObject* qr(Call& call) {
 PyObject* householder(Call& call) {
     Tensor &in = call.tensor(0), &given = call.tensor(1);
     check_matrix(call, in, "input");
-    check(rows(in) >= cols(in), shown(call), ": input.shape[-2] must be greater than or equal to input.shape[-1], got shape ", str(in.sizes));
-    check(given.ndim() == in.ndim() - 1 && std::equal(given.sizes.data(), given.sizes.data() + in.ndim() - 2, in.sizes.data()) &&
+    check(rows(in) >= cols(in), shown(call),
+          ": input.shape[-2] must be greater than or equal to input.shape[-1], got shape ", str(in.sizes));
+    check(given.ndim() == in.ndim() - 1 &&
+              std::equal(given.sizes.data(), given.sizes.data() + in.ndim() - 2, in.sizes.data()) &&
               given.sizes[given.ndim() - 1] <= cols(in),
-          shown(call), ": input.shape[-1] must be greater than or equal to tau.shape[-1], with equal batch dimensions; got input of shape ", str(in.sizes),
-          " and tau of shape ", str(given.sizes));
-    check(given.dtype == in.dtype, shown(call), ": tau dtype ", info(given.dtype).class_name, " does not match input dtype ", info(in.dtype).class_name);
+          shown(call),
+          ": input.shape[-1] must be greater than or equal to tau.shape[-1], with equal batch dimensions; "
+          "got input of shape ",
+          str(in.sizes), " and tau of shape ", str(given.sizes));
+    check(given.dtype == in.dtype, shown(call), ": tau dtype ", info(given.dtype).class_name,
+          " does not match input dtype ", info(in.dtype).class_name);
     TensorRef a = column_copy(in), tau = contiguous(given);
     const int64_t k = given.sizes[given.ndim() - 1];
     run(*a, [&] { lapack_householder(a->dtype, matrices(*a), kernel_pointer(*tau), k); });
@@ -326,18 +341,22 @@ PyObject* ormqr(Call& call) {
     check_matrix(call, other, "other");
     check_same(call, in, other);
     const bool left = call.boolean(3), transpose = call.boolean(4);
-    const int64_t side = left ? rows(other) : cols(other), k = given.ndim() ? given.sizes[given.ndim() - 1] : 0;
+    const int64_t side = left ? rows(other) : cols(other),
+                  k = given.ndim() ? given.sizes[given.ndim() - 1] : 0;
     const char* dim = left ? "-2" : "-1";
     check(side >= k, "torch.ormqr: other.shape[", dim, "] must be greater than or equal to tau.shape[-1]");
     check(side == rows(in), "torch.ormqr: other.shape[", dim, "] must be equal to input.shape[-2]");
     check(k <= cols(in), "torch.ormqr: tau.shape[-1] must be less than or equal to input.shape[-1]");
     check(given.dtype == in.dtype, "torch.ormqr: Expected input and tau to have the same dtype");
-    check(given.ndim() == in.ndim() - 1 && std::equal(given.sizes.data(), given.sizes.data() + in.ndim() - 2, in.sizes.data()),
-          "torch.ormqr: Expected batch dimensions of tau to be equal to input.shape[:-2], but got ", str(given.sizes));
+    check(given.ndim() == in.ndim() - 1 &&
+              std::equal(given.sizes.data(), given.sizes.data() + in.ndim() - 2, in.sizes.data()),
+          "torch.ormqr: Expected batch dimensions of tau to be equal to input.shape[:-2], but got ",
+          str(given.sizes));
     TensorRef a = column_copy(in), tau = contiguous(given), c = column_copy(other);
     if (k == 0) return deliver(call, c);
     run(*c, [&] {
-        lapack_apply_householder(a->dtype, matrices(*a), kernel_pointer(*tau), matrices(*c), left, transpose ? 'C' : 'N', k);
+        lapack_apply_householder(a->dtype, matrices(*a), kernel_pointer(*tau), matrices(*c), left,
+                                 transpose ? 'C' : 'N', k);
     });
     return deliver(call, c);
 }
@@ -347,12 +366,13 @@ PyObject* eigh(Call& call) {
     Tensor& in = call.tensor(0);
     check_square(call, in, "A");
     const std::string triangle = call.str(1);
-    check(triangle.size() == 1 && std::strchr("LlUu", triangle[0]), "Expected UPLO argument to be 'L' or 'U', but got ", triangle);
+    check(triangle.size() == 1 && std::strchr("LlUu", triangle[0]),
+          "Expected UPLO argument to be 'L' or 'U', but got ", triangle);
     const bool wanted = call.boolean(2);
     TensorRef a = column_copy(in), info = infos(in), values = vectors(in, rows(in), real_of(in.dtype));
     run(*a, [&] {
-        lapack_eigh(a->dtype, matrices(*a), kernel_pointer(*values), triangle[0] == 'U' || triangle[0] == 'u', wanted,
-                    pointer<int32_t>(info));
+        lapack_eigh(a->dtype, matrices(*a), kernel_pointer(*values), triangle[0] == 'U' || triangle[0] == 'u',
+                    wanted, pointer<int32_t>(info));
     });
     return deliver_all(call, {values, wanted ? a : empty({0}, in.dtype, in.device), info});
 }
@@ -364,7 +384,8 @@ PyObject* eig(Call& call) {
     const bool wanted = call.boolean(1);
     const DType type = complex_of(in.dtype);
     TensorRef a = column_copy(in), info = infos(in), values = vectors(in, rows(in), type);
-    TensorRef found = wanted ? columns(batch_of(in), rows(in), rows(in), type, {in.device, -1}) : empty({0}, type, in.device);
+    TensorRef found = wanted ? columns(batch_of(in), rows(in), rows(in), type, {in.device, -1})
+                             : empty({0}, type, in.device);
     run(*a, [&] {
         lapack_eig(a->dtype, matrices(*a), kernel_pointer(*values), wanted ? kernel_pointer(*found) : nullptr,
                    pointer<int32_t>(info));
@@ -395,7 +416,11 @@ PyObject* svd(Call& call) {
     }
     run(*a, [&] {
         lapack_svd(a->dtype, matrices(*a), wanted ? kernel_pointer(*u) : nullptr, kernel_pointer(*s),
-                   wanted ? kernel_pointer(*vh) : nullptr, !wanted ? 'N' : full ? 'A' : 'S', pointer<int32_t>(info));
+                   wanted ? kernel_pointer(*vh) : nullptr,
+                   !wanted ? 'N'
+                   : full  ? 'A'
+                           : 'S',
+                   pointer<int32_t>(info));
     });
     return deliver_all(call, {u, s, vh, info});
 }
@@ -407,7 +432,8 @@ PyObject* lstsq(Call& call) {
     check_matrix(call, b, "other");
     check_same(call, in, b);
     const int64_t m = rows(in), n = cols(in), k = std::min(m, n);
-    check(rows(b) == m, shown(call), ": input.size(-2) should match other.size(-2), got ", m, " and ", rows(b));
+    check(rows(b) == m, shown(call), ": input.size(-2) should match other.size(-2), got ", m, " and ",
+          rows(b));
     const std::string driver = call.str(3);
     const LeastSquares kind = driver == "gels"    ? LeastSquares::Gels
                               : driver == "gelsy" ? LeastSquares::Gelsy
@@ -435,8 +461,8 @@ PyObject* lstsq(Call& call) {
 FLB_OPS({"linalg_cholesky_ex", cholesky}, {"linalg_lu_factor_ex", lu_factor}, {"_linalg_lu_solve", lu_solve},
         {"_linalg_solve", solve}, {"linalg_ldl_factor_ex", ldl_factor}, {"_linalg_ldl_solve", ldl_solve},
         {"_linalg_solve_triangular", solve_triangular}, {"geqrf", geqrf}, {"linalg_qr", qr},
-        {"_linalg_householder_product", householder}, {"_ormqr", ormqr}, {"_linalg_eigh", eigh}, {"_linalg_eig", eig},
-        {"_linalg_svd", svd}, {"_linalg_lstsq", lstsq});
+        {"_linalg_householder_product", householder}, {"_ormqr", ormqr}, {"_linalg_eigh", eigh},
+        {"_linalg_eig", eig}, {"_linalg_svd", svd}, {"_linalg_lstsq", lstsq});
 
 }  // namespace
 }  // namespace flb

@@ -43,8 +43,7 @@ void* find(const char* real_name, const char* complex_name) {
                         : std::is_same_v<T, double>              ? 'd'
                         : std::is_same_v<T, std::complex<float>> ? 'c'
                                                                  : 'z';
-    const std::string name =
-        std::string("scipy_") + letter + (kComplex<T> ? complex_name : real_name) + "_";
+    const std::string name = std::string("scipy_") + letter + (kComplex<T> ? complex_name : real_name) + "_";
     return openblas_symbol(name.c_str());
 }
 template <class T>
@@ -64,7 +63,8 @@ void for_dtype(DType type, F&& f) {
 }
 
 int narrow(int64_t size) {
-    check(size <= std::numeric_limits<int>::max(), "a matrix with a side of ", size, " is too large for LAPACK");
+    check(size <= std::numeric_limits<int>::max(), "a matrix with a side of ", size,
+          " is too large for LAPACK");
     return int(size);
 }
 
@@ -174,8 +174,8 @@ void lapack_triangular_solve(DType type, Matrices a, Matrices b, Triangle triang
         static void* const trsm = find<T>("trsm");
         const T one = 1;
         each(b, [&](int64_t i) {
-            invoke(trsm, &side, &uplo, &triangle.op, &unit, &m, &n, &one, at<T>(a, i), &lda, at<T>(b, i), &ldb,
-                   kLength, kLength, kLength, kLength);
+            invoke(trsm, &side, &uplo, &triangle.op, &unit, &m, &n, &one, at<T>(a, i), &lda, at<T>(b, i),
+                   &ldb, kLength, kLength, kLength, kLength);
         });
     });
 }
@@ -227,8 +227,8 @@ void lapack_apply_householder(DType type, Matrices a, const void* tau, Matrices 
             T size = 0;
             int lwork = -1, info;
             T* t = at<T>(const_cast<void*>(tau), i, k);
-            invoke(ormqr, &side, &transpose, &m, &n, &k, at<T>(a, i), &lda, t, at<T>(c, i), &ldc, &size, &lwork,
-                   &info, kLength, kLength);
+            invoke(ormqr, &side, &transpose, &m, &n, &k, at<T>(a, i), &lda, t, at<T>(c, i), &ldc, &size,
+                   &lwork, &info, kLength, kLength);
             lwork = std::max(asked(size), std::max({1, m, n}));
             std::vector<T> work(lwork);
             invoke(ormqr, &side, &transpose, &m, &n, &k, at<T>(a, i), &lda, t, at<T>(c, i), &ldc, work.data(),
@@ -287,8 +287,8 @@ void lapack_eig(DType type, Matrices a, void* values, void* vectors, int32_t* in
             if constexpr (kComplex<T>) {
                 std::vector<R> rwork(2 * size_t(std::max(1, n)));
                 const auto run = [&](T* work) {
-                    invoke(geev, &none, &job, &n, matrix, &ld, w, &unused, &one, v ? v : &unused, v ? &ld : &one,
-                           work, &lwork, rwork.data(), info + i, kLength, kLength);
+                    invoke(geev, &none, &job, &n, matrix, &ld, w, &unused, &one, v ? v : &unused,
+                           v ? &ld : &one, work, &lwork, rwork.data(), info + i, kLength, kLength);
                 };
                 run(&size);
                 std::vector<T> work(lwork = asked(size));
@@ -341,7 +341,8 @@ void lapack_svd(DType type, Matrices a, void* u, void* s, void* vh, char job, in
             const auto run = [&](T* work) {
                 if constexpr (kComplex<T>)
                     invoke(gesdd, &job, &m, &n, at<T>(a, i), &ld, si, ui, vectors ? &ld : &one, vi,
-                           vectors ? &ldv : &one, work, &lwork, rwork.data(), iwork.data(), info + i, kLength);
+                           vectors ? &ldv : &one, work, &lwork, rwork.data(), iwork.data(), info + i,
+                           kLength);
                 else
                     invoke(gesdd, &job, &m, &n, at<T>(a, i), &ld, si, ui, vectors ? &ld : &one, vi,
                            vectors ? &ldv : &one, work, &lwork, iwork.data(), info + i, kLength);
@@ -353,9 +354,10 @@ void lapack_svd(DType type, Matrices a, void* u, void* s, void* vh, char job, in
     });
 }
 
-void lapack_lstsq(DType type, Matrices a, Matrices b, LeastSquares driver, double rcond, int64_t* rank, void* s,
-                  int32_t* info) {
-    const int m = narrow(a.rows), n = narrow(a.cols), k = narrow(b.cols), lda = leading(m), ldb = leading(b.rows);
+void lapack_lstsq(DType type, Matrices a, Matrices b, LeastSquares driver, double rcond, int64_t* rank,
+                  void* s, int32_t* info) {
+    const int m = narrow(a.rows), n = narrow(a.cols), k = narrow(b.cols), lda = leading(m),
+              ldb = leading(b.rows);
     const int least = std::min(m, n);
     for_dtype(type, [&](auto zero) {
         using T = decltype(zero);
@@ -389,11 +391,11 @@ void lapack_lstsq(DType type, Matrices a, Matrices b, LeastSquares driver, doubl
                 rwork.resize(2 * size_t(std::max(1, n)));
                 const auto run = [&](T* to) {
                     if constexpr (kComplex<T>)
-                        invoke(gelsy, &m, &n, &k, x, &lda, y, &ldb, pivots.data(), &condition, &found, to, &lwork,
-                               rwork.data(), info + i);
+                        invoke(gelsy, &m, &n, &k, x, &lda, y, &ldb, pivots.data(), &condition, &found, to,
+                               &lwork, rwork.data(), info + i);
                     else
-                        invoke(gelsy, &m, &n, &k, x, &lda, y, &ldb, pivots.data(), &condition, &found, to, &lwork,
-                               info + i);
+                        invoke(gelsy, &m, &n, &k, x, &lda, y, &ldb, pivots.data(), &condition, &found, to,
+                               &lwork, info + i);
                 };
                 run(&size);
                 work.resize(lwork = asked(size));
@@ -404,18 +406,18 @@ void lapack_lstsq(DType type, Matrices a, Matrices b, LeastSquares driver, doubl
                 const auto run = [&](T* to, R* real_to, int* int_to) {
                     if constexpr (kComplex<T>) {
                         if (divide)
-                            invoke(gelsd, &m, &n, &k, x, &lda, y, &ldb, values, &condition, &found, to, &lwork,
-                                   real_to, int_to, info + i);
+                            invoke(gelsd, &m, &n, &k, x, &lda, y, &ldb, values, &condition, &found, to,
+                                   &lwork, real_to, int_to, info + i);
                         else
-                            invoke(gelss, &m, &n, &k, x, &lda, y, &ldb, values, &condition, &found, to, &lwork,
-                                   real_to, info + i);
+                            invoke(gelss, &m, &n, &k, x, &lda, y, &ldb, values, &condition, &found, to,
+                                   &lwork, real_to, info + i);
                     } else {
                         if (divide)
-                            invoke(gelsd, &m, &n, &k, x, &lda, y, &ldb, values, &condition, &found, to, &lwork,
-                                   int_to, info + i);
+                            invoke(gelsd, &m, &n, &k, x, &lda, y, &ldb, values, &condition, &found, to,
+                                   &lwork, int_to, info + i);
                         else
-                            invoke(gelss, &m, &n, &k, x, &lda, y, &ldb, values, &condition, &found, to, &lwork,
-                                   info + i);
+                            invoke(gelss, &m, &n, &k, x, &lda, y, &ldb, values, &condition, &found, to,
+                                   &lwork, info + i);
                     }
                 };
                 run(&size, &real_size, &int_size);

@@ -42,7 +42,7 @@ void lapack_svd(DType type, Matrices a, void* u, void* s, void* vh, char job, in
 enum class LeastSquares { Gels, Gelsy, Gelsd, Gelss };
 // Minimises |A X - B|: B has max(rows, cols) rows, of which X fills the first `cols`. rank: of every matrix, except with
 // Gels; s: singular values, with Gelsd and Gelss.
-void lapack_lstsq(DType type, Matrices a, Matrices b, LeastSquares driver, double rcond, int64_t* rank, void* s,
-                  int32_t* info);
+void lapack_lstsq(DType type, Matrices a, Matrices b, LeastSquares driver, double rcond, int64_t* rank,
+                  void* s, int32_t* info);
 
 }  // namespace flb

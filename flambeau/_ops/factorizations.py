@@ -64,7 +64,7 @@ def wants_grad(*tensors):
     return flambeau.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
-# ---- Cholesky ---------------------------------------------------------------------------------------------------------
+# ---- Cholesky -----------------------------------------------------------------------------------------------
 
 
 def _cholesky_vjp(grad, L, upper):
@@ -139,7 +139,7 @@ def cholesky(input, upper=False, *, out=None):
     return deliver(L, out, "cholesky")
 
 
-# ---- LU -----------------------------------------------------------------------------------------------------------------
+# ---- LU -----------------------------------------------------------------------------------------------------
 
 
 def _permutation(pivots, m):
@@ -266,7 +266,11 @@ def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True, *, out=N
         L, U = _split_lu(LU_data)
     if unpack_pivots:
         m = LU_data.size(-2)
-        if LU_pivots.numel() and not LU_pivots.is_meta and not (1 <= LU_pivots.min() and LU_pivots.max() <= m):
+        if (
+            LU_pivots.numel()
+            and not LU_pivots.is_meta
+            and not (1 <= LU_pivots.min() and LU_pivots.max() <= m)
+        ):
             raise RuntimeError(f"torch.lu_unpack: pivots must lie between 1 and the number of rows, {m}")
         P = _permutation_matrix(LU_pivots, m, LU_data.dtype)
     return flambeau.return_types.lu_unpack(deliver_all((P, L, U), out, "lu_unpack"))
@@ -284,7 +288,7 @@ def lu(A, pivot=True, get_infos=False, out=None):
     return deliver_all(results, out, "lu")
 
 
-# ---- LDL ----------------------------------------------------------------------------------------------------------------
+# ---- LDL ----------------------------------------------------------------------------------------------------
 
 _ldl_factor_ex = op(
     "linalg_ldl_factor_ex(Tensor input, *, bool hermitian=False, bool check_errors=False, Tensor[]? out=None)"
@@ -327,7 +331,7 @@ def linalg_ldl_factor(A, *, hermitian=False, out=None):
     return flambeau.return_types.linalg_ldl_factor(deliver_all((LD, pivots), out, "linalg.ldl_factor"))
 
 
-# ---- QR -----------------------------------------------------------------------------------------------------------------
+# ---- QR -----------------------------------------------------------------------------------------------------
 
 
 def _qr_vjp(grads, Q, R, mode, needs):
@@ -439,7 +443,9 @@ def linalg_householder_product(input, tau, *, out=None):
         _householder_product(input.detach(), tau.detach())  # its checks
         columns = flambeau.eye(*input.shape[-2:], dtype=input.dtype).expand(input.shape)
         if tau.numel() == 0:  # depends on neither, and its gradients are zeros
-            result = flambeau.where(flambeau.zeros_like(input, dtype=flambeau.bool), input, columns) + tau.sum()
+            result = (
+                flambeau.where(flambeau.zeros_like(input, dtype=flambeau.bool), input, columns) + tau.sum()
+            )
         else:
             result = _apply_reflections(reversed(list(_reflections(input, tau))), columns, False)
     else:
@@ -478,13 +484,19 @@ def ormqr(input, tau, other, left=True, transpose=False, *, out=None):
     """
     for argument, t in (("input", input), ("other", other)):
         if t.dim() < 2:
-            raise RuntimeError(f"torch.ormqr: {argument} must have at least 2 dimensions, got shape {list(t.shape)}")
+            raise RuntimeError(
+                f"torch.ormqr: {argument} must have at least 2 dimensions, got shape {list(t.shape)}"
+            )
     dim = -2 if left else -1
     k = tau.size(-1) if tau.dim() else 0
     if other.size(dim) < k:
-        raise RuntimeError(f"torch.ormqr: other.shape[{dim}] must be greater than or equal to tau.shape[-1], got {other.size(dim)} and {k}")
+        raise RuntimeError(
+            f"torch.ormqr: other.shape[{dim}] must be greater than or equal to tau.shape[-1], got {other.size(dim)} and {k}"
+        )
     if other.size(dim) != input.size(-2):
-        raise RuntimeError(f"torch.ormqr: other.shape[{dim}] must be equal to input.shape[-2], got {other.size(dim)} and {input.size(-2)}")
+        raise RuntimeError(
+            f"torch.ormqr: other.shape[{dim}] must be equal to input.shape[-2], got {other.size(dim)} and {input.size(-2)}"
+        )
     if k != min(other.size(dim), input.size(-1)):
         raise RuntimeError(
             f"torch.ormqr: tau.shape[-1] must be equal to min(other.shape[{dim}], input.shape[-1]), got {k}, "
@@ -504,7 +516,7 @@ def ormqr(input, tau, other, left=True, transpose=False, *, out=None):
     return deliver(result, out, "ormqr", same_dtype=True)
 
 
-# ---- triangular systems ---------------------------------------------------------------------------------------------------
+# ---- triangular systems -------------------------------------------------------------------------------------
 
 
 def _triangular_vjp(grad, A, result, upper, left, unitriangular, needs):

@@ -117,7 +117,9 @@ def linalg_matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None,
         raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {A.dtype}")
     row, column = (d % A.dim() if -A.dim() <= d < A.dim() else d for d in dim)
     if not (0 <= row < A.dim() and 0 <= column < A.dim()):
-        raise IndexError(f"Dimension out of range (expected to be in range of [{-A.dim()}, {A.dim() - 1}], but got {tuple(dim)})")
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-A.dim()}, {A.dim() - 1}], but got {tuple(dim)})"
+        )
     if row == column:
         raise RuntimeError(f"{name}: dims must be different. Got ({dim[0]}, {dim[1]})")
     vector_norm = records["linalg_vector_norm"].op
@@ -168,9 +170,7 @@ def linalg_norm(A, ord=None, dim=None, keepdim=False, *, out=None, dtype=None):
     dims = (dim,) if isinstance(dim, int) else dim
     vector_norm = records["linalg_vector_norm"].op
     if dims is not None and len(dims) not in (1, 2) and ord is not None:
-        raise RuntimeError(
-            f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}"
-        )
+        raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}")
     if dims is None and ord is not None and A.dim() not in (1, 2):
         raise RuntimeError(
             f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.dim()}D."
@@ -222,7 +222,8 @@ def linalg_multi_dot(tensors, *, out=None):
             )
         if part.dtype != parts[0].dtype:
             raise RuntimeError(
-                f"{name}: all tensors must have be the same dtype, but tensor 0 is {parts[0].dtype} and tensor {i} {part.dtype}"
+                f"{name}: all tensors must have be the same dtype, but tensor 0 is {parts[0].dtype} "
+                f"and tensor {i} is {part.dtype}"
             )
     first, last = parts[0].dim() == 1, parts[-1].dim() == 1
     parts[0] = parts[0].unsqueeze(0) if first else parts[0]

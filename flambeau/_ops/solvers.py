@@ -7,7 +7,6 @@ import flambeau
 from ..autograd.function import Function
 from .factorizations import (
     FACTOR,
-    LinAlgError,
     _lu_factor_ex,
     check_info,
     check_matrix,
@@ -48,7 +47,7 @@ def _check_same(A, B, name):
         )
 
 
-# ---- A X = B ------------------------------------------------------------------------------------------------------------
+# ---- A X = B ------------------------------------------------------------------------------------------------
 
 
 def _solve_vjp(grad, A, result, LU, pivots, needs):
@@ -140,7 +139,8 @@ def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False, *, 
     if b.dim() < 2 or A.dim() < 2:
         argument, dims = ("b", b.dim()) if b.dim() < 2 else ("A", A.dim())
         raise RuntimeError(
-            f"torch.triangular_solve: Expected {argument} to have at least 2 dimensions, but it has {dims} dimensions instead"
+            f"torch.triangular_solve: Expected {argument} to have at least 2 dimensions, but it has {dims} "
+            "dimensions instead"
         )
     check_sides(A, "triangular_solve")
     _check_same(A, b, "triangular_solve")
@@ -235,7 +235,9 @@ def linalg_ldl_solve(LD, pivots, B, *, hermitian=False, out=None):
     name = "torch.linalg.ldl_solve"
     check_square(LD, name, "LD")
     if B.dim() < 2:
-        raise RuntimeError(f"{name}: Expected B to have at least 2 dimensions, but it has {B.dim()} dimensions instead")
+        raise RuntimeError(
+            f"{name}: Expected B to have at least 2 dimensions, but it has {B.dim()} dimensions instead"
+        )
     _check_same(LD, B, name)
     _check_fit(LD, B, True, name)
     if pivots.shape != LD.shape[:-1]:
@@ -305,7 +307,7 @@ def cholesky_inverse(L, upper=False, *, out=None):
     return deliver(CholeskySolve.apply(eye, L, upper), out, "cholesky_inverse")
 
 
-# ---- inverses -------------------------------------------------------------------------------------------------------------
+# ---- inverses -----------------------------------------------------------------------------------------------
 
 
 def _inverted(A, name):
@@ -317,7 +319,8 @@ def _inverted(A, name):
 
 def _not_invertible(place):
     return (
-        f"The diagonal element {place} is zero, the inversion could not be completed because the input matrix is singular."
+        f"The diagonal element {place} is zero, the inversion could not be completed because the input matrix is "
+        "singular."
     )
 
 
@@ -396,7 +399,7 @@ def linalg_tensorsolve(A, B, dims=None, *, out=None):
     return deliver(result.reshape(shape), out, "linalg.tensorsolve")
 
 
-# ---- determinants -----------------------------------------------------------------------------------------------------------
+# ---- determinants -------------------------------------------------------------------------------------------
 
 
 def _diagonal_and_sign(A):
@@ -426,7 +429,9 @@ class LinalgDet(Function):
         U, S, Vh = flambeau.linalg.svd(A)
         phase = flambeau.linalg.det(U.detach()) * flambeau.linalg.det(Vh.detach())
         n = A.size(-1)
-        others = S.unsqueeze(-2).expand(*S.shape, n).masked_fill(flambeau.eye(n, dtype=flambeau.bool), 1).prod(-1)
+        others = (
+            S.unsqueeze(-2).expand(*S.shape, n).masked_fill(flambeau.eye(n, dtype=flambeau.bool), 1).prod(-1)
+        )
         return (grad * phase.conj())[..., None, None] * (U * others.unsqueeze(-2)) @ Vh
 
 

@@ -46,7 +46,7 @@ def _check_finite(A, name, message, error=LinAlgError):
         raise error(f"{name}: {message}")
 
 
-# ---- symmetric and Hermitian -----------------------------------------------------------------------------------------------
+# ---- symmetric and Hermitian --------------------------------------------------------------------------------
 
 
 def _eigh_vjp(grads, eigenvalues, eigenvectors, vectors):
@@ -60,7 +60,9 @@ def _eigh_vjp(grads, eigenvalues, eigenvectors, vectors):
         return (V * grad_values.to(V.dtype).unsqueeze(-2)) @ _h(V)
     inner = _h(V) @ grad_vectors
     if V.is_complex():
-        _check_phase(inner.diagonal(0, -2, -1).imag, inner.abs().max() if inner.numel() else 0, "linalg_eigh_backward")
+        _check_phase(
+            inner.diagonal(0, -2, -1).imag, inner.abs().max() if inner.numel() else 0, "linalg_eigh_backward"
+        )
     # Orthonormal vectors move along skew-Hermitian directions only.
     inner = _without_diagonal(0.5 * (inner - _h(inner)) / _gaps(eigenvalues))
     if grad_values is not None:
@@ -82,7 +84,8 @@ def _eigh_of(A, UPLO, vectors):
     if not isinstance(UPLO, str) or UPLO not in ("L", "U", "l", "u"):
         raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
     failed = (
-        "The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated eigenvalues"
+        "The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated "
+        "eigenvalues"
     )
     _check_finite(A, "linalg.eigh", f"{failed} (it contains infinities or NaN).")
     values, found, info = _eigh(A, UPLO, vectors)
@@ -111,7 +114,7 @@ def linalg_eigvalsh(A, UPLO="L", *, out=None):
     return deliver(values, out, "linalg.eigvalsh")
 
 
-# ---- general square matrices ----------------------------------------------------------------------------------------------
+# ---- general square matrices --------------------------------------------------------------------------------
 
 
 def _eig_vjp(grads, A, eigenvalues, eigenvectors, vectors):
@@ -174,13 +177,15 @@ def linalg_eigvals(A, *, out=None):
     return deliver(values, out, "linalg.eigvals")
 
 
-# ---- singular values --------------------------------------------------------------------------------------------------------
+# ---- singular values ----------------------------------------------------------------------------------------
 
 
 def _svd_vjp(grads, U, S, Vh, vectors):
     grad_U, grad_S, grad_Vh, _ = grads
     if not vectors:
-        raise RuntimeError("linalg.svdvals: the singular vectors, on which the gradient rests, were not computed")
+        raise RuntimeError(
+            "linalg.svdvals: the singular vectors, on which the gradient rests, were not computed"
+        )
     m, n, k = U.size(-2), Vh.size(-1), S.size(-1)
     # Nothing determines the vectors of the null space: no gradient flows through them.
     U, Vh = U[..., :k], Vh[..., :k, :]
@@ -246,7 +251,9 @@ def _svd_of(A, full_matrices, vectors, driver=None):
     check_info(
         info,
         "linalg.svd",
-        lambda code: f"{failed} is ill-conditioned or has too many repeated singular values (error code: {code}).",
+        lambda code: (
+            f"{failed} is ill-conditioned or has too many repeated singular values (error code: {code})."
+        ),
     )
     return U, S, Vh
 
@@ -284,7 +291,9 @@ def svd(input, some=True, compute_uv=True, *, out=None):
     tensor([4., 3.])
     """
     if input.dim() < 2:
-        raise RuntimeError("linalg.svd: input should have at least 2 dimensions, but has %d dimensions instead" % input.dim())
+        raise RuntimeError(
+            f"linalg.svd: input should have at least 2 dimensions, but has {input.dim()} dimensions instead"
+        )
     if compute_uv:
         U, S, Vh = _svd_of(input, not some, True)
         results = U, S, _h(Vh)
@@ -316,8 +325,8 @@ def svd_lowrank(A, q=6, niter=2, M=None):
 
     niter: subspace iterations. M: subtracted from A first.
 
-    >>> flambeau.svd_lowrank(flambeau.ones(3, 3), 1)[1]
-    tensor([3.0000])
+    >>> flambeau.svd_lowrank(flambeau.ones(3, 3), 1)[1].round()
+    tensor([3.])
     """
     q = 6 if q is None else q
     if A.size(-2) < A.size(-1):
@@ -349,7 +358,7 @@ def pca_lowrank(A, q=None, center=True, niter=2):
 for _function in (svd_lowrank, pca_lowrank):
     composite(_function)
 
-# ---- pseudo-inverse, rank, condition ------------------------------------------------------------------------------------------
+# ---- pseudo-inverse, rank, condition ------------------------------------------------------------------------
 
 
 def _pinv_gradient(grad, P, A):
@@ -484,7 +493,7 @@ def linalg_cond(A, p=None, *, out=None):
     return deliver(result, out, "linalg.cond")
 
 
-# ---- least squares ------------------------------------------------------------------------------------------------------------
+# ---- least squares ------------------------------------------------------------------------------------------
 
 _lstsq = op(
     "_linalg_lstsq(Tensor A, Tensor B, float rcond, str driver)"
@@ -552,7 +561,9 @@ def linalg_lstsq(A, B, rcond=None, *, driver=None):
     if B.dim() < 1:
         raise RuntimeError(f"{name}: other must have at least 1 dimension.")
     if A.dtype != B.dtype:
-        raise RuntimeError(f"{name}: Expected input and other to have the same dtype, but got {A.dtype} and {B.dtype}")
+        raise RuntimeError(
+            f"{name}: Expected input and other to have the same dtype, but got {A.dtype} and {B.dtype}"
+        )
     check_matrix(A, "linalg.lstsq", "input")
     driver = "gelsy" if driver is None else driver
     if driver not in ("gels", "gelsy", "gelsd", "gelss"):

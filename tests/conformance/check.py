@@ -178,7 +178,9 @@ def as_close(
         return False
     wide = truth.dtype
     theirs, ours, truth = (expected.to(wide) - truth).abs(), (actual.to(wide) - truth).abs(), truth.abs()
-    theirs = theirs.nan_to_num(nan=torch.inf, posinf=torch.inf)  # NaN where there is a result is as far off as can be
+    theirs = theirs.nan_to_num(
+        nan=torch.inf, posinf=torch.inf
+    )  # NaN where there is a result is as far off as can be
     near = (actual.to(wide) - expected.to(wide)).abs() <= tolerance[1] + tolerance[0] * expected.to(
         wide
     ).abs()
