@@ -4,14 +4,6 @@ import flambeau
 
 from .. import functional as F
 from ..modules.module import Module
-from ._orthogonal_maps import (
-    cayley,
-    has_orthonormal_columns,
-    householder_product,
-    matrix_exp,
-    orthonormal_columns,
-    reflectors,
-)
 from .parametrize import register_parametrization
 from .spectral_norm import as_matrix, default_dim
 
@@ -28,6 +20,30 @@ def _weight_of(module, name):
 
 
 # ---- orthogonal --------------------------------------------------------------------------------------------------------
+
+
+def _reflectors(Q):
+    """The Householder vectors of matrices with orthonormal columns, below the diagonal; on it, the signs of R's diagonal."""
+    packed, tau = flambeau.geqrf(Q)
+    diagonal = packed.diagonal(dim1=-2, dim2=-1)
+    # A vector without a tail reflects nothing in LAPACK (tau is 0), but is counted as a reflection here.
+    diagonal.copy_(flambeau.where(tau == 0, -diagonal.sign(), diagonal.sign()))
+    return packed
+
+
+def _orthonormal_columns(A):
+    """The Q of ``A = Q R`` whose R has a positive diagonal."""
+    Q, R = flambeau.linalg.qr(A)
+    return Q * R.diagonal(dim1=-2, dim2=-1).sgn().unsqueeze(-2)
+
+
+def _has_orthonormal_columns(Q):
+    """Whether ``Q^H Q`` is the identity, up to rounding."""
+    n, k = Q.shape[-2:]
+    # A product of n rounded terms is off by about this much; the factor leaves room.
+    eps = 10.0 * n * flambeau.finfo(Q.dtype).eps
+    identity = flambeau.eye(k, dtype=Q.dtype, device=Q.device)
+    return bool(flambeau.allclose(Q.mH @ Q, identity, atol=eps))
 
 
 class _Orthogonal(Module):
@@ -51,8 +67,7 @@ class _Orthogonal(Module):
         if self.orthogonal_map == "householder":
             vectors = X.tril(-1)
             tau = 2.0 / (1.0 + (vectors * vectors).sum(dim=-2))
-            ones = flambeau.eye(n, k, dtype=X.dtype, device=X.device)
-            Q = householder_product(vectors + ones, tau)
+            Q = flambeau.linalg.householder_product(X, tau)
             # The diagonal holds signs: it is no variable.
             Q = Q * X.detach().diagonal(dim1=-2, dim2=-1).trunc().unsqueeze(-2)
         else:
@@ -60,7 +75,11 @@ class _Orthogonal(Module):
             if n != k:  # the first k columns of a map of square matrices
                 X = flambeau.cat([X, X.new_zeros(*X.shape[:-2], n, n - k)], dim=-1)
             skew = X - X.mH
-            Q = matrix_exp(skew) if self.orthogonal_map == "matrix_exp" else cayley(skew)
+            if self.orthogonal_map == "matrix_exp":
+                Q = flambeau.matrix_exp(skew)
+            else:
+                identity = flambeau.eye(n, dtype=X.dtype, device=X.device)
+                Q = flambeau.linalg.solve(identity - skew / 2, identity + skew / 2)
             if n != k:
                 Q = Q[..., :k]
         if hasattr(self, "base"):
@@ -84,14 +103,14 @@ class _Orthogonal(Module):
                     "It is not possible to assign to the matrix exponential or the Cayley parametrizations when "
                     "use_trivialization=False."
                 )
-            packed = reflectors(orthonormal_columns(Q))
+            packed = _reflectors(_orthonormal_columns(Q))
             return packed.mT if wide else packed
         if n != k:
             # The base is square: further columns, drawn at random, complete it.
             noise = flambeau.randn(*Q.shape[:-2], n, n - k, dtype=Q.dtype, device=Q.device)
-            Q = orthonormal_columns(flambeau.cat([Q, noise], dim=-1))
+            Q = _orthonormal_columns(flambeau.cat([Q, noise], dim=-1))
         else:
-            Q = Q.clone() if has_orthonormal_columns(Q) else orthonormal_columns(Q)
+            Q = Q.clone() if _has_orthonormal_columns(Q) else _orthonormal_columns(Q)
         self.base = Q
         start = flambeau.zeros_like(given)
         start.diagonal(dim1=-2, dim2=-1).fill_(-1.0)
