@@ -469,11 +469,14 @@ PyObject* backward_engine_queue_callback(PyObject*, PyObject* callback) {
     });
 }
 
-// An id of the innermost pass under way (None outside), and whether it reaches a node: for hooks that wait for several
-// gradients.
+// The innermost pass under way (None outside): its id, and whether it is after certain gradients only, not those of all
+// leaves. With whether it reaches a node, that is what hooks need that wait for several gradients.
 PyObject* backward_engine_current_pass(PyObject*, PyObject*) {
     if (!current_pass) Py_RETURN_NONE;
-    return PyLong_FromUnsignedLongLong(current_pass->id);
+    const BackwardRequest& request = current_pass->request;
+    const bool restricted = !request.accumulate || request.num_inputs > 0;
+    return Py_BuildValue("(KO)", static_cast<unsigned long long>(current_pass->id),
+                         restricted ? Py_True : Py_False);
 }
 PyObject* backward_engine_will_run(PyObject*, PyObject* node) {
     if (!PyObject_TypeCheck(node, NodeType)) {

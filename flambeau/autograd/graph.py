@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import weakref
 from typing import NamedTuple
 
 from .. import _C
@@ -113,7 +114,7 @@ def register_multi_grad_hook(tensors, fn, *, mode="all"):
         seen = set()
 
         def on_any(grad):
-            pass_id = _C._current_pass()
+            pass_id, _ = _C._current_pass()
             with lock:
                 if pass_id in seen:
                     return
@@ -123,12 +124,14 @@ def register_multi_grad_hook(tensors, fn, *, mode="all"):
 
         return _Handle(t.register_hook(on_any) for t in tensors if t.requires_grad)
 
+    if not all(t.requires_grad for t in tensors):
+        raise AssertionError("Expected gradient function to be set: every tensor has to require a gradient")
     edges = [_C._gradient_edge(t) for t in tensors]
     passes = {}
 
     def hook_for(index):
         def hook(grad):
-            pass_id = _C._current_pass()
+            pass_id, _ = _C._current_pass()
             with lock:
                 if pass_id not in passes:
                     passes.clear()
@@ -148,8 +151,65 @@ def register_multi_grad_hook(tensors, fn, *, mode="all"):
     return _Handle(t.register_hook(hook_for(i)) for i, t in enumerate(tensors))
 
 
+class _AllowMutationOnSavedContext:
+    """The copies of one `allow_mutation_on_saved_tensors`; its end makes them unusable."""
+
+    def __init__(self):
+        self.active = True
+        self.cloned = weakref.WeakSet()
+
+    def clear(self):
+        self.active = False
+        for copy in self.cloned:
+            copy.tensor = None
+        self.cloned.clear()
+
+
+class _Copy:
+    """What the graph saves in a tensor's place."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor.clone()
+
+
+_allow_mutation = threading.local()
+
+
 @contextlib.contextmanager
 def allow_mutation_on_saved_tensors():
-    """Inside, tensors that the graph saved may be written: the graph keeps copies, made when it saves."""
-    with saved_tensors_hooks(lambda tensor: tensor.clone(), lambda packed: packed):
-        yield
+    """Inside, tensors that the graph saved may be written: the graph keeps copies, made when it saves.
+
+    The backward pass has to run inside as well. Contexts can't be nested.
+
+    >>> with flambeau.autograd.graph.allow_mutation_on_saved_tensors():
+    ...     a, b = flambeau.ones(2, requires_grad=True), flambeau.full((2,), 3.0)
+    ...     out = a * b
+    ...     _ = b.zero_()
+    ...     out.sum().backward()
+    >>> a.grad
+    tensor([3., 3.])
+    """
+    if getattr(_allow_mutation, "context", None) is not None:
+        raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
+    context = _AllowMutationOnSavedContext()
+
+    def pack(tensor):
+        copy = _Copy(tensor)
+        context.cloned.add(copy)
+        return copy
+
+    def unpack(copy):
+        if not context.active:
+            raise AssertionError(
+                "Trying to backward outside of the 'allow_mutation_on_saved_tensors' context in which the graph was "
+                "originally recorded."
+            )
+        return copy.tensor
+
+    _allow_mutation.context = context
+    try:
+        with saved_tensors_hooks(pack, unpack):
+            yield context
+    finally:
+        context.clear()
+        _allow_mutation.context = None

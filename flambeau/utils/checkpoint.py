@@ -3,17 +3,57 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 import warnings
 import weakref
 
 import flambeau
 
-__all__ = ["checkpoint", "checkpoint_sequential", "noop_context_fn"]
+__all__ = [
+    "CheckpointError",
+    "CheckpointFunction",
+    "DefaultDeviceType",
+    "check_backward_validity",
+    "checkpoint",
+    "checkpoint_sequential",
+    "detach_variable",
+    "get_device_states",
+    "noop_context_fn",
+    "set_checkpoint_debug_enabled",
+    "set_checkpoint_early_stop",
+    "set_device_states",
+]
+
+_default = {"early_stop": True, "debug": None}
 
 
 def noop_context_fn():
     """Two context managers that do nothing: the default `context_fn`."""
     return contextlib.nullcontext(), contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _setting(name, value):
+    previous, _default[name] = _default[name], value
+    try:
+        yield
+    finally:
+        _default[name] = previous
+
+
+def set_checkpoint_early_stop(enable: bool):
+    """Inside this context, second calls end as soon as all that is needed has been computed (or, with False, do not).
+
+    >>> from flambeau.utils.checkpoint import set_checkpoint_early_stop
+    >>> with set_checkpoint_early_stop(False):
+    ...     pass
+    """
+    return _setting("early_stop", enable)
+
+
+def set_checkpoint_debug_enabled(enabled: bool | None):
+    """Inside this context, `debug` of every checkpoint is `enabled`; None leaves the choice to the call."""
+    return _setting("debug", enabled)
 
 
 class _Preserved:
@@ -54,6 +94,7 @@ def checkpoint(
             else; True runs a backward within the backward, and needs an input that requires a gradient.
         context_fn: returns the context managers under which the first and the second call run.
         determinism_check: ``"default"`` compares shapes and dtypes of the two calls' results, ``"none"`` nothing.
+        debug: when the second call differs, show where both calls saved their tensors.
         early_stop: end the second call when all that is needed has been computed.
         preserve_rng_state (bool): run the second call from the first one's random state (True).
 
@@ -76,7 +117,7 @@ def checkpoint(
             raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
         if context_fn is not noop_context_fn or debug:
             raise ValueError("Passing `context_fn` or `debug` is only supported when use_reentrant=False.")
-        return _reentrant_function().apply(function, preserve, *args)
+        return CheckpointFunction.apply(function, preserve, *args)
     if determinism_check not in ("default", "none"):
         raise ValueError(
             f"determinism_check should be one of ['default', 'none'], but got {determinism_check}"
@@ -88,8 +129,9 @@ def checkpoint(
         lambda: function(*args, **kwargs),
         _Preserved(preserve),
         again_context,
-        determinism_check == "default",
-        early_stop,
+        check=determinism_check == "default",
+        early_stop=early_stop and _default["early_stop"],
+        debug=debug if _default["debug"] is None else _default["debug"],
     )
     with frame.hooks(), forward_context:
         return function(*args, **kwargs)
@@ -113,9 +155,10 @@ class _Slot:
 class _Frame:
     """One checkpointed call: the slots it left in the graph, and how to fill them."""
 
-    def __init__(self, call, preserved, again_context, check: bool, early_stop: bool):
+    def __init__(self, call, preserved, again_context, *, check: bool, early_stop: bool, debug: bool):
         self._call, self._preserved, self._again_context = call, preserved, again_context
         self._check, self._early_stop = check, early_stop
+        self._stacks: tuple[list, list] | None = ([], []) if debug else None
         self._slots: list[weakref.ref] = []
         self._facts: list = []
         self._found: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -126,39 +169,60 @@ class _Frame:
 
     @staticmethod
     def _describe(tensor):
-        return tuple(tensor.shape), tensor.dtype, tensor.device
+        return {"shape": tensor.shape, "dtype": tensor.dtype, "device": tensor.device}
+
+    def _note_stack(self, which: int) -> None:
+        if self._stacks is not None:
+            self._stacks[which].append("".join(traceback.format_stack()[:-2]))
 
     def _pack(self, tensor):
         slot = _Slot()
         self._slots.append(weakref.ref(slot))
         self._facts.append(self._describe(tensor))
+        self._note_stack(0)
         return slot
 
     def _unpack(self, slot):
         if slot not in self._found:
-            self._compute_again()
-        if slot not in self._found:
-            raise CheckpointError(
-                "torch.utils.checkpoint: A different number of tensors was saved during the original forward and "
-                f"recomputation. Number of tensors saved during forward: {len(self._slots)}"
-            )
+            count = self._compute_again()
+            if slot not in self._found:
+                raise self._error(
+                    "A different number of tensors was saved during the original forward and recomputation.\n"
+                    f"Number of tensors saved during forward: {len(self._slots)}\n"
+                    f"Number of tensors saved during recomputation: {count}."
+                )
         # Each is asked for once per backward; another backward computes again.
         return self._found.pop(slot)
 
-    def _compute_again(self) -> None:
+    def _error(self, text: str) -> CheckpointError:
+        if self._stacks is None:
+            hint = "`debug=True`, or `set_checkpoint_debug_enabled(True)`, shows where each call saved its tensors."
+        else:
+            calls = zip(("original", "recomputation"), self._stacks, strict=True)
+            hint = "\n".join(
+                f"---- tensor {i}, {name}:\n{stack}" for name, all_ in calls for i, stack in enumerate(all_)
+            )
+        return CheckpointError(f"torch.utils.checkpoint: {text}\n{hint}")
+
+    def _compute_again(self) -> int:
+        """Fill the slots; how many tensors were saved the second time."""
         count = 0
+        if self._stacks is not None:
+            self._stacks[1].clear()
 
         def keep(tensor):
             nonlocal count
+            self._note_stack(1)
             if count >= len(self._slots):
-                raise CheckpointError(
-                    "torch.utils.checkpoint: A different number of tensors was saved during the original forward and "
-                    f"recomputation: more than {len(self._slots)} the second time"
+                raise self._error(
+                    "trying to save more tensors during recomputation than during the original forward pass."
                 )
-            if self._check and self._describe(tensor) != self._facts[count]:
-                raise CheckpointError(
-                    "torch.utils.checkpoint: Recomputed values for the following tensors have different metadata than "
-                    f"during the forward pass: saved {self._facts[count]}, recomputed {self._describe(tensor)}"
+            facts = self._describe(tensor)
+            if self._check and facts != self._facts[count]:
+                raise self._error(
+                    "Recomputed values for the following tensors have different metadata than during the forward "
+                    f"pass.\ntensor at position {count}:\nsaved metadata: {self._facts[count]}\n"
+                    f"recomputed metadata: {facts}"
                 )
             slot = self._slots[count]()
             count += 1
@@ -174,67 +238,73 @@ class _Frame:
         with contextlib.suppress(_Stop), flambeau.enable_grad(), self._preserved.again():
             with flambeau.autograd.graph.saved_tensors_hooks(keep, unused), self._again_context:
                 self._call()
+        return count
 
 
 # ---- with reentrance -------------------------------------------------------------------------------------------------
 
-_reentrant = None
 
-
-def _reentrant_function():
-    """The autograd function, made at first use: `flambeau.autograd` is not needed to import this module."""
-    global _reentrant
-    if _reentrant is None:
-        _reentrant = _make_reentrant()
-    return _reentrant
-
-
-def _detached(args):
+def detach_variable(inputs):
+    """The tuple with every tensor detached, requiring a gradient where it did before."""
+    if not isinstance(inputs, tuple):
+        raise RuntimeError(
+            "Only tuple of tensors is supported. Got Unsupported input type: ", type(inputs).__name__
+        )
     return tuple(
         arg.detach().requires_grad_(arg.requires_grad) if isinstance(arg, flambeau.Tensor) else arg
-        for arg in args
+        for arg in inputs
     )
 
 
-def _make_reentrant():
-    class CheckpointFunction(flambeau.autograd.Function):
-        @staticmethod
-        def forward(ctx, function, preserve, *args):
-            if not any(isinstance(arg, flambeau.Tensor) and arg.requires_grad for arg in args):
-                warnings.warn(
-                    "None of the inputs have requires_grad=True. Gradients will be None", stacklevel=3
-                )
-            ctx.function = function
-            ctx.preserved = _Preserved(preserve)
-            ctx.places = [i for i, arg in enumerate(args) if isinstance(arg, flambeau.Tensor)]
-            ctx.others = [None if isinstance(arg, flambeau.Tensor) else arg for arg in args]
-            ctx.save_for_backward(*(args[i] for i in ctx.places))
-            with flambeau.no_grad():
-                return function(*args)
+def check_backward_validity(inputs):
+    """Warn if none of the inputs requires a gradient: then the checkpoint's result does not either."""
+    if not any(isinstance(arg, flambeau.Tensor) and arg.requires_grad for arg in inputs):
+        warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=3)
 
-        @staticmethod
-        def backward(ctx, *grad_outputs):
-            args = list(ctx.others)
-            for i, tensor in zip(ctx.places, ctx.saved_tensors, strict=True):
-                args[i] = tensor
-            inputs = _detached(args)
-            with flambeau.enable_grad(), ctx.preserved.again():
-                outputs = ctx.function(*inputs)
-            outputs = (outputs,) if isinstance(outputs, flambeau.Tensor) else outputs
-            pairs = [
-                (output, grad)
-                for output, grad in zip(outputs, grad_outputs, strict=True)
-                if isinstance(output, flambeau.Tensor) and output.requires_grad
-            ]
-            if not pairs:
-                raise RuntimeError(
-                    "none of output has requires_grad=True, this checkpoint() is not necessary"
-                )
-            flambeau.autograd.backward([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-            grads = (inp.grad if isinstance(inp, flambeau.Tensor) else None for inp in inputs)
-            return (None, None, *grads)
 
-    return CheckpointFunction
+class CheckpointFunction(flambeau.autograd.Function):
+    """The autograd function of checkpoints with reentrance: its backward runs a forward and a backward of its own."""
+
+    @staticmethod
+    def forward(ctx, run_function, preserve_rng_state, *args):
+        """The results of the function, unrecorded."""
+        check_backward_validity(args)
+        ctx.run_function = run_function
+        ctx.preserved = _Preserved(preserve_rng_state)
+        ctx.places = [i for i, arg in enumerate(args) if isinstance(arg, flambeau.Tensor)]
+        ctx.others = [None if isinstance(arg, flambeau.Tensor) else arg for arg in args]
+        ctx.save_for_backward(*(args[i] for i in ctx.places))
+        with flambeau.no_grad():
+            return run_function(*args)
+
+    @staticmethod
+    def backward(ctx, *grad_outputs):
+        """The gradients of the inputs; those of what the function's closure holds are accumulated on the way."""
+        _, restricted = flambeau._C._current_pass()
+        if restricted:
+            # Inside, everything is accumulated: gradients that were not asked for would appear in `.grad`.
+            raise RuntimeError(
+                "When use_reentrant=True, torch.utils.checkpoint is incompatible with .grad() or passing an `inputs` "
+                "parameter to .backward(). To resolve this error, either set use_reentrant=False, or call .backward() "
+                "without the `inputs` argument."
+            )
+        args = list(ctx.others)
+        for i, tensor in zip(ctx.places, ctx.saved_tensors, strict=True):
+            args[i] = tensor
+        inputs = detach_variable(tuple(args))
+        with flambeau.enable_grad(), ctx.preserved.again():
+            outputs = ctx.run_function(*inputs)
+        outputs = (outputs,) if isinstance(outputs, flambeau.Tensor) else outputs
+        pairs = [
+            (output, grad)
+            for output, grad in zip(outputs, grad_outputs, strict=True)
+            if isinstance(output, flambeau.Tensor) and output.requires_grad
+        ]
+        if not pairs:
+            raise RuntimeError("none of output has requires_grad=True, this checkpoint() is not necessary")
+        flambeau.autograd.backward([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+        grads = (inp.grad if isinstance(inp, flambeau.Tensor) else None for inp in inputs)
+        return (None, None, *grads)
 
 
 def checkpoint_sequential(functions, segments: int, input, use_reentrant: bool | None = None, **kwargs):
@@ -244,10 +314,12 @@ def checkpoint_sequential(functions, segments: int, input, use_reentrant: bool |
         functions: an `nn.Sequential`, or a list of functions or modules.
         segments: how many parts.
         input: what the first function gets.
+        preserve_rng_state (bool): as for :func:`checkpoint`.
     """
     if use_reentrant is None:
         warnings.warn(
-            "torch.utils.checkpoint.checkpoint_sequential: pass use_reentrant explicitly.", stacklevel=2
+            "torch.utils.checkpoint.checkpoint_sequential: the use_reentrant parameter should be passed explicitly.",
+            stacklevel=2,
         )
         use_reentrant = True
     preserve = kwargs.pop("preserve_rng_state", True)
@@ -264,10 +336,40 @@ def checkpoint_sequential(functions, segments: int, input, use_reentrant: bool |
 
         return run
 
-    start = 0
-    for _ in range(segments - 1):
-        input = checkpoint(
-            part(start, start + size), input, use_reentrant=use_reentrant, preserve_rng_state=preserve
+    end = 0
+    for start in range(0, size * (segments - 1), size):
+        end = start + size
+        input = checkpoint(part(start, end), input, use_reentrant=use_reentrant, preserve_rng_state=preserve)
+    return part(end, len(functions))(input)
+
+
+# ---- other devices ---------------------------------------------------------------------------------------------------
+
+
+class DefaultDeviceType:
+    """The type of device whose random state checkpoints keep where no argument tells: here there is the CPU alone."""
+
+    _default_device_type = "cpu"
+
+    @staticmethod
+    def set_device_type(device: str = "cpu") -> None:
+        """Set the type."""
+        DefaultDeviceType._default_device_type = device
+
+    @staticmethod
+    def get_device_type() -> str:
+        """The type."""
+        return DefaultDeviceType._default_device_type
+
+
+def get_device_states(*args):
+    """The numbers and random states of the devices, other than the CPU, that hold the tensors: none here."""
+    return [], []
+
+
+def set_device_states(devices, states, *, device_type=None) -> None:
+    """Set the random states of devices, as :func:`get_device_states` gave them."""
+    if len(devices):
+        raise RuntimeError(
+            f"flambeau has no devices besides the CPU, but was given states of {list(devices)}"
         )
-        start += size
-    return part(start, len(functions))(input)
