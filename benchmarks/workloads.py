@@ -318,10 +318,44 @@ def embedding(torch):
     return run
 
 
-@workload("attention, causal, 1x12x512x64", flops=2.0 * 2 * 12 * 512 * 512 * 64 / 2)
-def attention(torch):
-    q, k, v = (torch.rand(1, 12, 512, 64) for _ in range(3))
-    return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+def _attention(
+    name: str, shape: tuple[int, ...], causal: bool, gradient: bool, target: float | None = None
+) -> None:
+    batch, heads, length, size = shape
+    flops = 2.0 * 2 * batch * heads * length**2 * size * (3.5 if gradient else 1) / (2 if causal else 1)
+
+    @workload(f"attention{name}, {'x'.join(map(str, shape))}", target=target, flops=flops)
+    def prepare(torch):
+        torch.manual_seed(0)
+        operands = [torch.rand(*shape, requires_grad=gradient) for _ in range(3)]
+
+        def run():
+            output = torch.nn.functional.scaled_dot_product_attention(*operands, is_causal=causal)
+            if gradient:
+                output.sum().backward()
+                for operand in operands:
+                    operand.grad = None
+
+        return run
+
+
+_attention(", causal", (1, 12, 512, 64), causal=True, gradient=False, target=2)
+_attention("", (1, 12, 512, 64), causal=False, gradient=False)
+_attention(", causal, forward and backward", (1, 12, 512, 64), causal=True, gradient=True, target=2)
+_attention(", causal, forward and backward", (4, 4, 32, 16), causal=True, gradient=True)
+
+
+@workload("TransformerEncoderLayer, training step, 8x64x128")
+def encoder_layer(torch):
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(128, 4, 256, dropout=0.0, batch_first=True)
+    x = torch.rand(8, 64, 128)
+
+    def run():
+        layer.zero_grad()
+        layer(x).square().mean().backward()
+
+    return run
 
 
 # --- training -----------------------------------------------------------------------------------------------

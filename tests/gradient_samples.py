@@ -381,6 +381,10 @@ SAMPLES = {
         Call(x(1, 1, 2, 2, 3), y(1, 1, 1, 2, 2), None, [1, 1, 1], [0, 0, 0], [1, 1, 1], False, [0, 0, 0], 1),
     ],
     "_convolution_weight": lambda: [Call(x(1, 2, 5), y(1, 2, 5), [2, 2, 3], [1], [1], [1], 1)],
+    "_scaled_dot_product_flash_attention_for_cpu": lambda: [
+        Call(x(2, 3, 2), y(2, 4, 2), u(2, 4, 3), None, True, 0.7),
+        Call(x(3, 2), y(4, 2), u(4, 2), x(3, 4, grad=False), False, -0.4),
+    ],
     "softmax": lambda: [Call(x(2, 3), 1), Call(x(2, 3), 0)],
     "log_softmax": lambda: [Call(x(2, 3), 1), Call(x(2, 3), 0)],
     "_softmax_backward": lambda: [Call(y(2, 3), x(2, 3), 1)],
@@ -461,11 +465,16 @@ RANDOM = {
 
 #: Operators whose first output alone is differentiated: the others are kept for the backward pass.
 FIRST_OUTPUT = frozenset(
-    "_recurrent native_layer_norm _rms_norm _batch_norm _cross_entropy nll_loss_forward".split()
+    """
+    _recurrent native_layer_norm _rms_norm _batch_norm _cross_entropy nll_loss_forward
+    _scaled_dot_product_flash_attention_for_cpu
+    """.split()
 )
 
 #: Operators whose derivative cannot be checked alone, and why.
 CHECKED_ELSEWHERE = {
+    "_scaled_dot_product_flash_attention_for_cpu_backward": "its arguments depend on each other: the second derivative of "
+    "_scaled_dot_product_flash_attention_for_cpu",
     "native_layer_norm_backward": "its arguments depend on each other: the second derivative of native_layer_norm",
     "_rms_norm_backward": "its arguments depend on each other: the second derivative of _rms_norm",
     "native_batch_norm_backward": "its arguments depend on each other: the second derivative of _batch_norm",

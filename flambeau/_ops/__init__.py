@@ -31,6 +31,7 @@ _FAMILIES = (
     "conv",
     "random",
     "softmax",
+    "attention",
     "norm",
     "pooling",
     "resizing",

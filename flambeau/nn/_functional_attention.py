@@ -44,10 +44,13 @@ def scaled_dot_product_attention(
             raise RuntimeError(
                 "scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
             )
+        _check_mask_shape(query, key, value, mask)
         allowed = _ops.causal_mask(query.size(-2), key.size(-2), mask.device)
         mask, is_causal = mask + _ops.additive_mask(allowed, mask.dtype), False
     if enable_gqa:
         key, value = _shared_heads(query, key, value)
+    if mask is not None:
+        _check_mask_shape(query, key, value, mask)
     scale = _ops.default_scale(query) if scale is None else float(scale)
     return _ops.attention(query, key, value, mask, dropout_p, is_causal, scale)
 
@@ -90,6 +93,16 @@ def _check_operands(query, key, value, mask):
     if mask.dim() < 2:
         raise IndexError(
             f"{name}: Dimension out of range: attn_mask of shape {list(mask.shape)} has to have two dimensions or more"
+        )
+
+
+def _check_mask_shape(query, key, value, mask):
+    scores = (*_ops.leading_shape(query, key, value), query.size(-2), key.size(-2))
+    sizes = zip(reversed(mask.shape), reversed(scores), strict=False)
+    if mask.dim() > len(scores) or any(m not in (1, s) for m, s in sizes):
+        raise RuntimeError(
+            f"scaled_dot_product_attention: attn_mask of shape {list(mask.shape)} doesn't match the broadcast shape "
+            f"{list(scores)} of the scores: every size must match it or be 1"
         )
 
 

@@ -6,6 +6,7 @@ import pickle
 import pytest
 
 import flambeau as torch
+from flambeau._ops import registry
 from flambeau._serialization import names
 from flambeau.autograd import gradcheck, gradgradcheck
 from flambeau.nn import functional as F
@@ -211,7 +212,8 @@ def test_dropout_of_the_weights():
             {"attn_mask": torch.ones(3, 3, dtype=torch.int64)},
         ),
         (RuntimeError, "attn_mask dtype to be bool or float", {"attn_mask": torch.ones(3, 3).double()}),
-        (RuntimeError, "must match|broadcast", {"attn_mask": torch.ones(2, 3)}),
+        (RuntimeError, "must match", {"attn_mask": torch.ones(2, 3)}),
+        (RuntimeError, "doesn't match the broadcast shape", {"attn_mask": torch.ones(3, 2, 3, 3)}),
         (IndexError, "Dimension out of range", {"attn_mask": torch.ones(3)}),
         (
             RuntimeError,
@@ -487,3 +489,116 @@ def test_models_are_saved_under_public_names():
 
 def test_saved_names_of_builtin_functions_are_found():
     assert names.find("torch._C._nn", "gelu") is F.gelu
+
+
+# ---- the fused operator ------------------------------------------------------------------------------------------------
+
+fused = registry.records["_scaled_dot_product_flash_attention_for_cpu"].op
+fused_backward = registry.records["_scaled_dot_product_flash_attention_for_cpu_backward"].op
+
+
+@pytest.mark.parametrize("heads", [1, 5])
+def test_same_bits_on_any_number_of_threads(heads):
+    operands = [numbers(heads, 300, 32, phase=i, dtype=torch.float32, grad=True) for i in range(3)]
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            output = F.scaled_dot_product_attention(*operands, is_causal=True)
+            found.append([output, *torch.autograd.grad(output.square().sum(), operands)])
+    finally:
+        torch.set_num_threads(threads)
+    for other in found[1:]:
+        assert all(map(torch.equal, found[0], other))
+
+
+def test_long_sequences_are_worked_on_in_blocks():
+    # More keys than exist at a time, with a maximum that grows from block to block.
+    query = numbers(40, 4, dtype=torch.float32)
+    key = numbers(1400, 4, phase=1, dtype=torch.float32) * torch.arange(1400).unsqueeze(1) / 100
+    value = numbers(1400, 3, phase=2, dtype=torch.float32)
+    for operands in ((query, key, value), (key, query, numbers(40, 3, dtype=torch.float32))):
+        for causal in (False, True):
+            double = [x.double().requires_grad_() for x in operands]
+            single = [x.detach().clone().requires_grad_() for x in operands]
+            mask = torch.ones(len(operands[0]), len(operands[1]), dtype=torch.bool).tril() if causal else None
+            scores = double[0] @ double[1].T / 2
+            scores = scores if mask is None else scores.masked_fill(~mask, -math.inf)
+            expected = scores.softmax(-1) @ double[2]
+            found = F.scaled_dot_product_attention(*single, is_causal=causal)
+            torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+            weights = numbers(*found.shape, phase=3)
+            (found * weights.float()).sum().backward()
+            (expected * weights).sum().backward()
+            for a, b in zip(single, double, strict=True):
+                torch.testing.assert_close(a.grad.double(), b.grad, rtol=1e-3, atol=1e-3)
+
+
+def test_the_fused_operator_says_the_log_of_the_sum():
+    query, key, value = numbers(2, 3, 4), numbers(2, 5, 4, phase=1), numbers(2, 5, 2, phase=2)
+    output, log_sums = fused(query, key, value, None, False, 0.5)
+    assert_close(log_sums, (0.5 * query @ key.transpose(1, 2)).logsumexp(-1))
+    assert_close(output, F.scaled_dot_product_attention(query, key, value))
+    assert fused(query.half(), key.half(), value.half(), None, False, 0.5)[1].dtype == torch.float32
+
+
+def test_nan_stays_in_its_row():
+    query, key, value = (numbers(3, 4, phase=i, dtype=torch.float32) for i in range(3))
+    query[1, 2] = math.nan
+    assert F.scaled_dot_product_attention(query, key, value).isnan().all(1).tolist() == [False, True, False]
+
+
+def test_expanded_operands_and_meta_tensors():
+    query, key = (
+        numbers(3, 2, 40, 8, dtype=torch.float32),
+        numbers(1, 1, 50, 8, dtype=torch.float32, grad=True),
+    )
+    expanded = F.scaled_dot_product_attention(query, key, key)
+    (expanded.sum()).backward()
+    gradient, key.grad = key.grad, None
+    repeated = key.repeat(3, 2, 1, 1)
+    plain = F.scaled_dot_product_attention(query, repeated, repeated)
+    plain.sum().backward()
+    assert torch.equal(expanded, plain)
+    assert_close(gradient, key.grad, 1e-5)
+    meta = [x.detach().to("meta") for x in (query, key, key)]
+    assert F.scaled_dot_product_attention(*meta).shape == (3, 2, 40, 8)
+    # The result lies in memory as the query does.
+    query = numbers(2, 5, 3, 4).transpose(1, 2)
+    assert F.scaled_dot_product_attention(query, query, query).stride() == query.stride()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {0: torch.ones(2, 3, 5)},
+        {1: torch.ones(3, 4, 4)},
+        {2: torch.ones(2, 5, 4)},
+        {2: torch.ones(4, 4)},
+        {3: torch.ones(2, 3, 3)},
+        {3: torch.ones(3, 4)},
+        {1: torch.ones(2, 4, 4, dtype=torch.float64)},
+        {0: torch.ones(2, 0, 4)},
+        {0: torch.ones(4)},
+        {0: torch.ones(2, 3, 4, dtype=torch.int64)},
+    ],
+)
+def test_the_fused_operator_checks_its_operands(change):
+    arguments = [torch.ones(2, 3, 4), torch.ones(2, 4, 4), torch.ones(2, 4, 4), None, False, 1.0]
+    output, log_sums = fused(*arguments)
+    for at, value in change.items():
+        arguments[at] = value
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        fused(*arguments)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        fused_backward(output, *arguments[:4], output, log_sums, False, 1.0)
+
+
+@pytest.mark.parametrize("wrong", [0, 5, 6])
+def test_the_backward_operator_checks_what_was_saved(wrong):
+    operands = [torch.ones(2, 3, 4), torch.ones(2, 4, 4), torch.ones(2, 4, 4), None]
+    output, log_sums = fused(*operands, False, 1.0)
+    arguments = [output, *operands, output, log_sums, False, 1.0]
+    arguments[wrong] = torch.ones(2, 2)
+    with pytest.raises(RuntimeError, match="expected"):
+        fused_backward(*arguments)

@@ -1,22 +1,10 @@
 // Packing and the innermost loops of the matrix product.
 #include "kernels/gemm_kernels.h"
 
-#include "kernels/isa/vector.h"
+#include "kernels/isa/gemm_tile.h"
 
 namespace flb {
 namespace FLB_ISA {
-
-// The tile fills the registers: mr x (2 vectors) of sums, the vectors of B and one broadcast element of A.
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int kMr = 12;
-#elif defined(__AVX2__)
-constexpr int kMr = 6;
-#else
-constexpr int kMr = 4;
-#endif
-constexpr int kNv = 2;
-template <class T>
-constexpr int kNr = kNv * kLanes<T>;
 
 // A panel of B (kc x nr) stays in the first cache level, a block of A (mc x kc) in the second.
 constexpr int kPanelBytes = 256 * kNv * kVectorBytes;
