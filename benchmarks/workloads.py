@@ -445,6 +445,19 @@ _recurrent("GRU", 1, 64, 64, 20)
 _recurrent("LSTM", 1, 20, 4, 20, target=2)
 
 
+@workload("CTC loss of 16 sequences, 100 steps, 30 labels, forward and backward", target=1.5)
+def ctc(torch):
+    torch.manual_seed(0)
+    scores = torch.randn(100, 16, 40).log_softmax(2).requires_grad_()
+    targets = torch.randint(1, 40, (16, 30))
+
+    def run():
+        scores.grad = None
+        torch.nn.functional.ctc_loss(scores, targets, (100,) * 16, (30,) * 16).backward()
+
+    return run
+
+
 def _optimizer(name: str, optimizer: str, shapes: list[tuple[int, ...]], target: float | None = None) -> None:
     @workload(name, target=target)
     def prepare(torch):

@@ -478,6 +478,10 @@ CHECKED_ELSEWHERE = {
     "native_layer_norm_backward": "its arguments depend on each other: the second derivative of native_layer_norm",
     "_rms_norm_backward": "its arguments depend on each other: the second derivative of _rms_norm",
     "native_batch_norm_backward": "its arguments depend on each other: the second derivative of _batch_norm",
+    **dict.fromkeys(
+        ("_ctc_loss", "_ctc_loss.Tensor"),
+        "the gradient is that for log_softmax, and is not differentiable: see tests/nn/test_ctc.py",
+    ),
     "_recurrent_backward": "its arguments depend on each other: the second derivative of _recurrent",
     "_cross_entropy_backward": "its arguments depend on each other: the second derivative of _cross_entropy",
     **dict.fromkeys(

@@ -39,6 +39,7 @@ _FAMILIES = (
     "loss",
     "embedding",
     "recurrent",
+    "ctc",
     "optim",
     "select",
     "statistics",

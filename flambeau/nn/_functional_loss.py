@@ -471,3 +471,23 @@ def _triplet(anchor, positive, negative, distance, margin, swap, reduction):
     if swap:
         negative_distance = flambeau.minimum(negative_distance, distance(positive, negative))
     return reduced((distance(anchor, positive) - negative_distance + margin).clamp_min(0), reduction)
+
+
+# --- sequences -------------------------------------------------------------------------------------------------------
+
+
+def ctc_loss(
+    log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False
+):
+    """Connectionist temporal classification: how improbable a sequence of labels is where no alignment is known.
+
+    log_probs (T, N, C), as `log_softmax` gives them, or (T, C); targets (N, S), or all labels one after the other; lengths
+    of inputs and targets, both tensors or both tuples. 'mean' divides every loss by its target's length.
+
+    >>> log_probs = flambeau.zeros(4, 1, 3).log_softmax(2)
+    >>> F.ctc_loss(log_probs, flambeau.tensor([[1, 2]]), (4,), (2,), reduction="none")
+    tensor([1.6864])
+    """
+    _check_reduction(reduction)
+    number = ("none", "mean", "sum").index(reduction)
+    return flambeau.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, number, zero_infinity)
