@@ -1,9 +1,12 @@
 #include "kernels/blas.h"
 
+#include <algorithm>
 #include <climits>
 #include <cstring>
 #include <vector>
 
+#include "core/error.h"
+#include "core/parallel.h"
 #include "kernels/openblas.h"
 #include "kernels/packed_gemm.h"
 
@@ -13,17 +16,9 @@ FLB_DEFINE_KERNEL(dot_product);
 
 namespace {
 
-// Up to this many multiplications OpenBLAS' kernels without packing win over ours (measured, float32, AVX-512).
-constexpr double kSmallProduct = 600e3;
-
 bool transposed(Trans t) { return t == Trans::Yes || t == Trans::ConjYes; }
 bool fits(int64_t x) { return x <= INT_MAX; }
 double work(int64_t m, int64_t n, int64_t k) { return double(m) * double(n) * double(k); }
-
-template <class T>
-T real_of(const BlasScalar& s) {
-    return T(s.value.re);
-}
 
 const char* at(const void* p, int64_t index, DType type) {
     return static_cast<const char*>(p) + index * itemsize(type);
@@ -48,23 +43,44 @@ PanelType panel_type(DType type) {
 
 // ---- our own product ------------------------------------------------------------------------------------------------
 
+// Up to this many rows of A, products along the rows of both operands beat packing (measured).
+int64_t most_dot_rows(int64_t k) { return k >= 256 ? 16 : 8; }
+
+// c = a * b (+ c) where the operands' elements are neighbours along k: pieces of columns for the threads.
+void dot_rows(DType type, int64_t m, int64_t n, int64_t k, const GemmSide& a, const GemmSide& b, void* c,
+              int64_t ldc, bool accumulate) {
+    const int64_t piece = round_up(std::max(int64_t(1), 32768 / k), 24), pieces = ceil_div(n, piece);
+    const int64_t size = panel_itemsize(panel_type(type));
+    const bool serial = work(m, n, k) < kParallelProduct / 8;
+    parallel_for(0, pieces, serial ? pieces : 1, [&](int64_t begin, int64_t end) {
+        const int64_t j = begin * piece;
+        gemm_dots(type, {m, std::min(end * piece, n) - j, k, a.data, a.stride, at(b.data, j * b.stride, type),
+                         b.stride, static_cast<char*>(c) + j * size, ldc, accumulate});
+    });
+}
+
+// The product in the panels' type.
 void own_product(DType type, int64_t m, int64_t n, int64_t k, const MatrixIn& a, const MatrixIn& b, void* c,
                  int64_t ldc, bool accumulate) {
-    const PanelType panel = panel_type(type);
     const bool ta = transposed(a.trans), tb = transposed(b.trans);
-    const int64_t a_stride = ta ? 1 : a.ld, a_k = ta ? a.ld : 1, b_stride = tb ? b.ld : 1,
-                  b_k = tb ? 1 : b.ld;
-    packed_gemm(
-        panel, m, n, k,
-        [&](int64_t row, int64_t rows, int64_t k0, int64_t kc, void* panels) {
-            gemm_pack(panel, type, true, at(a.data, row * a_stride + k0 * a_k, type), a_stride, a_k, rows, kc,
-                      panels);
-        },
-        [&](int64_t column, int64_t columns, int64_t k0, int64_t kc, void* panels) {
-            gemm_pack(panel, type, false, at(b.data, column * b_stride + k0 * b_k, type), b_stride, b_k,
-                      columns, kc, panels);
-        },
-        c, ldc, accumulate);
+    GemmSide x{a.data, ta ? 1 : a.ld, ta ? a.ld : 1}, y{b.data, tb ? b.ld : 1, tb ? 1 : b.ld};
+    if (is_floating(type)) {
+        // A column is computed as a row: of the few rows, the elements are then neighbours in memory.
+        if (n == 1 && (ldc == 1 || m == 1)) {
+            std::swap(x, y);
+            std::swap(m, n);
+            ldc = n;
+        }
+        if (m == 1 && x.k_stride != 1 && k > 1) {
+            char* row = static_cast<char*>(scratch(Scratch::Columns, size_t(k * itemsize(type))));
+            for (int64_t i = 0; i < k; ++i)
+                std::memcpy(at(row, i, type), at(x.data, i * x.k_stride, type), size_t(itemsize(type)));
+            x = {row, k, 1};
+        }
+        if (m <= most_dot_rows(k) && x.k_stride == 1 && y.k_stride == 1)
+            return dot_rows(type, m, n, k, x, y, c, ldc, accumulate);
+    }
+    packed_gemm(panel_type(type), type, m, n, k, x, y, c, ldc, accumulate);
 }
 
 void own_gemm(DType type, int64_t m, int64_t n, int64_t k, const BlasScalar& alpha, MatrixIn a, MatrixIn b,
@@ -138,14 +154,6 @@ void blas_gemm(DType type, int64_t m, int64_t n, int64_t k, const BlasScalar& al
     const int ta = cblas_trans(a.trans), tb = cblas_trans(b.trans);
     const int im = int(m), in = int(n), ik = int(k), lda = int(a.ld), ldb = int(b.ld), ld = int(ldc);
     switch (type) {
-        case DType::Float32:
-            blas.sgemm(kRowMajor, ta, tb, im, in, ik, real_of<float>(alpha), a.data, lda, b.data, ldb,
-                       real_of<float>(beta), c, ld);
-            break;
-        case DType::Float64:
-            blas.dgemm(kRowMajor, ta, tb, im, in, ik, real_of<double>(alpha), a.data, lda, b.data, ldb,
-                       real_of<double>(beta), c, ld);
-            break;
         case DType::Complex64: {
             const float fa[2] = {float(alpha.value.re), float(alpha.value.im)};
             const float fb[2] = {float(beta.value.re), float(beta.value.im)};
@@ -210,39 +218,6 @@ void half_complex_gemm(int64_t m, int64_t n, int64_t k, const BlasScalar& alpha,
         }
 }
 
-bool gemv_possible(DType type, int64_t m, int64_t k, int64_t ld, int64_t x_step, int64_t y_step) {
-    return (type == DType::Float32 || type == DType::Float64) && openblas_known() && fits(m) && fits(k) &&
-           fits(ld) && x_step > 0 && y_step > 0 && fits(x_step) && fits(y_step) && k > 0;
-}
-
-void blas_gemv(DType type, int64_t m, int64_t k, const BlasScalar& alpha, const MatrixIn& a, const void* x,
-               int64_t x_step, const BlasScalar& beta, void* y, int64_t y_step) {
-    const OpenBlas& blas = openblas();
-    const bool t = transposed(a.trans);
-    // Pieces of the result of a size fixed by the shape.
-    const int64_t piece = round_up(std::max(int64_t(1), 65536 / k), 64);
-    const int64_t pieces = ceil_div(m, piece);
-    parallel_for(0, pieces, pieces < 4 ? pieces : 1, [&](int64_t begin, int64_t end) {
-        for (int64_t p = begin; p < end; ++p) {
-            const int64_t i = p * piece, rows = std::min(piece, m - i);
-            const void* part = at(a.data, t ? i : i * a.ld, type);
-            char* out = at(y, i * y_step, type);
-            // Zeroed here: OpenBLAS would scale what lies there, and NaN would stay.
-            const bool zero = beta.value.re == 0;
-            if (zero)
-                for (int64_t r = 0; r < rows; ++r) std::memset(at(out, r * y_step, type), 0, itemsize(type));
-            const int stored_rows = int(t ? k : rows), stored_cols = int(t ? rows : k);
-            if (type == DType::Float32)
-                blas.sgemv(kRowMajor, t ? kTrans : kNoTrans, stored_rows, stored_cols, real_of<float>(alpha),
-                           part, int(a.ld), x, int(x_step), zero ? 1.0f : real_of<float>(beta), out,
-                           int(y_step));
-            else
-                blas.dgemv(kRowMajor, t ? kTrans : kNoTrans, stored_rows, stored_cols, alpha.value.re, part,
-                           int(a.ld), x, int(x_step), zero ? 1.0 : beta.value.re, out, int(y_step));
-        }
-    });
-}
-
 }  // namespace
 
 void gemm(DType type, int64_t m, int64_t n, int64_t k, BlasScalar alpha, MatrixIn a, MatrixIn b,
@@ -254,21 +229,6 @@ void gemm(DType type, int64_t m, int64_t n, int64_t k, BlasScalar alpha, MatrixI
     if (is_complex(type)) {
         if (type == DType::Complex32) return half_complex_gemm(m, n, k, alpha, a, b, beta, c, ldc);
         return complex_gemm(type, m, n, k, alpha, a, b, beta, c, ldc);
-    }
-    if (type == DType::Float32 || type == DType::Float64) {
-        if (n == 1) {
-            const int64_t step = transposed(b.trans) ? 1 : b.ld;
-            if (gemv_possible(type, m, k, a.ld, step, ldc))
-                return blas_gemv(type, m, k, alpha, a, b.data, step, beta, c, ldc);
-        } else if (m == 1) {
-            const int64_t step = transposed(a.trans) ? a.ld : 1;
-            if (gemv_possible(type, n, k, b.ld, step, 1)) {
-                const MatrixIn flipped{b.data, b.ld, transposed(b.trans) ? Trans::No : Trans::Yes};
-                return blas_gemv(type, n, k, alpha, flipped, a.data, step, beta, c, 1);
-            }
-        }
-        if (work(m, n, k) <= kSmallProduct && openblas_known() && fits(a.ld) && fits(b.ld) && fits(ldc))
-            return blas_gemm(type, m, n, k, alpha, a, b, beta, c, ldc);
     }
     own_gemm(type, m, n, k, alpha, a, b, beta, c, ldc);
 }
@@ -289,11 +249,6 @@ void gemm_batched(DType type, int64_t batch, int64_t m, int64_t n, int64_t k, Bl
     parallel_for(0, batch, grain, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) one(i);
     });
-}
-
-void gemv(DType type, int64_t m, int64_t k, BlasScalar alpha, MatrixIn a, const void* x, int64_t x_step,
-          BlasScalar beta, void* y, int64_t y_step) {
-    gemm(type, m, 1, k, alpha, a, {x, x_step, Trans::No}, beta, y, y_step);
 }
 
 void dot(DType type, int64_t n, const void* x, int64_t x_step, const void* y, int64_t y_step,

@@ -41,10 +41,6 @@ void gemm_batched(DType type, int64_t batch, int64_t m, int64_t n, int64_t k, Bl
                   const int64_t* a_offsets, MatrixIn b, const int64_t* b_offsets, BlasScalar beta, void* c,
                   int64_t ldc, int64_t c_step);
 
-// y[m] = alpha * op(a)[m, k] * x[k] + beta * y, with steps between the elements of x and y (of either sign).
-void gemv(DType type, int64_t m, int64_t k, BlasScalar alpha, MatrixIn a, const void* x, int64_t x_step,
-          BlasScalar beta, void* y, int64_t y_step);
-
 // *result = sum over i of x[i] * y[i]; conjugates x if asked.
 void dot(DType type, int64_t n, const void* x, int64_t x_step, const void* y, int64_t y_step,
          bool conjugate_x, void* result);

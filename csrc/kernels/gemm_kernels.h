@@ -1,9 +1,10 @@
-// The blocks of our own matrix product: packing panels and multiplying packed blocks (isa/gemm.cpp).
+// The blocks of our own matrix product: packing panels and multiplying blocks (isa/gemm*.cpp).
 //
 // A product is cut, as in the usual scheme of Goto and van de Geijn, into blocks of kc x nc of B and mc x kc of A.
-// Each is packed into panels (mr rows of A, nr columns of B; k runs slowest) so that the innermost kernel reads
-// memory in order. An element of C depends on its row, its column and the fixed cuts of k alone, never on how rows
-// and columns were divided over threads: the bits are the same for any number of threads.
+// B is packed into panels of nr columns (k runs slowest) so that the innermost kernel reads memory in order; for few
+// rows, which would not pay for the packing, it is read in place. A's rows are read in place if their elements are
+// neighbours, else packed into panels of mr rows. An element of C depends on its row, its column and the fixed cuts of k
+// alone, never on how rows and columns were divided over threads: the bits are the same for any number of threads.
 #pragma once
 #include <cstdint>
 
@@ -19,6 +20,7 @@ enum class PanelType : uint8_t { F32, F64, I16, I32, I64 };
 struct GemmShape {
     int mr, nr;      // a panel of A has mr rows, one of B nr columns
     int kc, mc, nc;  // block sizes, multiples of the above
+    int in_place;    // columns of B that are read in place have to be a multiple of this
 };
 // The shape that the chosen instruction set wants for this type.
 FLB_KERNEL(gemm_shape, GemmShape(PanelType));
@@ -29,8 +31,36 @@ FLB_KERNEL(gemm_pack, void(PanelType, DType source_type, bool is_a, const void* 
                            int64_t k_stride, int64_t count, int64_t kc, void* panels));
 
 // C[0:m, 0:n] = A * B, or += if accumulate; C holds panel-type elements with row stride ldc.
-FLB_KERNEL(gemm_block, void(PanelType, int64_t m, int64_t n, int64_t kc, const void* a_panels,
-                            const void* b_panels, void* c, int64_t ldc, bool accumulate));
+struct GemmBlock {
+    int64_t m, n, kc;
+    const void* a;
+    int64_t a_stride;  // of the rows; 0: a is panels. Floats only
+    const void* b;
+    int64_t b_stride;  // of the steps of k; 0: b is panels. Floats only, n a multiple of in_place
+    void* c;
+    int64_t ldc;
+    bool accumulate;
+};
+FLB_KERNEL(gemm_blocks, void(PanelType, const GemmBlock&));
+// The same of panels.
+inline void gemm_block(PanelType type, int64_t m, int64_t n, int64_t kc, const void* a_panels,
+                       const void* b_panels, void* c, int64_t ldc, bool accumulate) {
+    gemm_blocks(type, {m, n, kc, a_panels, 0, b_panels, 0, c, ldc, accumulate});
+}
+
+// C[i, j] = the sum over k of a[i * a_stride + k] * b[j * b_stride + k], or += if accumulate: for few rows of A where
+// the elements of B's columns are neighbours. C is float32 for narrow floats, else of the type itself.
+struct GemmDots {
+    int64_t m, n, k;
+    const void* a;
+    int64_t a_stride;
+    const void* b;
+    int64_t b_stride;
+    void* c;
+    int64_t ldc;
+    bool accumulate;
+};
+FLB_KERNEL(gemm_dots, void(DType type, const GemmDots&));
 
 // c = alpha * product + beta * c over rows x cols; c is of type `type`; beta == 0 does not read c.
 struct GemmScale {

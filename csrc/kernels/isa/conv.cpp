@@ -1,8 +1,6 @@
 // The innermost loops of convolutions: see Note [Convolution as rows] in conv_kernels.h.
 #include "kernels/conv_kernels.h"
 
-#include <type_traits>
-
 #include "kernels/isa/vector.h"
 
 namespace flb {
@@ -20,18 +18,6 @@ template <class T>
 constexpr int kPanel = kNv * kLanes<T>;
 
 int64_t conv_panel_impl(DType type) { return type == DType::Float64 ? kPanel<double> : kPanel<float>; }
-
-// Calls f with `n`, at most kTile, as a constant.
-template <int Max, class F>
-FLB_INLINE void with_constant(int64_t n, F&& f) {
-    if constexpr (Max > 0) {
-        if (n == Max) {
-            f(std::integral_constant<int, Max>());
-        } else {
-            with_constant<Max - 1>(n, f);
-        }
-    }
-}
 
 template <class T, int Rows>
 FLB_INLINE void store_tile(const Vector<T> (&sum)[Rows][kNv], T* out, int64_t step, int64_t cols) {

@@ -1,20 +1,56 @@
-// Packing and the innermost loops of the matrix product.
+// The innermost loops of the matrix product: see gemm_kernels.h for the scheme.
 #include "kernels/gemm_kernels.h"
+
+#include <unistd.h>
 
 #include "kernels/isa/gemm_tile.h"
 
 namespace flb {
 namespace FLB_ISA {
 
-// A panel of B (kc x nr) stays in the first cache level, a block of A (mc x kc) in the second.
-constexpr int kPanelBytes = 256 * kNv * kVectorBytes;
+// The last vector of a tile's columns. With masks, it can be read in place wherever it ends; without, only from panels,
+// which are padded.
+#if defined(__AVX512F__)
 template <class T>
-constexpr int kKc = 256;
-constexpr int kMc = 16 * kMr;
+constexpr bool kAnyEdge = sizeof(T) >= 4;
+#else
+template <class T>
+constexpr bool kAnyEdge = false;
+#endif
+template <class T>
+struct LastVector {
+    int64_t n;
+#if defined(__AVX512F__)
+    uint16_t mask = uint16_t(0xffffu >> (16 - n));
+#endif
+    FLB_INLINE explicit LastVector(int64_t left) : n(left < kLanes<T> ? left : kLanes<T>) {}
+    FLB_INLINE Vector<T> read(const T* p) const {
+#if defined(__AVX512F__)
+        if constexpr (sizeof(T) == 4) return (Vector<T>)_mm512_maskz_loadu_ps(mask, p);
+        if constexpr (sizeof(T) == 8) return (Vector<T>)_mm512_maskz_loadu_pd(__mmask8(mask), p);
+#endif
+        return load(p);
+    }
+};
+
+// A panel of B takes two thirds of the first cache level, and A's rows stream through the rest.
+int depth_of_blocks() {
+    int64_t bytes = 32 << 10;
+#if defined(_SC_LEVEL1_DCACHE_SIZE)
+    const int64_t reported = sysconf(_SC_LEVEL1_DCACHE_SIZE);
+    if (reported >= 16 << 10 && reported <= 512 << 10) bytes = reported;
+#endif
+    const int64_t depth = bytes * 2 / 3 / (kNv * kVectorBytes) / 32 * 32;
+    return int(depth < 128 ? 128 : depth > 384 ? 384 : depth);
+}
+
+// Bytes of B that are read again and again from the second cache level without loss.
+constexpr int64_t kSmallB = 256 << 10;
 
 template <class T>
 GemmShape shape_of() {
-    return {kMr, kNr<T>, kKc<T>, kMc, int(4096 / kNr<T> * kNr<T>)};
+    static const int depth = depth_of_blocks();
+    return {kMr, kNr<T>, depth, 16 * kMr, int(4096 / kNr<T> * kNr<T>), kAnyEdge<T> ? 1 : kNr<T>};
 }
 
 GemmShape gemm_shape_impl(PanelType type) {
@@ -28,283 +64,204 @@ GemmShape gemm_shape_impl(PanelType type) {
     return {};
 }
 
-template <class S, class T>
-struct Widen {
-    static FLB_INLINE T of(S x) { return T(x); }
+// What one tile multiplies: `rows` of A by some vectors of columns of B.
+template <class T>
+struct TileJob {
+    int64_t kc;
+    const T* a;
+    int64_t a_stride;  // between rows; unused for panels
+    const T* b;
+    int64_t b_stride;  // between steps of k
+    const T* ahead;    // what is read later, fetched into the second cache level a little at every other step
+    int64_t ahead_step;
+    T* c;
+    int64_t ldc, cols;
+    bool accumulate;
 };
-template <>
-struct Widen<Half, float> {
-    static FLB_INLINE float of(Half x) { return half_to_float(x.bits); }
+
+// Three rows share a pointer: the addresses are pointer, pointer + stride, pointer + 2 * stride. The empty instructions
+// keep GCC from holding pairs of pointers in vector registers.
+template <class T, int Rows, bool kPanels>
+struct RowPointers {
+    const T *p0, *p1, *p2, *p3;
+    int64_t stride;
+    FLB_INLINE RowPointers(const T* a, int64_t a_stride)
+        : p0(a), p1(a + 3 * a_stride), p2(a + 6 * a_stride), p3(a + 9 * a_stride), stride(a_stride) {
+        __asm__("" : "+r"(p0), "+r"(p1), "+r"(p2), "+r"(p3));
+    }
+    FLB_INLINE T at(int row, int k) const {
+        if constexpr (kPanels) return p0[row + k * kMr];
+        const T* p = row < 3 ? p0 : row < 6 ? p1 : row < 9 ? p2 : p3;
+        return p[row % 3 * stride + k];
+    }
+    FLB_INLINE void advance(int k) {
+        if constexpr (kPanels) {
+            p0 += k * kMr;
+        } else {
+            p0 += k, p1 += k, p2 += k, p3 += k;
+            __asm__("" : "+r"(p0), "+r"(p1), "+r"(p2), "+r"(p3));
+        }
+    }
 };
 
-// One panel of `width` lanes, of which `used` exist.
-template <class S, class T, int Width>
-void pack_panel(const S* source, int64_t stride, int64_t k_stride, int64_t used, int64_t kc, T* panel) {
-    if (used < Width) {
-        for (int64_t k = 0; k < kc; ++k) {
-            for (int64_t i = 0; i < used; ++i)
-                panel[k * Width + i] = Widen<S, T>::of(source[i * stride + k * k_stride]);
-            for (int64_t i = used; i < Width; ++i) panel[k * Width + i] = T(0);
-        }
-    } else if (stride == 1) {
-        for (int64_t k = 0; k < kc; ++k) {
-            const S* row = source + k * k_stride;
-            for (int i = 0; i < Width; ++i) panel[k * Width + i] = Widen<S, T>::of(row[i]);
-        }
-    } else {
-        // Eight steps of k at once: whole cache lines of the source are used while they are near.
-        int64_t k = 0;
-        for (; k + 8 <= kc; k += 8)
-            for (int i = 0; i < Width; ++i) {
-                const S* from = source + i * stride + k * k_stride;
-                T* to = panel + k * Width + i;
-                for (int j = 0; j < 8; ++j) to[j * Width] = Widen<S, T>::of(from[j * k_stride]);
-            }
-        for (; k < kc; ++k)
-            for (int i = 0; i < Width; ++i)
-                panel[k * Width + i] = Widen<S, T>::of(source[i * stride + k * k_stride]);
-    }
-}
-
-template <class S, class T, int Width>
-void pack(const void* source, int64_t stride, int64_t k_stride, int64_t count, int64_t kc, void* panels) {
-    for (int64_t i = 0; i < count; i += Width)
-        pack_panel<S, T, Width>(static_cast<const S*>(source) + i * stride, stride, k_stride,
-                                count - i < Width ? count - i : Width, kc, static_cast<T*>(panels) + i * kc);
-}
-
-template <class S, class T>
-void pack_either(bool is_a, const void* source, int64_t stride, int64_t k_stride, int64_t count, int64_t kc,
-                 void* panels) {
-    if (is_a) pack<S, T, kMr>(source, stride, k_stride, count, kc, panels);
-    else pack<S, T, kNr<T>>(source, stride, k_stride, count, kc, panels);
-}
-
-void gemm_pack_impl(PanelType type, DType source_type, bool is_a, const void* source, int64_t stride,
-                    int64_t k_stride, int64_t count, int64_t kc, void* panels) {
-    switch (type) {
-        case PanelType::F32:
-            if (source_type == DType::Float16)
-                pack_either<Half, float>(is_a, source, stride, k_stride, count, kc, panels);
-            else if (source_type == DType::BFloat16)
-                pack_either<BFloat16, float>(is_a, source, stride, k_stride, count, kc, panels);
-            else pack_either<float, float>(is_a, source, stride, k_stride, count, kc, panels);
-            break;
-        case PanelType::F64:
-            pack_either<double, double>(is_a, source, stride, k_stride, count, kc, panels);
-            break;
-        case PanelType::I16:
-            if (itemsize(source_type) == 1)
-                pack_either<uint8_t, uint16_t>(is_a, source, stride, k_stride, count, kc, panels);
-            else pack_either<uint16_t, uint16_t>(is_a, source, stride, k_stride, count, kc, panels);
-            break;
-        case PanelType::I32:
-            pack_either<uint32_t, uint32_t>(is_a, source, stride, k_stride, count, kc, panels);
-            break;
-        case PanelType::I64:
-            pack_either<uint64_t, uint64_t>(is_a, source, stride, k_stride, count, kc, panels);
-            break;
-    }
-}
-
-// Rows x (kNv vectors) of C from one panel of A and one of B.
-template <class T, int Rows>
-FLB_INLINE void tile(int64_t kc, const T* __restrict a, const T* __restrict b, T* __restrict c, int64_t ldc,
-                     int64_t cols, bool accumulate) {
-    using V = Vector<T>;
+template <class T, int Rows, int Nv, bool kPanels>
+FLB_INLINE void tile_step(Vector<T> (&sum)[Rows][Nv], const RowPointers<T, Rows, kPanels>& a, int k,
+                          const T* b, const LastVector<T>& last) {
     constexpr int L = kLanes<T>;
-    V sum[Rows][kNv] = {};
-    for (int64_t k = 0; k < kc; ++k) {
-        const V b0 = load(b), b1 = load(b + L);
+    if constexpr (Nv <= kNv) {
+        Vector<T> columns[Nv];
+#pragma GCC unroll 8
+        for (int j = 0; j < Nv; ++j) columns[j] = j < Nv - 1 ? load(b + j * L) : last.read(b + j * L);
 #pragma GCC unroll 12
         for (int i = 0; i < Rows; ++i) {
-            const V x = broadcast(a[i]);
-            sum[i][0] = multiply_add<T>(x, b0, sum[i][0]);
-            sum[i][1] = multiply_add<T>(x, b1, sum[i][1]);
+            const Vector<T> x = broadcast(a.at(i, k));
+#pragma GCC unroll 8
+            for (int j = 0; j < Nv; ++j) add_product<T>(sum[i][j], x, columns[j]);
         }
-        a += kMr;
-        b += kNv * L;
+    } else {
+        Vector<T> x[Rows];
+#pragma GCC unroll 12
+        for (int i = 0; i < Rows; ++i) x[i] = broadcast(a.at(i, k));
+#pragma GCC unroll 8
+        for (int j = 0; j < Nv; ++j) {
+            const Vector<T> column = j < Nv - 1 ? load(b + j * L) : last.read(b + j * L);
+#pragma GCC unroll 12
+            for (int i = 0; i < Rows; ++i) add_product<T>(sum[i][j], x[i], column);
+        }
     }
-    if (cols == kNv * L) {
+}
+
+// kFirst: the first tile that reads these columns in place, and fetches the rows of B to come.
+template <class T, int Rows, int Nv, bool kPanels, bool kFirst>
+[[gnu::noinline]] void tile(const TileJob<T>& job) {
+    using V = Vector<T>;
+    constexpr int L = kLanes<T>;
+    T* const c = job.c;
+    const int64_t ldc = job.ldc, cols = job.cols, b_stride = job.b_stride;
+    for (int i = 0; i < Rows; ++i)
+        for (int j = 0; j < Nv * kVectorBytes; j += 64)
+            __builtin_prefetch(reinterpret_cast<char*>(c + i * ldc) + j, 1);
+    V sum[Rows][Nv] = {};
+    RowPointers<T, Rows, kPanels> a(job.a, job.a_stride);
+    const T* b = job.b;
+    const T* ahead = job.ahead;
+    const LastVector<T> last(cols - (Nv - 1) * L);
+    const auto fetch_rows = [&] {
+        if constexpr (kFirst) {
+            __builtin_prefetch(ahead, 0, 2);
+            __builtin_prefetch(reinterpret_cast<const char*>(ahead) + 64, 0, 2);
+            ahead += b_stride;
+        }
+    };
+    int64_t k = job.kc;
+    for (; k >= 2; k -= 2) {
+        tile_step<T, Rows, Nv, kPanels>(sum, a, 0, b, last);
+        fetch_rows();
+        tile_step<T, Rows, Nv, kPanels>(sum, a, 1, b + b_stride, last);
+        fetch_rows();
+        if constexpr (!kFirst) {
+            __builtin_prefetch(ahead, 0, 2);
+            ahead += job.ahead_step;
+        }
+        a.advance(2);
+        b += 2 * b_stride;
+    }
+    if (k) tile_step<T, Rows, Nv, kPanels>(sum, a, 0, b, last);
+    if (cols >= Nv * L) {
 #pragma GCC unroll 12
         for (int i = 0; i < Rows; ++i)
-            for (int j = 0; j < kNv; ++j) {
+#pragma GCC unroll 8
+            for (int j = 0; j < Nv; ++j) {
                 T* to = c + i * ldc + j * L;
-                store(to, accumulate ? sum[i][j] + load(to) : sum[i][j]);
+                store(to, job.accumulate ? sum[i][j] + load(to) : sum[i][j]);
             }
         return;
     }
-    alignas(64) T edge[Rows][kNv * L];
 #pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i)
-        for (int j = 0; j < kNv; ++j) store(&edge[i][j * L], sum[i][j]);
-    for (int i = 0; i < Rows; ++i)
-        for (int64_t j = 0; j < cols; ++j)
-            c[i * ldc + j] = accumulate ? T(edge[i][j] + c[i * ldc + j]) : edge[i][j];
+#pragma GCC unroll 8
+        for (int j = 0; j < Nv; ++j) {
+            T* to = c + i * ldc + j * L;
+            const int64_t n = cols - j * L < L ? cols - j * L : L;
+            if (n > 0) store_first(to, job.accumulate ? sum[i][j] + load_first<T>(to, n) : sum[i][j], n);
+        }
 }
 
-template <class T, int Rows>
-[[gnu::noinline]] void tile_of(int64_t kc, const T* a, const T* b, T* c, int64_t ldc, int64_t cols,
-                               bool accumulate) {
-    tile<T, Rows>(kc, a, b, c, ldc, cols, accumulate);
+// Columns [j, j + Nv vectors) of rows [begin, end) of the block.
+template <class T, int Nv, bool kPanels>
+void columns_of(const GemmBlock& g, int64_t j, int64_t begin, int64_t end) {
+    constexpr int kMost = Nv <= kNv ? kMr : kMr * kNv / Nv;
+    constexpr int64_t kStepsAhead = 16;
+    const int64_t tiles = (g.m + kMr - 1) / kMr;
+    TileJob<T> job;
+    job.kc = g.kc;
+    job.a_stride = g.a_stride;
+    job.b_stride = g.b_stride ? g.b_stride : kNr<T>;
+    job.b = static_cast<const T*>(g.b) + (g.b_stride ? j : j * g.kc);
+    job.ldc = g.ldc;
+    job.cols = g.n - j;
+    job.accumulate = g.accumulate;
+    job.ahead_step = 2 * kNr<T> / tiles;
+    for (int64_t i = begin; i < end;) {
+        // Rows in place go into tiles of nearly equal height: one of a single row would wait for its own sums.
+        const int64_t left = (end - i + kMr - 1) / kMr, rows = !kPanels        ? (end - i + left - 1) / left
+                                                               : end - i < kMr ? end - i
+                                                                               : kMr;
+        job.a = static_cast<const T*>(g.a) + i * (kPanels ? g.kc : g.a_stride);
+        const bool first = g.b_stride && i == begin;
+        // Else this tile's share of the next panel.
+        job.ahead =
+            job.b + (first ? kStepsAhead * g.b_stride : kNr<T> * g.kc + i / kMr * (kNr<T> * g.kc / tiles));
+        job.c = static_cast<T*>(g.c) + i * g.ldc + j;
+        with_constant<kMost>(rows, [&](auto n) {
+            if (first) tile<T, decltype(n)::value, Nv, kPanels, true>(job);
+            else tile<T, decltype(n)::value, Nv, kPanels, false>(job);
+        });
+        i += rows;
+    }
 }
 
-template <class T>
-using TileFn = void (*)(int64_t, const T*, const T*, T*, int64_t, int64_t, bool);
-
-template <class T, int... Rows>
-struct TileTable {
-    static constexpr TileFn<T> fn[] = {nullptr, tile_of<T, Rows>...};
-};
-#if defined(__AVX512F__) || defined(__aarch64__)
-template <class T>
-using Tiles = TileTable<T, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>;
-#elif defined(__AVX2__)
-template <class T>
-using Tiles = TileTable<T, 1, 2, 3, 4, 5, 6>;
-#else
-template <class T>
-using Tiles = TileTable<T, 1, 2, 3, 4>;
-#endif
-
-template <class T>
-void block(int64_t m, int64_t n, int64_t kc, const void* a_panels, const void* b_panels, void* c, int64_t ldc,
-           bool accumulate) {
-    const T* a = static_cast<const T*>(a_panels);
-    const T* b = static_cast<const T*>(b_panels);
-    for (int64_t j = 0; j < n; j += kNr<T>) {
-        const int64_t cols = n - j < kNr<T> ? n - j : kNr<T>;
-        for (int64_t i = 0; i < m; i += kMr) {
-            const int64_t rows = m - i < kMr ? m - i : kMr;
-            Tiles<T>::fn[rows](kc, a + i * kc, b + j * kc, static_cast<T*>(c) + i * ldc + j, ldc, cols,
-                               accumulate);
+template <class T, bool kPanels>
+void block(const GemmBlock& g) {
+    constexpr int L = kLanes<T>;
+    int64_t j = 0;
+    if (g.b_stride) {
+        // In place, few rows take wide tiles: long stretches of every row of B.
+        if (8 * g.m <= kMr * kNv)
+            for (; j + 8 * L <= g.n; j += 8 * L) columns_of<T, 8, kPanels>(g, j, 0, g.m);
+        if (4 * g.m <= kMr * kNv)
+            for (; j + 4 * L <= g.n; j += 4 * L) columns_of<T, 4, kPanels>(g, j, 0, g.m);
+    }
+    // Columns outermost, a panel of B stays in the first cache level. Where all of B is small, rows are: C is written
+    // along its rows.
+    const bool by_rows = !g.b_stride && g.kc * g.n * int64_t(sizeof(T)) <= kSmallB;
+    const int64_t rows = by_rows ? kMr : g.m, start = j;
+    for (int64_t i = 0; i < g.m; i += rows) {
+        const int64_t end = g.m - i < rows ? g.m : i + rows;
+        for (j = start; j < g.n; j += kNr<T>) {
+            if (g.n - j <= L) columns_of<T, 1, kPanels>(g, j, i, end);
+            else columns_of<T, kNv, kPanels>(g, j, i, end);
         }
     }
 }
 
-void gemm_block_impl(PanelType type, int64_t m, int64_t n, int64_t kc, const void* a, const void* b, void* c,
-                     int64_t ldc, bool accumulate) {
+template <class T>
+void block_of_panels(const GemmBlock& g) {
+    for (int64_t j = 0; j < g.n; j += kNr<T>) columns_of<T, kNv, true>(g, j, 0, g.m);
+}
+
+void gemm_blocks_impl(PanelType type, const GemmBlock& g) {
     switch (type) {
-        case PanelType::F32: return block<float>(m, n, kc, a, b, c, ldc, accumulate);
-        case PanelType::F64: return block<double>(m, n, kc, a, b, c, ldc, accumulate);
-        case PanelType::I16: return block<uint16_t>(m, n, kc, a, b, c, ldc, accumulate);
-        case PanelType::I32: return block<uint32_t>(m, n, kc, a, b, c, ldc, accumulate);
-        case PanelType::I64: return block<uint64_t>(m, n, kc, a, b, c, ldc, accumulate);
+        case PanelType::F32: return g.a_stride ? block<float, false>(g) : block<float, true>(g);
+        case PanelType::F64: return g.a_stride ? block<double, false>(g) : block<double, true>(g);
+        case PanelType::I16: return block_of_panels<uint16_t>(g);
+        case PanelType::I32: return block_of_panels<uint32_t>(g);
+        case PanelType::I64: return block_of_panels<uint64_t>(g);
     }
 }
 
-// P: the type of the product, C: of the result, A: that of the arithmetic.
-template <class P, class C, class A>
-void finish(int64_t rows, int64_t cols, const void* product, int64_t ld_product, A alpha, A beta,
-            void* c_data, int64_t ldc) {
-    for (int64_t i = 0; i < rows; ++i) {
-        const P* p = static_cast<const P*>(product) + i * ld_product;
-        C* c = static_cast<C*>(c_data) + i * ldc;
-        if (beta == A(0)) {
-            for (int64_t j = 0; j < cols; ++j) c[j] = C(A(alpha * A(p[j])));
-        } else {
-            for (int64_t j = 0; j < cols; ++j) c[j] = C(A(A(alpha * A(p[j])) + A(beta * A(c[j]))));
-        }
-    }
-}
-
-void gemm_finish_impl(DType type, int64_t rows, int64_t cols, const void* p, int64_t ldp, GemmScale s,
-                      void* c, int64_t ldc) {
-    const float fa = float(s.real[0]), fb = float(s.real[1]);
-    const uint64_t ia = uint64_t(s.integer[0]), ib = uint64_t(s.integer[1]);
-    switch (type) {
-        case DType::Float32: return finish<float, float, float>(rows, cols, p, ldp, fa, fb, c, ldc);
-        case DType::Float16: return finish<float, Half, float>(rows, cols, p, ldp, fa, fb, c, ldc);
-        case DType::BFloat16: return finish<float, BFloat16, float>(rows, cols, p, ldp, fa, fb, c, ldc);
-        case DType::Float64:
-            return finish<double, double, double>(rows, cols, p, ldp, s.real[0], s.real[1], c, ldc);
-        default: break;
-    }
-    switch (itemsize(type)) {
-        case 1:
-            return finish<uint16_t, uint8_t, uint32_t>(rows, cols, p, ldp, uint32_t(ia), uint32_t(ib), c,
-                                                       ldc);
-        case 2:
-            return finish<uint16_t, uint16_t, uint32_t>(rows, cols, p, ldp, uint32_t(ia), uint32_t(ib), c,
-                                                        ldc);
-        case 4:
-            return finish<uint32_t, uint32_t, uint32_t>(rows, cols, p, ldp, uint32_t(ia), uint32_t(ib), c,
-                                                        ldc);
-        default: return finish<uint64_t, uint64_t, uint64_t>(rows, cols, p, ldp, ia, ib, c, ldc);
-    }
-}
-
-// Sixteen running sums, added pairwise at the end.
-template <class T, class A>
-void dot_real(int64_t n, const void* x_data, int64_t x_step, const void* y_data, int64_t y_step, void* sum) {
-    constexpr int kSums = kVectorBytes / int(sizeof(A)) * 4;
-    const T* x = static_cast<const T*>(x_data);
-    const T* y = static_cast<const T*>(y_data);
-    A partial[kSums] = {};
-    int64_t i = 0;
-    if (x_step == 1 && y_step == 1) {
-        for (; i + kSums <= n; i += kSums)
-            for (int j = 0; j < kSums; ++j)
-                partial[j] += A(Widen<T, A>::of(x[i + j]) * Widen<T, A>::of(y[i + j]));
-    }
-    for (; i < n; ++i)
-        partial[i % kSums] += A(Widen<T, A>::of(x[i * x_step]) * Widen<T, A>::of(y[i * y_step]));
-    for (int width = kSums / 2; width; width /= 2)
-        for (int j = 0; j < width; ++j) partial[j] += partial[j + width];
-    std::memcpy(sum, &partial[0], sizeof(A));
-}
-
-template <class T, class R>
-void dot_complex(int64_t n, const void* x_data, int64_t x_step, const void* y_data, int64_t y_step,
-                 bool conjugate_x, void* sum) {
-    constexpr int kSums = 16;
-    const R sign = conjugate_x ? R(-1) : R(1);
-    const Complex<T>* x = static_cast<const Complex<T>*>(x_data);
-    const Complex<T>* y = static_cast<const Complex<T>*>(y_data);
-    R re[kSums] = {}, im[kSums] = {};
-    for (int64_t i = 0; i < n; i += kSums) {
-        const int count = n - i < kSums ? int(n - i) : kSums;
-        for (int j = 0; j < count; ++j) {
-            const Complex<T> p = x[(i + j) * x_step], q = y[(i + j) * y_step];
-            const R a = R(p.re), b = sign * R(p.im), c = R(q.re), d = R(q.im);
-            re[j] += a * c - b * d;
-            im[j] += a * d + b * c;
-        }
-    }
-    for (int width = kSums / 2; width; width /= 2)
-        for (int j = 0; j < width; ++j) {
-            re[j] += re[j + width];
-            im[j] += im[j + width];
-        }
-    *static_cast<Complex<R>*>(sum) = {re[0], im[0]};
-}
-
-void dot_product_impl(DType type, int64_t n, const void* x, int64_t xs, const void* y, int64_t ys,
-                      bool conjugate_x, void* sum) {
-    switch (type) {
-        case DType::Float32: return dot_real<float, float>(n, x, xs, y, ys, sum);
-        case DType::Float64: return dot_real<double, double>(n, x, xs, y, ys, sum);
-        case DType::Float16: return dot_real<Half, float>(n, x, xs, y, ys, sum);
-        case DType::BFloat16: return dot_real<BFloat16, float>(n, x, xs, y, ys, sum);
-        case DType::Complex32: return dot_complex<Half, float>(n, x, xs, y, ys, conjugate_x, sum);
-        case DType::Complex64: return dot_complex<float, float>(n, x, xs, y, ys, conjugate_x, sum);
-        case DType::Complex128: return dot_complex<double, double>(n, x, xs, y, ys, conjugate_x, sum);
-        default: break;
-    }
-    // Signs do not matter: the sum is right modulo 2^64, and so in any narrower type.
-    switch (itemsize(type)) {
-        case 1: return dot_real<uint8_t, uint64_t>(n, x, xs, y, ys, sum);
-        case 2: return dot_real<uint16_t, uint64_t>(n, x, xs, y, ys, sum);
-        case 4: return dot_real<uint32_t, uint64_t>(n, x, xs, y, ys, sum);
-        default: return dot_real<uint64_t, uint64_t>(n, x, xs, y, ys, sum);
-    }
-}
-
-FLB_REGISTER_KERNEL(dot_product, &dot_product_impl);
 FLB_REGISTER_KERNEL(gemm_shape, &gemm_shape_impl);
-FLB_REGISTER_KERNEL(gemm_pack, &gemm_pack_impl);
-FLB_REGISTER_KERNEL(gemm_block, &gemm_block_impl);
-FLB_REGISTER_KERNEL(gemm_finish, &gemm_finish_impl);
+FLB_REGISTER_KERNEL(gemm_blocks, &gemm_blocks_impl);
 
 }  // namespace FLB_ISA
 }  // namespace flb

@@ -6,15 +6,6 @@
 namespace flb {
 namespace FLB_ISA {
 
-template <class T>
-FLB_INLINE T lane_sum(Vector<T> v) {
-    T lanes[kLanes<T>];
-    store(lanes, v);
-    for (int width = kLanes<T> / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-    return lanes[0];
-}
-
 template <class T, int kFeatures>
 FLB_INLINE void dot_features(int64_t in, const T* x, const T* w, const T* bias, T* out) {
     Vector<T> sums[kFeatures] = {};
