@@ -79,3 +79,31 @@ def test_linspace_says_which_overloads_there_are():
         TypeError, match="received an invalid combination of arguments - got \\(int, int, float"
     ):
         t.linspace(0, 3, 1.0)
+
+
+def test_results_that_no_memory_holds_are_refused_at_once():
+    image = t.rand(1, 1, 5, 5)
+    for call in (
+        lambda: t.nn.functional.adaptive_avg_pool2d(image, 2**31 - 1),
+        lambda: t.nn.functional.adaptive_max_pool2d(image, 2**31 - 1),
+        lambda: t.ones(1).expand(2**40).unbind(),
+        lambda: next(iter(t.ones(1).expand(2**40))),
+    ):
+        with pytest.raises(RuntimeError):
+            call()
+
+
+def test_padding_of_memory_that_is_gone():
+    x = t.ones(33)
+    x.untyped_storage().resize_(16)
+    # Refused before gigabytes are filled.
+    with pytest.raises(RuntimeError, match="out of bounds for storage"):
+        t.constant_pad_nd(x, (2**33, 2**33))
+
+
+def test_strides_of_single_elements_are_any_number():
+    x = t.tensor([5.0, 6.0]).as_strided((1, 2), (2**63 - 1, 1))
+    assert x.tolist() == [[5, 6]] and x.sum(0).tolist() == [5, 6] and x.flip(0).tolist() == [[5, 6]]
+    assert x[None].shape == (1, 1, 2) and (x + 1).tolist() == [[6, 7]] and x.numpy().tolist() == [[5, 6]]
+    empty = t.ones(4).as_strided((0, 3), (1, 2**40))
+    assert empty[:, 2].shape == (0,) and empty[:, 1:].shape == (0, 2) and empty.sum(0).tolist() == [0, 0, 0]

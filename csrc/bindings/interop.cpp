@@ -308,7 +308,8 @@ int get_tensor_buffer(PyObject* self, Py_buffer* view, int flags) {
         out->ndim = n;
         for (int d = 0; d < n; ++d) {
             out->numbers[d] = Py_ssize_t(t.sizes[d]);
-            out->numbers[n + d] = Py_ssize_t(t.strides[d]) * itemsize(t.dtype);
+            if (__builtin_mul_overflow(t.strides[d], int64_t(itemsize(t.dtype)), &out->numbers[n + d]))
+                out->numbers[n + d] = 0;  // of one element, or of none: any stride is right
         }
         retain(t.storage);
         ++t.storage->exports;

@@ -99,6 +99,11 @@ struct AdaptiveWindows : AdaptiveShape {
                        str(output));
             call.check(out[i] < int64_t(1) << 31 && in[i] < int64_t(1) << 31, "output_size ", str(output),
                        " is too large");
+        }
+        // No table for a result that nothing can hold.
+        call.check(uint64_t(checked_numel(with_spatial(t, n, out))) < uint64_t(1) << 47, "output_size ",
+                   str(output), " is too large");
+        for (int i = 0; i < 3; ++i) {
             for (int64_t o = 0; o < out[i]; ++o) {
                 bounds_[i].push_back(o * in[i] / out[i]);
                 ends_[i].push_back(((o + 1) * in[i] + out[i] - 1) / out[i]);

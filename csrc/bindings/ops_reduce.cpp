@@ -64,7 +64,7 @@ void run(ReduceOp op, Tensor& in, Tensor* out, Tensor* out2, const Reduced& r,
     check(n <= kReduceMaxDims, "reductions take at most ", kReduceMaxDims, " dimensions, got ", n);
     for (int i = 0, k = 0; i < n; ++i) {
         const bool reduced = r.mask >> i & 1;
-        in_strides[i] = in.strides[i] * itemsize(in.dtype);
+        in_strides[i] = in.sizes[i] > 1 && in.numel ? in.strides[i] * itemsize(in.dtype) : 0;
         out_strides[i] = !reduced && out ? out->strides[k] * itemsize(out->dtype) : 0;
         out2_strides[i] = !reduced && out2 ? out2->strides[k] * itemsize(out2->dtype) : 0;
         k += !reduced || r.keepdim;

@@ -240,7 +240,7 @@ PyObject* flip(Call& call) {
     const char* in = kernel_pointer(t);
     Dims strides(t.ndim());
     for (int d = 0; d < t.ndim(); ++d) {
-        strides[d] = t.strides[d] * width;
+        strides[d] = t.sizes[d] > 1 ? t.strides[d] * width : 0;
         if (turned >> d & 1) {
             in += (t.sizes[d] - 1) * strides[d];
             strides[d] = -strides[d];
@@ -316,6 +316,7 @@ PyObject* constant_pad_nd(Call& call) {  // input, pad (last dimension first), v
     }
     MemoryFormat format = suggested_format(t);
     if (format == MemoryFormat::ChannelsLast3d && shape.size() != 5) format = MemoryFormat::Contiguous;
+    if (t.numel && !t.is_meta()) kernel_pointer(t);  // what cannot be read is refused before memory is filled
     TensorRef out = empty_format(shape, t.dtype, t.device, format);
     if (out->is_meta()) return out.release();
     fill(*out, value);

@@ -271,11 +271,16 @@ PyObject* as_tuple(std::vector<TensorRef>& parts) {
     return out;
 }
 
+// So many tensors fit in no memory: a tensor takes some hundred bytes.
+constexpr int64_t kMaxParts = int64_t(1) << 31;
+
 PyObject* unbind(Call& call) {
     Tensor& t = call.tensor(0);
     if (t.ndim() == 0)
         fail(ErrorKind::Index, "Dimension specified as ", call.integer(1), " but tensor has no dimensions");
     const int dim = wrap_dim(call.integer(1), t.ndim());
+    call.check(t.sizes[dim] < kMaxParts, "dimension ", dim, " of size ", t.sizes[dim],
+               " is too long to be taken apart");
     std::vector<TensorRef> parts;
     Window w(t);
     w.sizes.erase(dim);

@@ -94,7 +94,8 @@ void Iterator::add(const Tensor& t, DType loop_dtype, bool written) {
         const int64_t size = i < shift ? 1 : t.sizes[i - shift];
         check(size == shape_[i] || (size == 1 && !written), "shape ", str(t.sizes), " does not broadcast to ",
               str(shape_));
-        o.strides[i] = size == 1 ? 0 : t.strides[i - shift] * width;
+        // Nothing bounds the strides of what has one element, or none.
+        o.strides[i] = size == 1 || !t.numel ? 0 : t.strides[i - shift] * width;
     }
 }
 

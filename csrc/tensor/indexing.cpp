@@ -36,7 +36,7 @@ class Walker {
             apply(select_op, {dim, index});
             return;
         }
-        offset_ += (index < 0 ? index + size : index) * strides_[dim];
+        if (of_.numel) offset_ += (index < 0 ? index + size : index) * strides_[dim];
         sizes_.erase(dim);
         strides_.erase(dim);
     }
@@ -56,7 +56,7 @@ class Walker {
             return;
         }
         changed_ = true;
-        if (length) offset_ += start * strides_[dim];
+        if (length && of_.numel) offset_ += start * strides_[dim];
         sizes_[dim] = length;
         if (__builtin_mul_overflow(strides_[dim], int64_t(step), &strides_[dim])) strides_[dim] = 1;
     }
@@ -66,7 +66,9 @@ class Walker {
             apply(unsqueeze_op, {dim});
             return;
         }
-        strides_.insert(dim, dim < sizes_.size() ? sizes_[dim] * strides_[dim] : 1);
+        int64_t stride = 1;
+        if (dim < sizes_.size() && __builtin_mul_overflow(sizes_[dim], strides_[dim], &stride)) stride = 1;
+        strides_.insert(dim, stride);
         sizes_.insert(dim, 1);
     }
 

@@ -347,7 +347,8 @@ PyObject* method_is_set_to(PyObject* self, PyObject* other) {
 PyObject* tolist(Tensor& t, const char* data, int dim) {
     if (dim == t.ndim()) return checked_object(scalar_object(Scalar::load(t.dtype, data)));
     ObjectRef list = ObjectRef::steal(checked_object(PyList_New(t.sizes[dim])));
-    const int64_t step = t.strides[dim] * itemsize(t.dtype);
+    // The stride of one element may be any number.
+    const int64_t step = t.sizes[dim] > 1 && t.numel ? t.strides[dim] * itemsize(t.dtype) : 0;
     for (int64_t i = 0; i < t.sizes[dim]; ++i)
         PyList_SET_ITEM(list.get(), i, tolist(t, data ? data + i * step : nullptr, dim + 1));
     return list.release();

@@ -8,7 +8,9 @@ import traceback
 from . import check
 from .targets import targets
 
-MEMORY = 6 << 30  # more than any case needs: a huge allocation fails, and the machine goes on
+MEMORY = (
+    2 << 30
+)  # more than any case needs: a huge allocation fails before it is filled, and the machine goes on
 
 
 def limit_memory():
