@@ -170,7 +170,7 @@ def test_integers_wrap_around():
     assert (a @ a.t()).item() == (300 * 100 * 100 + 128) % 256 - 128
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "complex64"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "complex64"])
 @pytest.mark.parametrize("m,n,k", [(300, 260, 400), (1, 3000, 300), (2000, 1, 200), (64, 128, 784)])
 def test_the_same_bits_for_any_number_of_threads(dtype, m, n, k):
     a, b = pair((m, k), dtype, 1)[0], pair((k, n), dtype, 2)[0]
@@ -231,3 +231,28 @@ def test_errors(call, message):
 def test_bool_is_refused():
     with pytest.raises(NotImplementedError, match="not implemented for 'Bool'"):
         ones(2, 2, dtype="bool") @ ones(2, 2, dtype="bool")
+
+
+@pytest.mark.parametrize(
+    "m, k, n", [(9, 100, 200), (33, 65, 47), (40, 1, 900), (129, 31, 33), (300, 1000, 500)]
+)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_narrow_floats_are_summed_in_float32_and_rounded_once(dtype, m, k, n):
+    """Blocks, tiles and their edges, in every layout; against the product of the same values in float64."""
+    generator = torch.Generator().manual_seed(m)
+    narrow, step = getattr(flambeau, dtype), {"float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype]
+    for left, right in itertools.product([False, True], repeat=2):
+        a = torch.randn((k, m) if left else (m, k), generator=generator).to(getattr(torch, dtype))
+        b = torch.randn((n, k) if right else (k, n), generator=generator).to(getattr(torch, dtype))
+        ours = [flambeau.tensor(t.float().numpy()).to(narrow) for t in (a, b)]
+        a, b, ours[0], ours[1] = (
+            t.t() if turned else t
+            for t, turned in zip((a, b, *ours), (left, right, left, right), strict=True)
+        )
+        exact = a.double() @ b.double()
+        error = (torch.tensor((ours[0] @ ours[1]).tolist(), dtype=torch.float64) - exact).abs()
+        assert bool((error <= step * exact.abs() + 1e-6 * k**0.5 * 16).all())
+        start = flambeau.ones(m, n, dtype=narrow)
+        scaled = flambeau.addmm(start, *ours, beta=2, alpha=0.5)
+        error = (torch.tensor(scaled.tolist(), dtype=torch.float64) - (2 + exact / 2)).abs()
+        assert bool((error <= step * (2 + exact / 2).abs() + 1e-6 * k**0.5 * 16).all())

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "kernels/amx_gemm.h"
 #include "kernels/openblas.h"
 #include "kernels/packed_gemm.h"
 
@@ -43,6 +44,16 @@ PanelType panel_type(DType type) {
 
 // ---- our own product ------------------------------------------------------------------------------------------------
 
+GemmSide side_of_a(const MatrixIn& a) {
+    return transposed(a.trans) ? GemmSide{a.data, 1, a.ld} : GemmSide{a.data, a.ld, 1};
+}
+GemmSide side_of_b(const MatrixIn& b) {
+    return transposed(b.trans) ? GemmSide{b.data, b.ld, 1} : GemmSide{b.data, 1, b.ld};
+}
+
+// From this many multiplications on, filling the tiles of AMX pays.
+constexpr double kLeastAmxWork = 32 * 32 * 32;
+
 // Up to this many rows of A, products along the rows of both operands beat packing (measured).
 int64_t most_dot_rows(int64_t k) { return k >= 256 ? 16 : 8; }
 
@@ -62,8 +73,7 @@ void dot_rows(DType type, int64_t m, int64_t n, int64_t k, const GemmSide& a, co
 // The product in the panels' type.
 void own_product(DType type, int64_t m, int64_t n, int64_t k, const MatrixIn& a, const MatrixIn& b, void* c,
                  int64_t ldc, bool accumulate) {
-    const bool ta = transposed(a.trans), tb = transposed(b.trans);
-    GemmSide x{a.data, ta ? 1 : a.ld, ta ? a.ld : 1}, y{b.data, tb ? b.ld : 1, tb ? 1 : b.ld};
+    GemmSide x = side_of_a(a), y = side_of_b(b);
     if (is_floating(type)) {
         // A column is computed as a row: of the few rows, the elements are then neighbours in memory.
         if (n == 1 && (ldc == 1 || m == 1)) {
@@ -92,11 +102,14 @@ void own_gemm(DType type, int64_t m, int64_t n, int64_t k, const BlasScalar& alp
         own_product(type, m, n, k, a, b, c, ldc, integral ? beta.integer == 1 : beta.value.re == 1);
         return;
     }
+    const GemmScale scale{{alpha.value.re, beta.value.re}, {alpha.integer, beta.integer}};
+    if (type == DType::BFloat16 && m > most_dot_rows(0) && n > 1 && work(m, n, k) > kLeastAmxWork &&
+        amx_available())
+        return amx_gemm(m, n, k, scale, side_of_a(a), side_of_b(b), c, ldc);
     // The product in the panels' type first, a band of rows at a time; then scaled, added and rounded once.
     constexpr int64_t kBandBytes = 8 << 20;
     const int64_t size = panel_itemsize(panel_type(type));
     const int64_t band = std::min(m, std::max(int64_t(240), kBandBytes / (n * size)));
-    const GemmScale scale{{alpha.value.re, beta.value.re}, {alpha.integer, beta.integer}};
     char* product = static_cast<char*>(scratch(Scratch::Product, size_t(band * n * size)));
     for (int64_t i = 0; i < m; i += band) {
         const int64_t rows = std::min(band, m - i);

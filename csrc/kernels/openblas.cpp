@@ -89,12 +89,8 @@ void load() {
     }
     if (!library)
         fail(ErrorKind::Runtime, "cannot load OpenBLAS: ", dlerror(), "; reinstall scipy-openblas32");
-    resolve(table.sgemm, "scipy_cblas_sgemm");
-    resolve(table.dgemm, "scipy_cblas_dgemm");
     resolve(table.cgemm, "scipy_cblas_cgemm");
     resolve(table.zgemm, "scipy_cblas_zgemm");
-    resolve(table.sgemv, "scipy_cblas_sgemv");
-    resolve(table.dgemv, "scipy_cblas_dgemv");
 }
 
 }  // namespace

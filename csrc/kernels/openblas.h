@@ -9,18 +9,10 @@ enum CblasOrder : int { kRowMajor = 101 };
 enum CblasTrans : int { kNoTrans = 111, kTrans = 112, kConjTrans = 113, kConjNoTrans = 114 };
 
 struct OpenBlas {
-    void (*sgemm)(int order, int ta, int tb, int m, int n, int k, float alpha, const void* a, int lda,
-                  const void* b, int ldb, float beta, void* c, int ldc);
-    void (*dgemm)(int order, int ta, int tb, int m, int n, int k, double alpha, const void* a, int lda,
-                  const void* b, int ldb, double beta, void* c, int ldc);
     void (*cgemm)(int order, int ta, int tb, int m, int n, int k, const void* alpha, const void* a, int lda,
                   const void* b, int ldb, const void* beta, void* c, int ldc);
     void (*zgemm)(int order, int ta, int tb, int m, int n, int k, const void* alpha, const void* a, int lda,
                   const void* b, int ldb, const void* beta, void* c, int ldc);
-    void (*sgemv)(int order, int ta, int m, int n, float alpha, const void* a, int lda, const void* x,
-                  int incx, float beta, void* y, int incy);
-    void (*dgemv)(int order, int ta, int m, int n, double alpha, const void* a, int lda, const void* x,
-                  int incx, double beta, void* y, int incy);
 };
 
 // Raises if the library cannot be loaded.
