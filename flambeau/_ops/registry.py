@@ -66,6 +66,36 @@ INPLACE_FUNCTIONS = frozenset(
 )
 
 
+#: What PyTorch calls the nodes of some operators, where its own are cut otherwise: they show in printed tensors.
+NODE_NAMES = {
+    **dict.fromkeys(
+        (
+            "_to",
+            "to",
+            "to.dtype",
+            "to.other",
+            "float",
+            "double",
+            "half",
+            "bfloat16",
+            "chalf",
+            "cfloat",
+            "cdouble",
+        ),
+        "ToCopyBackward0",
+    ),
+    "type_as": "ToCopyBackward0",
+    "linear": "AddmmBackward0",
+    "matmul": "MmBackward0",
+    "narrow": "SliceBackward0",
+    "reshape": "ViewBackward0",
+    "split_with_sizes": "SplitBackward0",
+    "_batch_norm": "NativeBatchNormBackward0",
+    "_cross_entropy": "NllLossBackward0",
+    "_max_pool_with_indices": "MaxPool2DWithIndicesBackward0",
+}
+
+
 def op(
     signature,
     doc="",
@@ -105,6 +135,7 @@ def op(
         family=family,
         kind=kind,
         impl=impl,
+        node_name=NODE_NAMES.get(own, ""),
         why_not=why_not,
     )
     records[own] = Record(

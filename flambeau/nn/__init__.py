@@ -5,9 +5,10 @@ import importlib
 from .modules import _HOME
 
 _PARAMETER_NAMES = ("Parameter", "Buffer", "UninitializedParameter", "UninitializedBuffer")
-_SUBMODULES = ("attention", "functional", "init", "modules", "parameter", "utils")
+_PARALLEL_NAMES = ("DataParallel",)
+_SUBMODULES = ("attention", "functional", "grad", "init", "modules", "parallel", "parameter", "utils")
 
-__all__ = sorted((*_HOME, *_PARAMETER_NAMES))
+__all__ = sorted((*_HOME, *_PARAMETER_NAMES, *_PARALLEL_NAMES))
 
 
 def __getattr__(name):
@@ -15,6 +16,8 @@ def __getattr__(name):
         value = getattr(importlib.import_module(f"{__name__}.modules.{_HOME[name]}"), name)
     elif name in _PARAMETER_NAMES:
         value = getattr(importlib.import_module(f"{__name__}.parameter"), name)
+    elif name in _PARALLEL_NAMES:
+        value = getattr(importlib.import_module(f"{__name__}.parallel"), name)
     elif name in _SUBMODULES:
         value = importlib.import_module(f"{__name__}.{name}")
     else:

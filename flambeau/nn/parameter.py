@@ -186,6 +186,22 @@ class UninitializedTensorMixin:
         )
 
 
+def _needs_a_shape(name):
+    def method(self, *args, **kwargs):
+        raise ValueError(
+            f"Attempted to use an uninitialized parameter in Tensor.{name}. Call `forward` of its module with a dummy batch "
+            "to initialize the parameters before calling torch functions"
+        )
+
+    method.__name__ = name
+    return method
+
+
+# These answer natively, without asking __torch_function__.
+for _name in ("numel", "nelement", "dim", "ndimension", "stride", "item", "tolist", "storage_offset"):
+    setattr(UninitializedTensorMixin, _name, _needs_a_shape(_name))
+
+
 def is_lazy(param):
     """True for a parameter or buffer whose shape is not known yet."""
     return isinstance(param, UninitializedTensorMixin)

@@ -12,7 +12,7 @@ def _owner(module, name):
     try:
         return module.get_submodule(path), attribute
     except AttributeError:
-        return None, attribute
+        raise AttributeError(f"{type(module).__name__} has no attribute `{path.partition('.')[0]}`") from None
 
 
 def _tied_names(module):
@@ -43,22 +43,29 @@ def _swapped(module, values, tie_weights, strict):
         if missing or unexpected:
             lines = [f"\tUnexpected key(s): {', '.join(map(repr, unexpected))}."] if unexpected else []
             lines += [f"\tMissing key(s): {', '.join(map(repr, missing))}."] if missing else []
-            raise RuntimeError("Error(s) in functional_call:\n" + "\n".join(lines))
-    elif unexpected:
-        raise AttributeError(f"{type(module).__name__} has no attribute `{unexpected[0].rpartition('.')[2]}`")
+            raise RuntimeError(
+                f"Error(s) in reparametrizing for {type(module).__name__}:\n" + "\n".join(lines)
+            )
     saved = []
     try:
         for name, value in values.items():
             owner, attribute = _owner(module, name)
-            registry = owner._parameters if attribute in owner._parameters else owner._buffers
             if value is not None and not isinstance(value, flambeau.Tensor):
                 raise TypeError(f"{value} is not an instance of torch.Tensor")
-            saved.append((registry, attribute, registry[attribute]))
-            registry[attribute] = value
+            if attribute in owner._parameters or attribute in owner._buffers:
+                registry = owner._parameters if attribute in owner._parameters else owner._buffers
+                saved.append((registry.__setitem__, attribute, registry[attribute]))
+                registry[attribute] = value
+            elif hasattr(owner, attribute):  # a parametrized tensor, say: assignment is the property's matter
+                saved.append((owner.__setattr__, attribute, getattr(owner, attribute)))
+                setattr(owner, attribute, value)
+            else:
+                saved.append((lambda name, _, owner=owner: delattr(owner, name), attribute, None))
+                setattr(owner, attribute, value)
         yield
     finally:
-        for registry, attribute, original in reversed(saved):
-            registry[attribute] = original
+        for restore, attribute, original in reversed(saved):
+            restore(attribute, original)
 
 
 def functional_call(
@@ -78,7 +85,7 @@ def functional_call(
             repeated = values.keys() & part.keys()
             if repeated:
                 raise ValueError(
-                    f"{sorted(repeated)[0]} appeared in multiple dictionaries; behavior is ambiguous"
+                    f"{sorted(repeated)} appeared in multiple dictionaries; behavior of functional call is ambiguous"
                 )
             values.update(part)
     else:
