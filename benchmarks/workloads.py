@@ -458,19 +458,25 @@ def ctc(torch):
     return run
 
 
-def _optimizer(name: str, optimizer: str, shapes: list[tuple[int, ...]], target: float | None = None) -> None:
+def _optimizer(
+    name: str, optimizer: str, shapes: list[tuple[int, ...]], target: float | None = None, **options
+) -> None:
     @workload(name, target=target)
     def prepare(torch):
         torch.manual_seed(0)
         parameters = [torch.nn.Parameter(torch.rand(*shape)) for shape in shapes]
         for parameter in parameters:
             parameter.grad = torch.rand_like(parameter)
-        return getattr(torch.optim, optimizer)(parameters, lr=1e-3).step
+        return getattr(torch.optim, optimizer)(parameters, lr=1e-3, **options).step
 
 
 _optimizer("AdamW step, 10M in 100 tensors", "AdamW", [(100_000,)] * 100, target=2)
+_optimizer("Adam step, 10M in 100 tensors", "Adam", [(100_000,)] * 100, target=2)
 _optimizer("AdamW step, 20M in one", "AdamW", [(20 * MILLION,)], target=5)
 _optimizer("SGD step, 10M in 100 tensors", "SGD", [(100_000,)] * 100)
+_optimizer("SGD with momentum step, 10M in 100 tensors", "SGD", [(100_000,)] * 100, target=1.3, momentum=0.9)
+for _name in ("Adadelta", "Adagrad", "Adamax", "ASGD", "NAdam", "RAdam", "RMSprop", "Rprop"):
+    _optimizer(f"{_name} step, 1M in 100 tensors", _name, [(10_000,)] * 100)
 
 
 @workload("DataLoader over 1024 samples, batch 32")
