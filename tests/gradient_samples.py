@@ -417,6 +417,12 @@ SAMPLES = {
         Call(u(1, 2, 2, 3), x(1, 2, 3, 4), y(1, 2, 3, 2, low=-1.3, high=1.3), mode, padding, False)
         for mode, padding in ((0, 0), (2, 2))
     ],
+    "_fold": lambda: [
+        Call(x(1, 8, 4), [4, 4], [2, 2], [1, 1], [0, 0], [2, 2]),
+        Call(x(2, 4, 6), [2, 3], [2, 2], [1, 2], [1, 1], [1, 2]),
+    ],
+    "_unfold": lambda: [Call(x(1, 2, 3, 4), [2, 2], [1, 2], [1, 0], [1, 2])],
+    "_fractional_max_pool": lambda: [Call(x(1, 2, 5, 4), [2, 2], [3, 2], spread((1, 2, 2), 0.1, 0.9, grad=False))],
     "_resize": lambda: [
         Call(x(1, 2, 3), [5], "linear", False, False, [0.0]), Call(x(1, 1, 3, 4), [2, 5], "cubic", True, False, [0.0, 0.0]),
         Call(x(1, 2, 4, 3), [3, 5], "linear", False, True, [0.0, 1.7]),
@@ -442,6 +448,16 @@ SAMPLES = {
     ],
     "embedding_dense_backward": lambda: [Call(y(3, 2), ints(0, 2, 0), 3, -1, False)],
     "embedding": lambda: [Call(x(3, 2), ints([0, 2], [2, 2])), Call(x(3, 2), ints(0, 2, 2), 1)],
+    "_embedding_bag": lambda: [
+        Call(x(4, 2), ints(0, 2, 2, 3, 1), ints(0, 2, 2), by_frequency, mode, False, samples, last, padding)
+        for by_frequency, mode, samples, last, padding in (
+            (False, 0, None, False, -1), (False, 0, y(5), True, 2), (False, 1, None, False, 3), (False, 2, None, False, -1)
+        )
+    ],
+    "_embedding_bag_backward": lambda: [
+        Call(y(2, 2), ints(0, 2, 2, 1), ints(0, 0, 1, 1), ints(2, 2), ints(0)[:0], 3, by_frequency, mode, samples, -1)
+        for by_frequency, mode, samples in ((True, 1, None), (False, 0, u(4)))
+    ] + [Call(y(2, 2), ints(0, 2, 2, 1), ints(0, 0, 1, 1), ints(2, 2), ints([0, 2], [2, 1]), 3, False, 2, None, -1)],
 }
 # fmt: on
 
@@ -467,7 +483,7 @@ RANDOM = {
 FIRST_OUTPUT = frozenset(
     """
     _recurrent native_layer_norm _rms_norm _batch_norm _cross_entropy nll_loss_forward
-    _scaled_dot_product_flash_attention_for_cpu
+    _scaled_dot_product_flash_attention_for_cpu _embedding_bag _fractional_max_pool
     """.split()
 )
 

@@ -24,6 +24,11 @@ inline TensorRef dense(Tensor& t, DType dtype) {
     TensorRef same = cast(t, dtype);
     return contiguous(*same);
 }
+// Dense in a layout of its own choice.
+inline TensorRef dense_in(Tensor& t, DType dtype, MemoryFormat format) {
+    TensorRef same = cast(t, dtype);
+    return is_contiguous(*same, format) ? same : clone(*same, format);
+}
 inline TensorRef dense_or_null(Tensor* t, DType dtype) { return t ? dense(*t, dtype) : TensorRef(); }
 
 // The indices as int64 in memory of their own: once checked, no other thread of the program changes them.

@@ -1,9 +1,11 @@
 // Pooling over windows, regular or adaptive. Inputs are (channels, *spatial) or (batch, channels, *spatial); `n`, the number of
 // spatial dimensions, is what the lengths of the lists say.
+#include <algorithm>
 #include <vector>
 
 #include "bindings/nn_common.h"
 #include "kernels/pool_kernels.h"
+#include "kernels/pool_last_kernels.h"
 
 namespace flb {
 namespace {
@@ -12,6 +14,11 @@ void check_input(const Call& call, const Tensor& t, int n) {
     call.check(n >= 1 && n <= 3, "pools over one to three dimensions, not ", n);
     bool fits = t.ndim() == n + 1 || t.ndim() == n + 2;
     for (int i = t.ndim() - n - 1; fits && i < t.ndim(); ++i) fits = t.sizes[i] != 0;
+    if (!fits && n == 3 && (t.ndim() == 4 || t.ndim() == 5))
+        for (int i = t.ndim() - 4; i < t.ndim(); ++i)
+            call.check(t.sizes[i] != 0, "Expected input's non-batch dimensions to have positive ",
+                       "length, but input has a shape of ", str(t.sizes), " and non-batch dimension ",
+                       i - (t.ndim() - 4), " has length zero!");
     call.check(fits, "Expected ", n + 1, "D or ", n + 2,
                "D (batch mode) tensor with optional 0 dim batch size for input, but got: ", str(t.sizes));
 }
@@ -45,7 +52,9 @@ PoolShape pool_shape(const Call& call, const Tensor& t, int first, const Dims* d
         constexpr int64_t kLargest = int64_t(1) << 40;  // keeps all arithmetic on positions in range
         d = {t.sizes[t.ndim() - n + k], 0, kernel[k], stride[k], padding[k], dilation ? (*dilation)[k] : 1};
         call.check(d.kernel > 0,
-                   "kernel size should be greater than zero, but got kernel_size: ", str(kernel));
+                   n == 1 ? "kernel_size must be greater than zero, but got "
+                          : "kernel size should be greater than zero, but got kernel_size: ",
+                   str(kernel));
         call.check(d.stride > 0,
                    n == 1 ? "stride must be greater than zero, but got "
                           : "stride should not be zero, but got stride: ",
@@ -69,6 +78,8 @@ PoolShape pool_shape(const Call& call, const Tensor& t, int first, const Dims* d
             for (int k = 3 - n; k < 3; ++k)
                 in += "x" + std::to_string(s.d[k].in), out += "x" + std::to_string(s.d[k].out);
             const std::string channels = std::to_string(t.sizes[t.ndim() - n - 1]);
+            call.check(n > 1, "Invalid computed output size: ", s.d[2].out, " for an input of size ",
+                       str(t.sizes));
             call.check(false, "Given input size: (", channels, in, "). Calculated output size: (", channels,
                        out, "). Output size is too small");
         }
@@ -117,35 +128,105 @@ struct AdaptiveWindows : AdaptiveShape {
     std::vector<int64_t> bounds_[3], ends_[3];
 };
 
+// Images whose channels lie together stay so, and have kernels of their own.
+bool channels_last(const Tensor& t) {
+    return t.ndim() == 4 && !t.contiguous && suggested_format(t) == MemoryFormat::ChannelsLast;
+}
+// The layout to compute in: few channels do not fill a vector, and go by planes.
+MemoryFormat format_of(const Tensor& t) {
+    return channels_last(t) && t.sizes[1] >= 16 ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
+}
+TensorRef laid_out_like(const Tensor& t, TensorRef result) {
+    return channels_last(t) && format_of(t) == MemoryFormat::Contiguous
+               ? clone(*result, MemoryFormat::ChannelsLast)
+               : std::move(result);
+}
+// The windows of either kind as tables.
+class LastWindows : public LastShape {
+  public:
+    LastWindows(const PoolShape& s, int64_t channels) : LastShape{} {
+        this->channels = channels;
+        divisor = s.divisor;
+        for (int i = 0; i < 3; ++i) {
+            const PoolDim& d = s.d[i];
+            for (int64_t o = 0; o < d.out; ++o) {
+                const int64_t at = o * d.stride - d.pad;
+                int64_t first = at < 0 ? (-at + d.dilation - 1) / d.dilation : 0;
+                int64_t last = at >= d.in ? 0 : (d.in - 1 - at) / d.dilation + 1;
+                last = std::min(last, d.kernel);
+                first = std::min(first, last);
+                const int64_t begin = s.count_include_pad ? at : std::max(at, int64_t(0));
+                const int64_t end = std::min(at + d.kernel, d.in + (s.count_include_pad ? d.pad : 0));
+                add(i, at + first * d.dilation, last - first, std::max(end - begin, int64_t(0)));
+            }
+            set(i, d.in, d.dilation);
+        }
+    }
+    LastWindows(const AdaptiveShape& s, int64_t channels) : LastShape{} {
+        this->channels = channels;
+        for (int i = 0; i < 3; ++i) {
+            for (int64_t o = 0; o < s.out[i]; ++o) {
+                const int64_t count = s.end[i][o] - s.start[i][o];
+                add(i, s.start[i][o], count, count);
+            }
+            set(i, s.in[i], 1);
+        }
+    }
+    LastWindows(const LastWindows&) = delete;
+
+  private:
+    void add(int i, int64_t start, int64_t count, int64_t extent) {
+        starts_[i].push_back(count ? start : 0);
+        counts_[i].push_back(count);
+        extents_[i].push_back(double(extent));
+    }
+    void set(int i, int64_t size, int64_t spacing) {
+        in[i] = size;
+        out[i] = int64_t(starts_[i].size());
+        step[i] = spacing;
+        start[i] = starts_[i].data();
+        count[i] = counts_[i].data();
+        extent[i] = extents_[i].data();
+    }
+    std::vector<int64_t> starts_[3], counts_[3];
+    std::vector<double> extents_[3];
+};
+
 // float16 and bfloat16 compute in float32, integers in int64.
 DType max_dtype(const Call& call, const Tensor& t) {
     return is_integral(t.dtype) ? DType::Int64 : compute_dtype(call, t);
 }
 
-// Allocates, and runs kernel(dtype, in, out, index, begin, end) over planes. The layout follows channels_last inputs.
-template <class F>
-PyObject* run_max(const Call& call, Tensor& t, const Dims& sizes, int64_t in_size, bool indexed, F&& kernel) {
+// Allocates, and runs kernel(dtype, in, out, index, begin, end) over planes, or the kernel for channels-last images.
+template <class S, class F>
+PyObject* run_max(const Call& call, Tensor& t, const Dims& sizes, const S& shape, bool indexed, F&& kernel) {
     const DType dtype = max_dtype(call, t);
+    const int64_t in_size = shape.in_size();
     call.check(in_size < INT32_MAX, "planes of ", in_size, " elements are too large");
-    TensorRef out = empty(sizes, t.is_meta() ? t.dtype : dtype, t.device), index;
-    if (indexed) index = empty(sizes, DType::Int64, t.device);
+    const MemoryFormat format = format_of(t);
+    TensorRef out = empty_format(sizes, t.is_meta() ? t.dtype : dtype, t.device, format), index;
+    if (indexed) index = empty_format(sizes, DType::Int64, t.device, format);
     if (!t.is_meta() && out->numel) {
-        TensorRef x = dense(t, dtype);
+        TensorRef x = dense_in(t, dtype, format);
         const void* in = data_of(x);
         void* to = data_of(out);
         int64_t* at = data_of<int64_t>(index);
-        const int64_t planes = t.numel / in_size;
-        Unlocked unlocked(t.numel > kNnGrain);
-        parallel_for(0, planes, grain_for(in_size),
-                     [&](int64_t b, int64_t e) { kernel(dtype, in, to, at, b, e); });
+        if (format == MemoryFormat::ChannelsLast) {
+            const LastWindows last(shape, t.sizes[1]);
+            const int64_t pixels = t.sizes[0] * last.out_pixels();
+            Unlocked unlocked(t.numel > kNnGrain);
+            parallel_for(0, pixels, grain_for(t.numel / pixels),
+                         [&](int64_t b, int64_t e) { max_pool_last(dtype, last, in, to, at, b, e); });
+        } else {
+            Unlocked unlocked(t.numel > kNnGrain);
+            parallel_for(0, t.numel / in_size, grain_for(in_size),
+                         [&](int64_t b, int64_t e) { kernel(dtype, in, to, at, b, e); });
+        }
     }
     if (!t.is_meta()) out = cast(*out, t.dtype);
-    const MemoryFormat format = suggested_format(t);
-    if (format == MemoryFormat::ChannelsLast && !t.contiguous && t.ndim() == 4) {
-        out = clone(*out, format);
-        if (index) index = clone(*index, format);
-    }
-    return indexed ? call.results({out, index}) : out.release();
+    out = laid_out_like(t, std::move(out));
+    if (!indexed) return out.release();
+    return call.results({out, laid_out_like(t, std::move(index))});
 }
 
 template <bool indexed>
@@ -153,7 +234,7 @@ PyObject* max_pool_op(Call& call) {  // input, kernel_size, stride, padding, dil
     Tensor& t = call.tensor(0);
     const Dims dilation = call.ints(4);
     const PoolShape s = pool_shape(call, t, 1, &dilation, call.boolean(5));
-    return run_max(call, t, output_sizes(t, dilation.size(), s), s.in_size(), indexed,
+    return run_max(call, t, output_sizes(t, dilation.size(), s), s, indexed,
                    [&](DType dtype, const void* in, void* out, int64_t* index, int64_t b, int64_t e) {
                        max_pool(dtype, s, in, out, index, b, e);
                    });
@@ -164,7 +245,8 @@ PyObject* adaptive_max_pool_op(Call& call) {  // input, output_size
     Tensor& t = call.tensor(0);
     const Dims output = call.ints(1);
     const AdaptiveWindows s(call, t, output);
-    return run_max(call, t, with_spatial(t, output.size(), s.out), s.in_size(), indexed,
+    return run_max(call, t, with_spatial(t, output.size(), s.out), static_cast<const AdaptiveShape&>(s),
+                   indexed,
                    [&](DType dtype, const void* in, void* out, int64_t* index, int64_t b, int64_t e) {
                        adaptive_max_pool(dtype, s, in, out, index, b, e);
                    });
@@ -191,10 +273,12 @@ PyObject* max_pool_backward(Call& call) {
     }
     if (grad.is_meta() || indices.is_meta()) return empty(sizes, grad.dtype, DeviceType::Meta).release();
     const DType dtype = compute_dtype(call, grad);
-    TensorRef out = empty(sizes, dtype);
+    const MemoryFormat format = format_of(indices);
+    const int64_t inner = format == MemoryFormat::ChannelsLast ? sizes[1] : 1;
+    TensorRef out = empty_format(sizes, dtype, DeviceType::Cpu, format);
     fill(*out, Scalar(0.0));
     if (out->numel && grad.numel) {
-        TensorRef g = dense(grad, dtype), index = private_copy(indices, DType::Int64);
+        TensorRef g = dense_in(grad, dtype, format), index = clone(indices, format);
         const int64_t* at = data_of<int64_t>(index);
         bool inside = true;
         for (int64_t i = 0; i < index->numel; ++i) inside &= uint64_t(at[i]) < uint64_t(in_size);
@@ -204,13 +288,11 @@ PyObject* max_pool_backward(Call& call) {
             const T* from = data_of<T>(g);
             T* to = data_of<T>(out);
             Unlocked unlocked(out->numel > kNnGrain);
-            parallel_for(0, planes, grain_for(out_size), [&](int64_t b, int64_t e) {
+            parallel_for(0, planes / inner, grain_for(out_size * inner), [&](int64_t b, int64_t e) {
                 for (int64_t p = b; p < e; ++p)
-                    for (int64_t i = p * out_size; i < (p + 1) * out_size; ++i) {
-                        // Looked at again: another thread of the program may have written to the indices.
-                        const uint64_t place = uint64_t(at[i]);
-                        if (place < uint64_t(in_size)) to[p * in_size + int64_t(place)] += from[i];
-                    }
+                    for (int64_t o = p * out_size; o < (p + 1) * out_size; ++o)
+                        for (int64_t i = o * inner; i < (o + 1) * inner; ++i)
+                            to[(p * in_size + at[i]) * inner + (i - o * inner)] += from[i];
             });
         };
         if (dtype == DType::Float32) work(Type<float>{});
@@ -219,27 +301,34 @@ PyObject* max_pool_backward(Call& call) {
     return cast(*out, grad.dtype).release();
 }
 
-// kernel(dtype, in, out, begin, end) over planes of `source`.
-template <class F>
-PyObject* run_mean(Call& call, Tensor& t, const Dims& sizes, int64_t plane, F&& kernel) {
+// kernel(dtype, in, out, begin, end) over planes of the result, of `plane` elements each; or the kernel for channels-last
+// images, forward or `back`.
+template <class S, class F>
+PyObject* run_mean(Call& call, Tensor& t, const Dims& sizes, const S& shape, bool back, F&& kernel) {
     // Integers divide and are cut off, as in PyTorch.
     const DType dtype = t.dtype == DType::Int64 ? DType::Float64 : compute_dtype(call, t);
-    if (t.is_meta()) return deliver(call, empty(sizes, t.dtype, t.device));
-    TensorRef out = empty(sizes, dtype);
+    const MemoryFormat format = format_of(t);
+    if (t.is_meta()) return deliver(call, laid_out_like(t, empty_format(sizes, t.dtype, t.device, format)));
+    TensorRef out = empty_format(sizes, dtype, DeviceType::Cpu, format);
     if (out->numel) {
-        TensorRef x = dense(t, dtype);
+        TensorRef x = dense_in(t, dtype, format);
         const void* in = t.numel ? data_of(x) : nullptr;
         void* to = data_of(out);
-        int64_t planes = 1;
-        planes = plane ? out->numel / plane : 0;
         Unlocked unlocked(out->numel + t.numel > kNnGrain);
-        parallel_for(0, planes, grain_for((out->numel + t.numel) / planes),
-                     [&](int64_t b, int64_t e) { kernel(dtype, in, to, b, e); });
+        if (format == MemoryFormat::ChannelsLast) {
+            const LastWindows last(shape, sizes[1]);
+            const int64_t tasks = back ? sizes[0] : sizes[0] * last.out_pixels();
+            parallel_for(0, tasks, grain_for((out->numel + t.numel) / tasks), [&](int64_t b, int64_t e) {
+                if (back) avg_pool_last_backward(dtype, last, in, to, b, e);
+                else avg_pool_last(dtype, last, in, to, b, e);
+            });
+        } else {
+            const int64_t planes = out->numel / (back ? shape.in_size() : shape.out_size());
+            parallel_for(0, planes, grain_for((out->numel + t.numel) / planes),
+                         [&](int64_t b, int64_t e) { kernel(dtype, in, to, b, e); });
+        }
     }
-    out = cast(*out, t.dtype);
-    if (suggested_format(t) == MemoryFormat::ChannelsLast && !t.contiguous && t.ndim() == 4)
-        out = clone(*out, MemoryFormat::ChannelsLast);
-    return deliver(call, out);
+    return deliver(call, laid_out_like(t, cast(*out, t.dtype)));
 }
 
 PoolShape mean_shape(Call& call, const Tensor& t, int first) {
@@ -254,7 +343,7 @@ PyObject* avg_pool_op(
     Call& call) {  // input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     Tensor& t = call.tensor(0);
     const PoolShape s = mean_shape(call, t, 1);
-    return run_mean(call, t, output_sizes(t, call.ints(1).size(), s), s.out_size(),
+    return run_mean(call, t, output_sizes(t, call.ints(1).size(), s), s, false,
                     [&](DType dtype, const void* in, void* out, int64_t b, int64_t e) {
                         avg_pool(dtype, s, in, out, b, e);
                     });
@@ -267,7 +356,7 @@ PyObject* avg_pool_backward_op(Call& call) {  // grad, input's size, and then as
     const PoolShape s = mean_shape(call, *like, 2);
     call.check(grad.sizes == output_sizes(*like, call.ints(2).size(), s), "grad of shape ", str(grad.sizes),
                " does not fit an input of size ", str(sizes));
-    return run_mean(call, grad, sizes, s.in_size(),
+    return run_mean(call, grad, sizes, s, true,
                     [&](DType dtype, const void* in, void* out, int64_t b, int64_t e) {
                         avg_pool_backward(dtype, s, in, out, b, e);
                     });
@@ -277,8 +366,8 @@ PyObject* adaptive_avg_pool_op(Call& call) {  // input, output_size
     Tensor& t = call.tensor(0);
     const Dims output = call.ints(1);
     const AdaptiveWindows s(call, t, output);
-    return run_mean(call, t, with_spatial(t, output.size(), s.out), s.out_size(),
-                    [&](DType dtype, const void* in, void* out, int64_t b, int64_t e) {
+    return run_mean(call, t, with_spatial(t, output.size(), s.out), static_cast<const AdaptiveShape&>(s),
+                    false, [&](DType dtype, const void* in, void* out, int64_t b, int64_t e) {
                         adaptive_avg_pool(dtype, s, in, out, b, e);
                     });
 }
@@ -290,7 +379,7 @@ PyObject* adaptive_avg_pool_backward_op(Call& call) {  // grad, input's size, ou
     const AdaptiveWindows s(call, *like, output);
     call.check(grad.sizes == with_spatial(*like, output.size(), s.out), "grad of shape ", str(grad.sizes),
                " does not fit an input of size ", str(sizes));
-    return run_mean(call, grad, sizes, s.in_size(),
+    return run_mean(call, grad, sizes, static_cast<const AdaptiveShape&>(s), true,
                     [&](DType dtype, const void* in, void* out, int64_t b, int64_t e) {
                         adaptive_avg_pool_backward(dtype, s, in, out, b, e);
                     });

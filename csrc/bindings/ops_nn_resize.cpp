@@ -275,11 +275,6 @@ struct Problem {
     }
 };
 
-TensorRef dense_in(Tensor& t, DType dtype, MemoryFormat format) {
-    TensorRef same = cast(t, dtype);
-    return is_contiguous(*same, format) ? same : clone(*same, format);
-}
-
 template <class T>
 void run(const Call& call, const Problem& p, const TensorRef& from, const TensorRef& to, bool back) {
     const auto axis_entries = [&](int k) {

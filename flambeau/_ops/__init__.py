@@ -34,6 +34,7 @@ _FAMILIES = (
     "attention",
     "norm",
     "pooling",
+    "folding",
     "resizing",
     "sampling",
     "loss",

@@ -131,3 +131,19 @@ adaptive_avg_pool = op(
         )
     },
 )
+fractional_max_pool_with_indices = op(
+    "_fractional_max_pool(Tensor input, int[] kernel_size, int[] output_size, Tensor samples)"
+    " -> (Tensor output, Tensor indices)",
+    """The largest element of windows at random places, and its position in the flattened plane.
+
+    samples: (N, C, dimensions), draws between 0 and 1 of the input's dtype; they settle where the windows lie.
+    """,
+    public=False,
+    method=False,
+    vjp={
+        "input": lambda grad, indices, input_shape, output_size: _max_pool_backward(
+            grad, indices, input_shape, len(output_size)
+        ),
+        "samples": None,
+    },
+)

@@ -2,6 +2,7 @@
 
 import flambeau
 
+from .._ops import folding as _columns
 from .._ops import nn as _nn
 from ._functional_common import sizes_per_dim
 
@@ -212,12 +213,6 @@ def _column_layout(sizes, kernel_size, dilation, padding, stride):
     ]
 
 
-def _window_positions(count, kernel, dilation, stride, device):
-    """(kernel, count): where element k of window i lies in the padded input."""
-    windows = flambeau.arange(count, device=device) * stride
-    return flambeau.arange(kernel, device=device).unsqueeze(1) * dilation + windows
-
-
 def _pairs(name, **settings):
     return [sizes_per_dim(value, 2, key, name) for key, value in settings.items()]
 
@@ -241,13 +236,7 @@ def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
             f"padding={padding}, calculated shape of the array of sliding blocks as {tuple(counts)}, but its "
             "components must be at least one."
         )
-    padded = pad(input, (padding[1], padding[1], padding[0], padding[0]))
-    rows = _window_positions(counts[0], kernel[0], dilation[0], stride[0], input.device)
-    cols = _window_positions(counts[1], kernel[1], dilation[1], stride[1], input.device)
-    # (N, C, kH, 1, nH, 1) with (1, kW, 1, nW)
-    windows = padded[:, :, rows[:, None, :, None], cols[None, :, None, :]]
-    n, c = input.shape[:2]
-    return windows.reshape(n, c * kernel[0] * kernel[1], counts[0] * counts[1])
+    return _columns.unfold(input, kernel, dilation, padding, stride)
 
 
 def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
@@ -279,11 +268,4 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
             f"stride={stride}, expected size of input's dimension 2 to match the calculated number of sliding blocks "
             f"{counts[0]} * {counts[1]} = {counts[0] * counts[1]}, but got input.size(2)={input.size(2)}."
         )
-    n, c = input.size(0), input.size(1) // area
-    height, width = size[0] + 2 * padding[0], size[1] + 2 * padding[1]
-    rows = _window_positions(counts[0], kernel[0], dilation[0], stride[0], input.device)
-    cols = _window_positions(counts[1], kernel[1], dilation[1], stride[1], input.device)
-    target = (rows[:, None, :, None] * width + cols[None, :, None, :]).reshape(-1)
-    output = input.new_zeros((n, c, height * width)).index_add(2, target, input.reshape(n, c, -1))
-    output = output.reshape(n, c, height, width)
-    return output[:, :, padding[0] : height - padding[0], padding[1] : width - padding[1]].contiguous()
+    return _columns.fold(input, size, kernel, dilation, padding, stride)

@@ -1,5 +1,7 @@
 """Linear maps and embeddings."""
 
+import warnings
+
 import flambeau
 
 from .._ops import nn as _nn
@@ -54,14 +56,10 @@ def one_hot(tensor, num_classes=-1):
     return result.scatter_(-1, tensor.unsqueeze(-1), 1)
 
 
-def _renorm_rows(weight, indices, max_norm, norm_type):
-    """Scale the rows that are looked up so that no norm exceeds `max_norm`."""
-    with flambeau.no_grad():
-        rows = indices.reshape(-1).unique()
-        selected = weight.index_select(0, rows)
-        norms = flambeau.linalg.vector_norm(selected, norm_type, dim=1, keepdim=True)
-        scale = flambeau.where(norms > max_norm, max_norm / (norms + 1e-7), flambeau.ones_like(norms))
-        weight.index_copy_(0, rows, selected * scale)
+def _dense_gradients():
+    warnings.warn(
+        "sparse=True: gradients of the table are dense tensors here; values are the same.", stacklevel=3
+    )
 
 
 def _padding_index(padding_idx, rows):
@@ -83,11 +81,14 @@ def embedding(
         padding_idx: this row gets no gradient.
         max_norm: rows looked up are first scaled down, in place, to this norm of order `norm_type`.
         scale_grad_by_freq: divide a row's gradient by how often it was looked up.
-        sparse: accepted; gradients are dense.
+        sparse: gradients are dense all the same; a warning says so.
     """
     padding_idx = -1 if padding_idx is None else _padding_index(padding_idx, weight.size(0))
+    if sparse:
+        _dense_gradients()
     if max_norm is not None:
-        _renorm_rows(weight, input, max_norm, norm_type)
+        with flambeau.no_grad():
+            flambeau.embedding_renorm_(weight, input, max_norm, norm_type)
     return flambeau.embedding(weight, input, padding_idx, scale_grad_by_freq, sparse)
 
 
@@ -107,7 +108,9 @@ def embedding_bag(
     """Sums, means or maxima of embeddings over bags of indices.
 
     Bags are the rows of a two-dimensional `input`, or the parts of a one-dimensional one that start at `offsets`.
-    Result: (number of bags, dim). Empty bags are zero. Entries equal to `padding_idx` are left out.
+    Result: (number of bags, dim). Empty bags are zero. Entries equal to `padding_idx` are left out; with
+    `include_last_offset` the last offset ends the last bag. `max_norm`, `norm_type`, `scale_grad_by_freq` and `sparse` are
+    :func:`embedding`'s; `per_sample_weights` multiply the rows of a sum.
     """
     if weight.dtype == flambeau.int64 and input.is_floating_point():
         raise ValueError(
@@ -137,51 +140,34 @@ def embedding_bag(
                 f"sequences. However, found offsets of type {type(offsets)}"
             )
         bags, length = input.shape
-        bag_of = flambeau.arange(bags, device=input.device).repeat_interleave(length)
+        offsets = flambeau.arange(bags, dtype=input.dtype, device=input.device) * length
         input = input.reshape(-1)
         if per_sample_weights is not None:
             per_sample_weights = per_sample_weights.reshape(-1)
     elif input.dim() == 1:
-        bags, bag_of = _bags_from_offsets(input, offsets, include_last_offset)
+        if offsets is None:
+            raise ValueError("offsets has to be a 1D Tensor but got None")
+        if offsets.dim() != 1:
+            raise ValueError("offsets has to be a 1D Tensor")
     else:
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
 
     if padding_idx is not None:
-        padding_idx = _padding_index(padding_idx, weight.size(0))
-        keep = input != padding_idx
-        input, bag_of = input[keep], bag_of[keep]
-        if per_sample_weights is not None:
-            per_sample_weights = per_sample_weights[keep]
-    rows = embedding(input.long(), weight, None, max_norm, norm_type, scale_grad_by_freq)
-    if per_sample_weights is not None:
-        rows = rows * per_sample_weights.unsqueeze(-1)
-    output = weight.new_zeros((bags, weight.size(1)))
-    if mode == "max":
-        index = bag_of.unsqueeze(-1).expand_as(rows)
-        return output.scatter_reduce(0, index, rows, "amax", include_self=False)
-    output = output.index_add(0, bag_of, rows)
-    if mode == "mean":
-        counts = flambeau.bincount(bag_of, minlength=bags).clamp(min=1)
-        output = output / counts.unsqueeze(-1).to(output.dtype)
-    return output
+        rows = weight.size(0)
+        if not -rows <= padding_idx < rows:
+            raise RuntimeError(
+                f"padding_idx must be within the number of embeddings, {-rows} through {rows - 1}, but got {padding_idx}"
+            )
+        padding_idx %= rows
+    if sparse:
+        _dense_gradients()
+    if max_norm is not None:
+        with flambeau.no_grad():
+            flambeau.embedding_renorm_(weight, input, max_norm, norm_type)
+    return flambeau.embedding_bag(
+        weight, input, offsets, scale_grad_by_freq, _BAG_MODES[mode], sparse, per_sample_weights, include_last_offset,
+        padding_idx,
+    )[0]  # fmt: skip
 
 
-def _bags_from_offsets(input, offsets, include_last_offset):
-    if offsets is None:
-        raise ValueError("offsets has to be a 1D Tensor but got None")
-    if offsets.dim() != 1:
-        raise ValueError("offsets has to be a 1D Tensor")
-    if offsets.numel() and int(offsets[0]) != 0:
-        raise ValueError(
-            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. "
-            f"However, got {int(offsets[0])}"
-        )
-    if offsets.numel() and int(offsets[-1]) > input.size(0):
-        raise ValueError(
-            f"offsets[-1] can not be greater than input's length {input.size(0)} but got offsets[-1] of "
-            f"{int(offsets[-1])}"
-        )
-    starts = offsets[:-1] if include_last_offset else offsets
-    positions = flambeau.arange(input.size(0), device=input.device)
-    bag_of = flambeau.searchsorted(starts.long().contiguous(), positions, right=True) - 1
-    return starts.numel(), bag_of
+_BAG_MODES = {"sum": 0, "mean": 1, "max": 2}

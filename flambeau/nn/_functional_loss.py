@@ -121,7 +121,8 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
             input.dim() == var.dim() and all(v in (1, i) for v, i in zip(var.shape, input.shape, strict=True))
         ):
             raise ValueError("var is of incorrect size")
-    _check_reduction(reduction)
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"{reduction} is not valid")
     with flambeau.no_grad():
         floor = (eps - var).clamp(min=0)
     var = var + floor  # the gradient passes as if the variance were not limited
@@ -364,7 +365,15 @@ def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="m
     """``log(1 + exp(-target * input))`` with targets 1 and -1."""
     reduction = legacy_reduction(size_average, reduce, reduction)
     _check_reduction(reduction)
-    return reduced(flambeau.log1p(flambeau.exp(-target * input)), reduction)
+    return reduced(flambeau.log1p(flambeau.exp(input * -target)), reduction)
+
+
+def _check_rows(input):
+    if input.dim() > 2 or (input.dim() and input.size(-1) == 0):
+        raise RuntimeError(
+            "Expected non-empty vector or matrix with optional 0-dim batch size, but got: "
+            + str(list(input.shape))
+        )
 
 
 def multi_margin_loss(
@@ -377,6 +386,7 @@ def multi_margin_loss(
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.dim() != 1:
         raise ValueError("weight must be one-dimensional")
+    _check_rows(input)
     rows = input.reshape(-1, input.size(-1)) if input.dim() else input.reshape(1, 1)
     flat_target = target.reshape(-1)
     if target.dim() > 1 or flat_target.numel() != rows.size(0):
@@ -385,6 +395,10 @@ def multi_margin_loss(
             f"size). Expected target size [{rows.size(0)}], but got {list(target.shape)}. Input has shape "
             f"{list(input.shape)}."
         )
+    if weight is not None and weight.numel() != rows.size(1):
+        raise RuntimeError(f"inconsistent weight size, expected {rows.size(1)} but got {list(weight.shape)}")
+    if target.dtype != flambeau.int64:
+        raise RuntimeError(f"expected scalar type Long but found {target.type().rpartition('.')[2][:-6]}")
     if flat_target.numel() and (int(flat_target.min()) < 0 or int(flat_target.max()) >= rows.size(1)):
         raise RuntimeError("target out of range")
     index = flat_target.unsqueeze(1)
@@ -405,6 +419,7 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     _check_reduction(reduction)
+    _check_rows(input)
     if target.shape != input.shape:
         raise RuntimeError(
             f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}"
@@ -444,11 +459,6 @@ def triplet_margin_loss(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
-    if not anchor.dim() == positive.dim() == negative.dim():
-        raise RuntimeError(
-            "The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: "
-            f"anchor {anchor.dim()}D, positive {positive.dim()}D, and negative {negative.dim()}D inputs"
-        )
     return _triplet(
         anchor, positive, negative, lambda x, y: pairwise_distance(x, y, p, eps), margin, swap, reduction
     )
@@ -467,6 +477,11 @@ def triplet_margin_with_distance_loss(
 
 def _triplet(anchor, positive, negative, distance, margin, swap, reduction):
     _check_reduction(reduction)
+    if not anchor.dim() == positive.dim() == negative.dim():
+        raise RuntimeError(
+            "The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: "
+            f"anchor {anchor.dim()}D, positive {positive.dim()}D, and negative {negative.dim()}D inputs"
+        )
     negative_distance = distance(anchor, negative)
     if swap:
         negative_distance = flambeau.minimum(negative_distance, distance(positive, negative))

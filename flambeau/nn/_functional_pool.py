@@ -20,6 +20,10 @@ def _settings(name, n, kernel_size, stride, padding, dilation=1):
 
 
 def _check_input(name, input, n):
+    if input.dim() not in (n + 1, n + 2) and n == 3:
+        raise RuntimeError(
+            f"{name}: non-empty 4D or 5D (batch mode) tensor expected for input, but got: {list(input.shape)}"
+        )
     if input.dim() not in (n + 1, n + 2):
         raise RuntimeError(
             f"{name}: Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch size for input, "
@@ -81,6 +85,62 @@ def max_pool3d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
     return _max_pool(
         "max_pool3d", 3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
     )
+
+
+def _fractional(n, input, kernel_size, output_size, output_ratio, samples):
+    name = f"fractional_max_pool{n}d"
+    if output_size is None and output_ratio is None:
+        raise ValueError(f"{name} requires specifying either an output_size or an output_ratio")
+    if input.dim() not in (n + 1, n + 2):
+        raise RuntimeError(f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but got: {list(input.shape)}")
+    if output_size is None:
+        ratio = ntuple(output_ratio, n)
+        output_size = [int(size * r) for size, r in zip(input.shape[-n:], ratio, strict=True)]
+    kernel, size = sizes_per_dim(kernel_size, n, "kernel_size", name), ntuple(output_size, n)
+    what = ("time", "height", "width")[-n:]
+    for axis, k, o, current in zip(what, kernel, size, input.shape[-n:], strict=True):
+        if o + k - 1 > current:
+            raise RuntimeError(f"{name}(): pool {axis} {k} too large relative to input {axis} {current}")
+    if samples is None:
+        batch = input.size(0) if input.dim() == n + 2 else 1
+        samples = flambeau.rand(batch, input.size(-n - 1), n, dtype=input.dtype, device=input.device)
+    elif samples.dim() == 3 and samples.size(1) != input.size(-n - 1):
+        raise RuntimeError("Expect _random_samples.size(1) equals to input channel size.")
+    return tuple(_native.fractional_max_pool_with_indices(input, kernel, size, samples))
+
+
+def fractional_max_pool2d_with_indices(
+    input, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
+):
+    """:func:`fractional_max_pool2d` and the positions of the maxima in the flattened plane."""
+    return _fractional(2, input, kernel_size, output_size, output_ratio, _random_samples)
+
+
+def fractional_max_pool3d_with_indices(
+    input, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
+):
+    """:func:`fractional_max_pool3d` and the positions of the maxima in the flattened volume."""
+    return _fractional(3, input, kernel_size, output_size, output_ratio, _random_samples)
+
+
+def fractional_max_pool2d(
+    input, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
+):
+    """The largest elements of windows whose places are drawn at random, in order, for every plane.
+
+    Shapes: input (N, C, H, W) or (C, H, W); the result has `output_size`, or the input's size times `output_ratio`.
+    From Graham, "Fractional Max-Pooling", 2014.
+    """
+    result = _fractional(2, input, kernel_size, output_size, output_ratio, _random_samples)
+    return result if return_indices else result[0]
+
+
+def fractional_max_pool3d(
+    input, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
+):
+    """The largest elements of windows whose places are drawn at random: (N, C, D, H, W) or (C, D, H, W)."""
+    result = _fractional(3, input, kernel_size, output_size, output_ratio, _random_samples)
+    return result if return_indices else result[0]
 
 
 def _max_unpool(name, n, input, indices, kernel_size, stride, padding, output_size):
@@ -251,10 +311,14 @@ def _adaptive_size(name, input, output_size, n):
     _check_input(name, input, n)
     size = ntuple(output_size, n) if output_size is not None else (None,) * n
     if len(size) != n:
-        raise RuntimeError(f"{name}: output_size must be {n}, but got {list(size)}")
+        what = "internal error: output_size.size()" if "max" in name else "output_size"
+        raise RuntimeError(f"{name}(): {what} must be {n}, but got {list(size)}")
     size = [
         current if wanted is None else wanted for wanted, current in zip(size, input.shape[-n:], strict=True)
     ]
+    if min(size) < 0 and "max" in name:
+        shape = [*input.shape[:-n], *size]
+        raise RuntimeError(f"{name}: Trying to create tensor with negative dimension {min(size)}: {shape}")
     if min(size) < 0:
         raise RuntimeError(
             f"{name}: elements of output_size must be greater than or equal to 0 but received {size}"

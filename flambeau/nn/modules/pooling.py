@@ -8,6 +8,7 @@ __all__ = [
     "MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "AvgPool1d", "AvgPool2d",
     "AvgPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d",
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d",
+    "FractionalMaxPool2d", "FractionalMaxPool3d",
 ]  # fmt: skip
 
 
@@ -294,3 +295,60 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
     """Adaptive average pooling of (N, C, D, H, W) or (C, D, H, W)."""
 
     _function = staticmethod(F.adaptive_avg_pool3d)
+
+
+class _FractionalMaxPoolNd(Module):
+    """The largest elements of windows at random places.
+
+    Args:
+        kernel_size: of the windows; one number, or one per dimension.
+        output_size, output_ratio: the size of the result, or its share of the input's size; exactly one of them.
+        return_indices: also return where the maxima were. Default: False.
+    """
+
+    __constants__ = ["kernel_size", "return_indices", "output_size", "output_ratio"]
+
+    def __init__(
+        self, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
+    ):
+        super().__init__()
+        tuples, name = _ntuple(self._n), type(self).__name__
+        self.kernel_size = tuples(kernel_size)
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+        self.output_size = tuples(output_size) if output_size is not None else None
+        self.output_ratio = tuples(output_ratio) if output_ratio is not None else None
+        if output_size is None and output_ratio is None:
+            raise ValueError(f"{name} requires specifying either an output size, or a pooling ratio")
+        if output_size is not None and output_ratio is not None:
+            raise ValueError("only one of output_size and output_ratio may be specified")
+        if self.output_ratio is not None and not all(0 < ratio < 1 for ratio in self.output_ratio):
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+
+    def forward(self, input):
+        return self._function(
+            input,
+            self.kernel_size,
+            self.output_size,
+            self.output_ratio,
+            self.return_indices,
+            _random_samples=self._random_samples,
+        )
+
+
+class FractionalMaxPool2d(_FractionalMaxPoolNd):
+    """Fractional max pooling of (N, C, H, W) or (C, H, W); arguments as in :class:`_FractionalMaxPoolNd`.
+
+    >>> nn.FractionalMaxPool2d(2, output_ratio=0.5)(flambeau.ones(1, 6, 6)).shape
+    torch.Size([1, 3, 3])
+    """
+
+    _n = 2
+    _function = staticmethod(F.fractional_max_pool2d)
+
+
+class FractionalMaxPool3d(_FractionalMaxPoolNd):
+    """Fractional max pooling of (N, C, D, H, W) or (C, D, H, W); arguments as in :class:`_FractionalMaxPoolNd`."""
+
+    _n = 3
+    _function = staticmethod(F.fractional_max_pool3d)
