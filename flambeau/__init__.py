@@ -69,7 +69,7 @@ _LAZY = {
     **dict.fromkeys("finfo iinfo".split(), "_dtypes_info"),
     **dict.fromkeys(
         "TypedStorage BFloat16Storage BoolStorage ByteStorage CharStorage ComplexDoubleStorage ComplexFloatStorage "
-        "DoubleStorage FloatStorage HalfStorage IntStorage LongStorage ShortStorage".split(),
+        "DoubleStorage FloatStorage HalfStorage IntStorage LongStorage ShortStorage from_file".split(),
         "storage",
     ),
     **dict.fromkeys(

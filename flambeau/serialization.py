@@ -6,34 +6,61 @@ number, and ``data/<number>`` holds that storage's bytes. Tensors that share mem
 
 from __future__ import annotations
 
+import errno
 import io
+import mmap as memory_map
 import os
 import pickle
 import sys
 from contextlib import contextmanager
 
 import flambeau
-from flambeau._serialization import legacy, names, restricted, storages, zip_format
+from flambeau._serialization import legacy, names, options, restricted, storages, zip_format
+from flambeau._serialization.options import (
+    LoadEndianness,
+    get_crc32_options,
+    get_default_load_endianness,
+    get_default_mmap_options,
+    set_crc32_options,
+    set_default_load_endianness,
+    set_default_mmap_options,
+    skip_data,
+)
 from flambeau._serialization.restricted import (
     add_safe_globals,
     clear_safe_globals,
     get_safe_globals,
     safe_globals,
 )
-from flambeau._serialization.storages import default_restore_location
+from flambeau._serialization.storages import default_restore_location, register_package
 from flambeau.storage import TypedStorage, UntypedStorage, storage_bytes, storage_identity
 
 __all__ = [
+    "LoadEndianness",
+    "SourceChangeWarning",
     "add_safe_globals",
     "clear_safe_globals",
     "default_restore_location",
+    "get_crc32_options",
+    "get_default_load_endianness",
+    "get_default_mmap_options",
     "get_safe_globals",
     "get_unsafe_globals_in_checkpoint",
     "load",
     "location_tag",
+    "register_package",
     "safe_globals",
     "save",
+    "set_crc32_options",
+    "set_default_load_endianness",
+    "set_default_mmap_options",
+    "skip_data",
 ]
+
+
+class SourceChangeWarning(Warning):
+    """Said by releases before 1.6 when a model's code had changed since it was saved."""
+
 
 DEFAULT_PROTOCOL = 2
 _ALIGNMENT = 64
@@ -116,17 +143,30 @@ def _replacing(path: str):
         with open(path, "wb") as file:  # a device or a pipe: nothing to rename, and a folder is an error
             yield file
         return
-    temporary = f"{target}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
+    temporary = os.path.join(os.path.dirname(target), f".flambeau-{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        file = open(temporary, "xb")
+    except PermissionError:
+        with open(path, "wb") as file:  # no new files in this folder, but perhaps this one
+            yield file
+        return
+    try:
+        with file:
             yield file
             if os.path.exists(target):
                 os.chmod(temporary, os.stat(target).st_mode & 0o7777)
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         if os.path.exists(temporary):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise OSError(
+                error.errno, f"save: {error.strerror}; nothing was written, an old file is as it was", path
+            ) from error
         raise
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _save_to(file, name, obj, pickle_module, protocol, as_zip, without_byte_order) -> None:
@@ -154,14 +194,17 @@ def _save_to(file, name, obj, pickle_module, protocol, as_zip, without_byte_orde
         return ("storage", storage_class, key, location_tag(untyped), untyped.nbytes() // width)
 
     body = names.dumps(obj, persistent_id, protocol, pickle_module)
-    writer = zip_format.Writer(file, name, _ALIGNMENT)
+    writer = zip_format.Writer(file, name, _ALIGNMENT, options.get_crc32_options())
     writer.write_record("data.pkl", body)
     writer.write_record(".format_version", b"1")
     writer.write_record(".storage_alignment", str(_ALIGNMENT).encode())
     if not without_byte_order:
         writer.write_record("byteorder", sys.byteorder.encode())
     for key, untyped, _ in kept.values():
-        writer.write_record(f"data/{key}", storage_bytes(untyped) if untyped.nbytes() else b"")
+        if options.skips_data():
+            writer.leave_record(f"data/{key}", untyped.nbytes())
+        else:
+            writer.write_record(f"data/{key}", storage_bytes(untyped) if untyped.nbytes() else b"")
     writer.write_record("version", b"3\n")
     writer.close()
 
@@ -300,13 +343,12 @@ def _explaining(weights_only: bool):
 
 
 def _load_zip(reader, path, restore, pickle_module, weights_only, mapped, pickle_args):
-    order = reader.read("byteorder").decode("ascii") if "byteorder" in reader else "little"
-    foreign_order = storages.is_foreign_byte_order(order)
+    foreign_order = storages.is_foreign_byte_order(_byte_order(reader))
     source = _MappedFile(path, reader) if mapped else reader
     loaded: dict[str, object] = {}
 
     def persistent_load(pid):
-        tag, storage_class, key, location, numel = pid
+        storage_class, key, location, numel, _ = storages.parse_id(pid)
         kind, dtype = storages.element_type(storage_class)
         if key not in loaded:
             record = f"data/{key}"
@@ -317,7 +359,7 @@ def _load_zip(reader, path, restore, pickle_module, weights_only, mapped, pickle
             if location == "meta" or getattr(restore, "target", None) == "meta":
                 untyped = storages.MetaStorage(numel * dtype.itemsize)
             else:
-                untyped = source.storage(record) if mapped else _read_storage(reader, record)
+                untyped = source.storage(record, dtype.itemsize) if mapped else _read_storage(reader, record)
                 if foreign_order:
                     storages.reverse_byte_order(untyped, dtype)
                 untyped = restore(untyped, location)
@@ -329,31 +371,39 @@ def _load_zip(reader, path, restore, pickle_module, weights_only, mapped, pickle
         return make(io.BytesIO(reader.read("data.pkl")), persistent_load).load()
 
 
+def _byte_order(reader) -> str:
+    if "byteorder" in reader:
+        return reader.read("byteorder").decode("ascii", "replace")
+    default = options.get_default_load_endianness() or LoadEndianness.LITTLE
+    return sys.byteorder if default is LoadEndianness.NATIVE else default.name.lower()
+
+
 def _read_storage(reader, record: str):
     untyped = UntypedStorage(reader.size(record))
-    if untyped.nbytes():
+    if untyped.nbytes() and not options.skips_data():
         reader.read_into(record, storage_bytes(untyped))
     return untyped
 
 
 class _MappedFile:
-    """The file as private, writable memory: pages are read when touched and copied when written."""
+    """The file as memory: pages are read when touched and, unless it is shared, copied when written."""
 
     def __init__(self, path: str, reader):
-        import mmap
-
         self._reader = reader
-        with open(path, "rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        flags = options.get_default_mmap_options()
+        with open(path, "r+b" if flags == memory_map.MAP_SHARED else "rb") as file:
+            both = memory_map.PROT_READ | memory_map.PROT_WRITE
+            self._map = memory_map.mmap(file.fileno(), 0, flags=flags, prot=both)
 
-    def storage(self, record: str):
+    def storage(self, record: str, alignment: int):
         size = self._reader.size(record)
         if size == 0:
             return UntypedStorage(0)
         offset = self._reader.locate(record)
-        # `frombuffer` keeps the mapping alive for as long as a storage uses it.
-        part = memoryview(self._map)[offset : offset + size]
-        return flambeau.frombuffer(part, dtype=flambeau.uint8).untyped_storage()
+        if offset % alignment:  # another program's file: elements can't be used where they are
+            return _read_storage(self._reader, record)
+        # The storage keeps the mapping alive.
+        return UntypedStorage._from_buffer(memoryview(self._map)[offset : offset + size])
 
 
 def get_unsafe_globals_in_checkpoint(f) -> list[str]:

@@ -118,8 +118,94 @@ class TypedStorage:
     def cpu(self) -> TypedStorage:
         return self
 
-    def type(self) -> str:
-        return f"torch.{self.pickle_storage_type()}"
+    def type(self, dtype=None, non_blocking=False):
+        """The name of the class for this dtype; with a dtype, the elements converted to it."""
+        return f"torch.{self.pickle_storage_type()}" if dtype is None else self._converted(dtype)
+
+    def _converted(self, dtype) -> TypedStorage:
+        return TypedStorage(wrap_storage=self._tensor().to(dtype, copy=True).untyped_storage(), dtype=dtype)
+
+    def bfloat16(self) -> TypedStorage:
+        return self._converted(flambeau.bfloat16)
+
+    def bool(self) -> TypedStorage:
+        return self._converted(flambeau.bool)
+
+    def byte(self) -> TypedStorage:
+        return self._converted(flambeau.uint8)
+
+    def char(self) -> TypedStorage:
+        return self._converted(flambeau.int8)
+
+    def complex_double(self) -> TypedStorage:
+        return self._converted(flambeau.complex128)
+
+    def complex_float(self) -> TypedStorage:
+        return self._converted(flambeau.complex64)
+
+    def double(self) -> TypedStorage:
+        return self._converted(flambeau.float64)
+
+    def float(self) -> TypedStorage:
+        return self._converted(flambeau.float32)
+
+    def half(self) -> TypedStorage:
+        return self._converted(flambeau.float16)
+
+    def int(self) -> TypedStorage:
+        return self._converted(flambeau.int32)
+
+    def long(self) -> TypedStorage:
+        return self._converted(flambeau.int64)
+
+    def short(self) -> TypedStorage:
+        return self._converted(flambeau.int16)
+
+    def resizable(self):
+        """Whether `resize_` may be called."""
+        return self._untyped_storage.resizable()
+
+    def resize_(self, size) -> TypedStorage:
+        """Change the number of elements; those in common are kept."""
+        self._untyped_storage.resize_(size * self.dtype.itemsize)
+        return self
+
+    def share_memory_(self) -> TypedStorage:
+        """Move the elements into memory that other processes can see."""
+        self._untyped_storage.share_memory_()
+        return self
+
+    def is_shared(self):
+        """Whether other processes see the memory."""
+        return self._untyped_storage.is_shared()
+
+    def is_pinned(self, device="cuda"):
+        return False
+
+    def get_device(self):
+        return -1
+
+    @classmethod
+    def from_buffer(cls, buffer, byte_order=None, *, dtype=None, count=-1, offset=0) -> TypedStorage:
+        """A copy of the elements in any object with the buffer protocol; see `UntypedStorage.from_buffer`."""
+        dtype = cls._own_dtype(dtype)
+        untyped = UntypedStorage.from_buffer(buffer, byte_order, dtype=dtype, count=count, offset=offset)
+        return TypedStorage(wrap_storage=untyped, dtype=dtype)
+
+    @classmethod
+    def from_file(cls, filename, shared=False, size=0, *, dtype=None) -> TypedStorage:
+        """The elements of a file, which is mapped into memory; see `UntypedStorage.from_file`."""
+        dtype = cls._own_dtype(dtype)
+        untyped = UntypedStorage.from_file(filename, shared, size * dtype.itemsize)
+        return TypedStorage(wrap_storage=untyped, dtype=dtype)
+
+    @classmethod
+    def _own_dtype(cls, dtype):
+        if cls is not TypedStorage:
+            return getattr(flambeau, _DTYPE_OF_CLASS[cls.__name__])
+        if dtype is None:
+            raise RuntimeError(f"{cls.__name__}: a dtype is required")
+        return dtype
 
     def copy_(self, source, non_blocking=None) -> TypedStorage:
         self._tensor().copy_(source._tensor())
@@ -176,6 +262,33 @@ class TypedStorage:
 
 def _typed_storage_from_bytes(dtype_name: str, data: bytes) -> TypedStorage:
     return TypedStorage(wrap_storage=untyped_from_bytes(data), dtype=getattr(flambeau, dtype_name))
+
+
+def _load_from_bytes(data: bytes):
+    """What plain pickles of PyTorch's storages call: the bytes are a file of `save`. Pickles are for trusted data only."""
+    import io
+
+    return flambeau.load(io.BytesIO(data), weights_only=False)
+
+
+def from_file(filename, shared=None, size=0, *, dtype=None, layout=None, device=None, pin_memory=False):
+    """A tensor on the elements of a file, which is mapped into memory.
+
+    Args:
+        filename: its path.
+        shared: whether writes go to the file, which is made or extended if need be; otherwise they stay private.
+        size: number of elements.
+        dtype: of the elements; the default dtype.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     _ = flambeau.from_file(file.name, shared=True, size=2).fill_(3)
+    ...     flambeau.from_file(file.name, size=2)
+    tensor([3., 3.])
+    """
+    dtype = dtype or flambeau.get_default_dtype()
+    storage = UntypedStorage.from_file(filename, bool(shared), size * dtype.itemsize)
+    return flambeau._C.tensor_from_storage(storage, dtype, 0, (size,), (1,))
 
 
 def untyped_from_bytes(data):

@@ -132,6 +132,75 @@ int set_item(PyObject* self, Py_ssize_t i, PyObject* value) {
     return 0;
 }
 
+// A part of a storage's memory as a storage of its own; the whole must not move meanwhile.
+PyObject* part_of(PyObject* self, Py_ssize_t start, Py_ssize_t length) {
+    Storage& whole = of(self);
+    check(whole.device != DeviceType::Meta, "a meta storage has no data");
+    if (length == 0) return wrap(Py_TYPE(self), new_storage(0, DeviceType::Cpu));
+    retain(&whole);
+    ++whole.exports;
+    Storage* part = adopt_storage(
+        static_cast<char*>(whole.data) + start, size_t(length),
+        [](void* owner) {
+            auto* held = static_cast<Storage*>(owner);
+            --held->exports;
+            release(held);
+        },
+        &whole);
+    part->read_only = whole.read_only;
+    part->shared = whole.shared;
+    return wrap(Py_TYPE(self), part);
+}
+
+bool resolve_slice(PyObject* self, PyObject* key, Py_ssize_t* start, Py_ssize_t* length) {
+    Py_ssize_t stop, step;
+    if (PySlice_Unpack(key, start, &stop, &step) < 0) return false;
+    if (step != 1) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "Trying to slice with a step of %zd, but only a step of 1 is supported", step);
+        return false;
+    }
+    *length = PySlice_AdjustIndices(Py_ssize_t(of(self).nbytes), start, &stop, step);
+    return true;
+}
+
+Py_ssize_t resolve_index(PyObject* self, PyObject* key) {  // -1 with an error set
+    if (!PyIndex_Check(key)) {
+        PyErr_Format(PyExc_TypeError, "can't index a storage with %s", Py_TYPE(key)->tp_name);
+        return -1;
+    }
+    const Py_ssize_t i = PyNumber_AsSsize_t(key, PyExc_IndexError);
+    if (i == -1 && PyErr_Occurred()) return -1;
+    const Py_ssize_t n = Py_ssize_t(of(self).nbytes), at = i < 0 ? i + n : i;
+    if (at < 0 || at >= n) {
+        PyErr_Format(PyExc_IndexError, "index %zd is out of range for a storage of %zd bytes", i, n);
+        return -1;
+    }
+    return at;
+}
+
+PyObject* subscript(PyObject* self, PyObject* key) {
+    if (PySlice_Check(key)) {
+        Py_ssize_t start, length;
+        if (!resolve_slice(self, key, &start, &length)) return nullptr;
+        return guarded([&] { return part_of(self, start, length); });
+    }
+    const Py_ssize_t i = resolve_index(self, key);
+    return i < 0 ? nullptr : get_item(self, i);
+}
+
+int set_subscript(PyObject* self, PyObject* key, PyObject* value) {
+    if (!PySlice_Check(key)) {
+        const Py_ssize_t i = resolve_index(self, key);
+        return i < 0 ? -1 : set_item(self, i, value);
+    }
+    Py_ssize_t start, length;
+    if (!resolve_slice(self, key, &start, &length)) return -1;
+    for (Py_ssize_t i = start; i < start + length; ++i)
+        if (set_item(self, i, value) < 0) return -1;
+    return 0;
+}
+
 // While a buffer is out, the memory must not move: resizing is refused until it is released.
 int get_buffer(PyObject* self, Py_buffer* view, int flags) {
     Storage& s = of(self);
@@ -209,6 +278,9 @@ PyType_Slot slots[] = {
     {Py_tp_getset, getset},
     {Py_tp_members, members},
     {Py_sq_length, reinterpret_cast<void*>(length)},
+    {Py_mp_length, reinterpret_cast<void*>(length)},
+    {Py_mp_subscript, reinterpret_cast<void*>(subscript)},
+    {Py_mp_ass_subscript, reinterpret_cast<void*>(set_subscript)},
     {Py_sq_item, reinterpret_cast<void*>(get_item)},
     {Py_sq_ass_item, reinterpret_cast<void*>(set_item)},
     {Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer)},

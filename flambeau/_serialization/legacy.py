@@ -93,16 +93,15 @@ def load(file, restore, unpickler):
     ] = {}  # key -> the storage in the file's memory, its dtype and class, the restored storage
 
     def persistent_load(pid):
-        storage_class, key, location, numel, *rest = (_text(item) for item in pid[1:])
+        storage_class, key, location, numel, view = storages.parse_id(pid)
         kind, dtype = storages.element_type(storage_class)
         if key not in read:
             nbytes = numel * dtype.itemsize
-            if not 0 <= nbytes <= _remaining(file):
+            if nbytes > _remaining(file):
                 raise EOFError(f"load: the file ends too early: it lacks a storage of {nbytes} bytes")
             untyped = UntypedStorage(nbytes)
             read[key] = (untyped, dtype, restore(untyped, location))
         restored = read[key][2]
-        view = rest[0] if rest else None
         if view is not None:
             _, offset, size = view
             tensor = flambeau._C.tensor_from_storage(restored, dtype, offset, (size,), (1,))
@@ -110,7 +109,11 @@ def load(file, restore, unpickler):
         return storages.wrap(restored, kind, dtype)
 
     result = unpickler(file, persistent_load).load()
-    for key in load_plain():
+    keys = load_plain()
+    if not isinstance(keys, list) or not all(isinstance(key, (str, bytes)) for key in keys):
+        raise pickle.UnpicklingError("load: the list of storages is damaged")
+    for key in keys:
+        key = key.decode("ascii", "replace") if isinstance(key, bytes) else key
         if key not in read:
             raise RuntimeError(f"load: the file holds a storage {key} that nothing refers to; corrupt file?")
         untyped, dtype, _ = read[key]
@@ -124,10 +127,6 @@ def load(file, restore, unpickler):
             if little_endian != (sys.byteorder == "little"):
                 storages.reverse_byte_order(untyped, dtype)
     return result
-
-
-def _text(item):
-    return item.decode("ascii") if isinstance(item, bytes) else item
 
 
 def load_tar(file, restore, encoding: str):

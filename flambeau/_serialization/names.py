@@ -12,11 +12,10 @@ import importlib
 import io
 import pickle
 import pickletools
-import sys
 import types
 
 import flambeau
-from flambeau._tensor import pickling
+from flambeau._tensor import pickling, plain_pickles
 
 _OURS, _THEIRS = "flambeau", "torch"
 
@@ -33,19 +32,37 @@ def to_file(module: str, name: str) -> str:
         return "torch.storage"
     if module == "flambeau.storage" and name.endswith("Storage"):
         return _THEIRS
+    if module.startswith(_PRIVATE):
+        for public in ("", ".nn.functional"):
+            if getattr(importlib.import_module(_OURS + public), name, None) is not None:
+                return _THEIRS + public
     return _THEIRS + module[len(_OURS) :]
 
 
-def _file_name(obj, name: str) -> tuple[str, str] | None:
+# Modules that hold the code of public functions.
+_PRIVATE = ("flambeau.nn._functional_", "flambeau._ops.", "flambeau._settings", "flambeau._tensor.methods")
+
+
+def file_name(obj, name: str) -> tuple[str, str] | None:
     """Module and name under which files know one of our objects; None for others."""
+    if type(obj) is flambeau._C.Op:
+        public, name = plain_pickles.public_name(obj)
+        return _THEIRS + public, name
+    if obj is flambeau.Generator:
+        return "torch._C", "Generator"
     module = getattr(obj, "__module__", None)
     if not isinstance(module, str):
         return None
     if _is_within(module, _OURS):
         return to_file(module, name), name
+    if not _is_within(module, _THEIRS):
+        return None
     # Native types call their module torch, so that they print as PyTorch's; PyTorch's own are not ours.
-    ours = sys.modules.get(_OURS + module[len(_THEIRS) :]) if _is_within(module, _THEIRS) else None
-    return (module, name) if ours is not None and getattr(ours, name, None) is obj else None
+    try:
+        ours = importlib.import_module(_OURS + module[len(_THEIRS) :])
+    except ModuleNotFoundError:
+        return None
+    return (module, name) if getattr(ours, name, None) is obj else None
 
 
 class _Unimportable(Exception):
@@ -82,13 +99,13 @@ def _dumps_by_c(obj, persistent_id, protocol: int, pickle_module, seen: dict) ->
 
             def reducer_override(self, obj):
                 kind = type(obj)
-                if kind in _PLAIN_GLOBALS:
-                    found = _file_name(obj, obj.__qualname__)
+                if isinstance(obj, _PLAIN_GLOBALS):
+                    found = file_name(obj, obj.__qualname__)
                     if found is not None:
                         if _is_within(obj.__module__, _THEIRS):
                             raise _Unimportable
                         seen[obj.__module__, obj.__qualname__] = found
-                elif kind in _native_kinds():
+                elif kind in _native_kinds() or kind in _other_native_kinds() or _is_result(kind):
                     raise _Unimportable
                 return _file_recipe(obj)
 
@@ -104,8 +121,17 @@ def _file_recipe(obj):
     """How a file describes an object, where that differs from a plain pickle."""
     if type(obj) is flambeau.layout:
         return flambeau.serialization._get_layout, (str(obj),)
-    if type(obj) in _native_kinds():
+    kind = type(obj)
+    if kind in _native_kinds():
         return obj.__reduce_ex__(2)  # past the rules for plain pickles, which avoid the name torch
+    if kind is flambeau._C.Op:
+        return obj.__name__
+    if kind is flambeau._C.Method:
+        return getattr, (flambeau.Tensor, obj.__name__)
+    if kind is flambeau.Generator:
+        return flambeau.Generator, (obj.device,), (obj.initial_seed(), None, obj.get_state())
+    if _is_result(kind):
+        return kind, (tuple(obj), {})
     if type(obj) is flambeau.Tensor and pickling.has_attributes(obj):
         return pickling.reduce_for_file(obj)
     return NotImplemented
@@ -114,6 +140,14 @@ def _file_recipe(obj):
 def _native_kinds() -> tuple:
     """Small native types whose objects files write by the name torch."""
     return flambeau.dtype, flambeau.layout, flambeau.memory_format, flambeau.device, flambeau.Size
+
+
+def _other_native_kinds() -> tuple:
+    return flambeau._C.Op, flambeau._C.Method, flambeau.Generator
+
+
+def _is_result(kind: type) -> bool:
+    return kind.__module__ == "torch.return_types"
 
 
 def _translate_opcodes(data: bytes) -> bytes:
@@ -140,7 +174,7 @@ def _dumps_by_walking(obj, persistent_id, protocol: int) -> bytes:
             return _file_recipe(obj)
 
         def save_global(self, obj, name=None):
-            found = _file_name(obj, name or obj.__qualname__)
+            found = file_name(obj, name or obj.__qualname__)
             if found is None:
                 return super().save_global(obj, name)
             module, name = found
@@ -153,7 +187,7 @@ def _dumps_by_walking(obj, persistent_id, protocol: int) -> bytes:
             self.memoize(obj)
 
         def save_class(self, obj):
-            if _file_name(obj, obj.__qualname__) is None:
+            if file_name(obj, obj.__qualname__) is None:
                 return super().save_type(obj)
             self.save_global(obj)
 
@@ -164,25 +198,71 @@ def _dumps_by_walking(obj, persistent_id, protocol: int) -> bytes:
     return buffer.getvalue()
 
 
+# What files may hold and we don't have: {name or its beginning: what it is}.
+_MISSING = {
+    "torch._utils._rebuild_sparse": "a sparse tensor (PyTorch's tensor.to_dense() makes it an ordinary one)",
+    "torch._utils._rebuild_qtensor": "a quantized tensor (PyTorch's tensor.dequantize() makes it an ordinary one)",
+    "torch._utils._rebuild_nested": "a nested tensor (PyTorch's tensor.to_padded_tensor(0.0) makes it an ordinary one)",
+    "torch._utils._rebuild_device_tensor": "a tensor of a device that only PyTorch has",
+    "torch.float8_": "a tensor of 8-bit floats (PyTorch's tensor.float() makes it an ordinary one)",
+    "torch.float4_": "a tensor of 4-bit floats (PyTorch's tensor.float() makes it an ordinary one)",
+    "torch.quint": "a quantized dtype",
+    "torch.qint": "a quantized dtype",
+    "torch.per_": "a quantization scheme",
+    "torch.jit.": "a TorchScript object",
+}
+
+
+def why_unsupported(path: str) -> str | None:
+    """Why a file that names `path` cannot be loaded, if it is something that PyTorch has and we don't."""
+    for start, what in _MISSING.items():
+        if path.startswith(start) and not _exists(path):
+            return f"load: the file holds {what}, which flambeau does not have ({path})"
+    return None
+
+
+def _exists(path: str) -> bool:
+    module, _, name = path.rpartition(".")
+    try:
+        return hasattr(importlib.import_module(_OURS + module[len(_THEIRS) :]), name)
+    except ModuleNotFoundError:
+        return False
+
+
+def _home(module: str, name: str):
+    """The module, or other object, that has what a file calls by `module` and `name`, and its name there."""
+    if name.endswith("Storage"):
+        return flambeau.storage, name
+    if name == "_rebuild_from_type_v2":
+        return flambeau._utils, name
+    if module == "torch._C._nn":
+        return flambeau.nn.functional, name
+    if module in ("torch._C._linalg", "torch._C._special", "torch._C._fft"):
+        return getattr(flambeau, module.rpartition("._")[2]), name.partition("_")[2]
+    if module in ("torch.functional", "torch._C._VariableFunctions"):
+        return flambeau, name
+    return importlib.import_module(_OURS + module[len(_THEIRS) :]), name
+
+
 def find(module: str, name: str):
     """Our object for a name in a file; names of other packages are imported as they are."""
+    theirs = f"{module}.{name}"
+    if theirs == "torch._C._VariableFunctionsClass":
+        return flambeau  # functions are attributes of it
+    if theirs == "torch._C.TensorBase":
+        return flambeau.Tensor
     if not _is_within(module, _THEIRS):
         found = importlib.import_module(module)
     else:
-        ours = _OURS + module[len(_THEIRS) :]
-        if name.endswith("Storage"):
-            ours = "flambeau.storage"
-        elif name == "_rebuild_from_type_v2":
-            ours = "flambeau._utils"
-        elif ours == "flambeau._C._nn":  # the home of gelu and other functions without Python code
-            ours = "flambeau.nn.functional"
+        if (why := why_unsupported(theirs)) is not None:
+            raise RuntimeError(why)
         try:
-            found = importlib.import_module(ours)
+            found, name = _home(module, name)
         except ModuleNotFoundError as error:
-            raise AttributeError(f"the file uses {module}.{name}, which flambeau does not have") from error
+            raise AttributeError(f"the file uses {theirs}, which flambeau does not have") from error
     for part in name.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise AttributeError(f"the file uses {module}.{name}, which does not exist here") from None
+            raise AttributeError(f"the file uses {theirs}, which does not exist here") from None
     return found

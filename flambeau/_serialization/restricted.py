@@ -8,6 +8,7 @@ pickle, however made, gets it to import a module or to call anything else.
 from __future__ import annotations
 
 import _compat_pickle
+import os
 import struct
 from collections import Counter, OrderedDict
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ _REBUILDERS = (
     "_rebuild_parameter_with_state"
 ).split()
 
+_LARGE = 1 << 20
+_DEEPEST = 1000
+
 _user_globals: dict[str, object] = {}
 
 
@@ -40,15 +44,32 @@ def _codecs_encode(text, encoding="latin1"):
     return text.encode("latin1")
 
 
+def _bytes():
+    """``bytes()`` is how protocol 2 writes empty ones. A number would ask for that much memory."""
+    return b""
+
+
+def _bytearray(*args):
+    if not all(isinstance(arg, (bytes, str)) for arg in args):
+        raise UnpicklingError("bytearray is only allowed of bytes or text")
+    return bytearray(*args)
+
+
+def _rebuild_from_type_v2(function, new_type, args, state):
+    if id(function) not in callables():
+        raise UnpicklingError(f"Trying to call reduce for unrecognized function {function}")
+    return _utils._rebuild_from_type_v2(function, new_type, args, state)
+
+
 def _standard_globals() -> dict[str, object]:
     table: dict[str, object] = {
         "collections.OrderedDict": OrderedDict,
         "collections.Counter": Counter,
         "builtins.set": set,
         "builtins.frozenset": frozenset,
-        "builtins.bytes": bytes,  # protocol 2 writes b"" as bytes()
+        "builtins.bytes": _bytes,
         "builtins.complex": complex,
-        "builtins.bytearray": bytearray,
+        "builtins.bytearray": _bytearray,
         "_codecs.encode": _codecs_encode,
     }
     found = [("torch", f"{dtype}Storage") for dtype in _STORAGE_DTYPES]
@@ -57,12 +78,14 @@ def _standard_globals() -> dict[str, object]:
     found += [("torch", dtype) for dtype in _DTYPES]
     found += [("torch", "Size"), ("torch", "device"), ("torch", "Tensor")]
     found += [("torch._utils", function) for function in _REBUILDERS]
-    found += [("torch._tensor", "_rebuild_from_type_v2"), ("torch.serialization", "_get_layout")]
+    found += [("torch.serialization", "_get_layout")]
+    table["torch._tensor._rebuild_from_type_v2"] = _rebuild_from_type_v2
     table.update({f"{module}.{name}": names.find(module, name) for module, name in found})
     return table
 
 
 _standard: dict[str, object] = {}
+_callables: dict[int, object] = {}  # made anew when the user's globals change
 
 
 def allowed_globals() -> dict[str, object]:
@@ -70,6 +93,17 @@ def allowed_globals() -> dict[str, object]:
     if not _standard:
         _standard.update(_standard_globals())
     return {**_standard, **_user_globals}
+
+
+def callables() -> dict[int, object]:
+    """What a file may call, by id. Storages, dtypes and tensors it only names: calling them would take memory."""
+    if not _callables:
+        named_only = {"torch.Tensor", *(f"torch.{name}" for name in _DTYPES)}
+        for path, obj in allowed_globals().items():
+            if path in _user_globals or not (path in named_only or path.endswith("Storage")):
+                _callables[id(obj)] = obj
+        _callables[id(flambeau.nn.Parameter)] = flambeau.nn.Parameter
+    return _callables
 
 
 def _lookup(path: str):
@@ -83,10 +117,8 @@ def _lookup(path: str):
 
 
 def _path_of(obj) -> str:
-    module = obj.__module__
-    if names._is_within(module, "flambeau"):
-        module = names.to_file(module, obj.__qualname__)
-    return f"{module}.{obj.__qualname__}"
+    found = names.file_name(obj, obj.__qualname__)
+    return ".".join(found or (obj.__module__, obj.__qualname__))
 
 
 def add_safe_globals(safe_globals: list) -> None:
@@ -103,6 +135,7 @@ def add_safe_globals(safe_globals: list) -> None:
         else:
             obj, path = item, _path_of(item)
         _user_globals[path] = obj
+    _callables.clear()
 
 
 def get_safe_globals() -> list:
@@ -113,6 +146,7 @@ def get_safe_globals() -> list:
 def clear_safe_globals() -> None:
     """Forget what `add_safe_globals` allowed."""
     _user_globals.clear()
+    _callables.clear()
 
 
 @contextmanager
@@ -125,6 +159,7 @@ def safe_globals(safe_globals: list):
     finally:
         _user_globals.clear()
         _user_globals.update(saved)
+        _callables.clear()
 
 
 def modern_path(module: str, name: str) -> str:
@@ -162,7 +197,7 @@ class RestrictedUnpickler:
     """Runs one pickle.
 
     Args:
-        file: where to read it; only ``read`` and ``readline`` are used.
+        file: where to read it; ``read``, ``readline``, ``seek`` and ``tell`` are used.
         persistent_load: called with the id of an object kept outside the pickle (a storage).
         encoding: how strings of Python 2 are decoded; ``"bytes"`` leaves them.
     """
@@ -174,6 +209,7 @@ class RestrictedUnpickler:
         self._stack: list = []
         self._memo: dict[int, object] = {}
         self._made: dict[int, object] = {}  # by id, what this pickle built
+        self._depths: dict[int, int] = {}  # by id, how deep tuples are nested
 
     def load(self):
         try:
@@ -195,10 +231,19 @@ class RestrictedUnpickler:
     # ---- reading and the stack
 
     def _read(self, size: int) -> bytes:
+        if size > _LARGE and size > self._remaining():  # or the file object would make room for it
+            raise EOFError("the pickle ends too early")
         data = self._file.read(size) if size >= 0 else b""
         if len(data) != size:
             raise EOFError("the pickle ends too early")
         return data
+
+    def _remaining(self) -> int:
+        here = self._file.tell()
+        self._file.seek(0, os.SEEK_END)
+        end = self._file.tell()
+        self._file.seek(here)
+        return end - here
 
     def _number(self, layout: str) -> int:
         return struct.unpack(layout, self._read(struct.calcsize(layout)))[0]
@@ -249,14 +294,15 @@ class RestrictedUnpickler:
         path = modern_path(module, name)
         found = _lookup(path)
         if found is None:
+            if (why := names.why_unsupported(path)) is not None:
+                raise _Foreign from RuntimeError(why)
             raise UnpicklingError(unsupported_global(path))
         return found
 
     def _check_callable(self, function) -> None:
         # Globals come from the allow-list only, but the stack may hold other callables (say, a class that is the value
         # of an attribute); only what the list names may be called.
-        allowed = any(function is item for item in (*_standard.values(), *_user_globals.values()))
-        if not allowed and function is not getattr(flambeau.nn, "Parameter", None):
+        if id(function) not in callables():
             raise UnpicklingError(f"Trying to call reduce for unrecognized function {function}")
 
     def _reduce(self) -> None:
@@ -333,7 +379,17 @@ class RestrictedUnpickler:
 
     def _tuple(self, size: int) -> None:
         items = [self._pop() for _ in range(size)]
-        self._push(tuple(reversed(items)))
+        self._push_tuple(reversed(items))
+
+    def _push_tuple(self, items) -> None:
+        value = tuple(items)
+        depth = 1 + max(
+            (self._depths.get(id(item), 0) for item in value if isinstance(item, tuple)), default=0
+        )
+        if depth > _DEEPEST:  # hashing it would exhaust the processor's stack
+            raise UnpicklingError(f"tuples are nested more than {_DEEPEST} deep")
+        self._depths[id(value)] = depth
+        self._push(value)
 
     def _append(self) -> None:
         item = self._pop()
@@ -398,7 +454,7 @@ _HANDLERS = {
     b"\x8f": lambda m: m._push(set()),
     b"d": _M._dict,
     b"l": lambda m: m._push(m._pop_to_mark()),
-    b"t": lambda m: m._push(tuple(m._pop_to_mark())),
+    b"t": lambda m: m._push_tuple(m._pop_to_mark()),
     b"\x91": lambda m: m._push(frozenset(m._pop_to_mark())),
     b"\x85": lambda m: m._tuple(1),
     b"\x86": lambda m: m._tuple(2),

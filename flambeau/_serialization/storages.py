@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pickle import UnpicklingError
 
 import flambeau
 from flambeau.storage import TypedStorage, UntypedStorage, storage_bytes
@@ -21,11 +22,32 @@ class MetaStorage:
 
 def location_of(storage) -> str:
     """The tag under which a file remembers a storage's device."""
+    for _, tag, _ in _packages:
+        if (found := tag(storage)) is not None:
+            return found
     return storage.device.type
+
+
+_packages: list[tuple] = []  # of other devices: priority, tagger, deserializer
+
+
+def register_package(priority: int, tagger, deserializer) -> None:
+    """Teach `save` and `load` about another device.
+
+    Args:
+        priority: packages are asked in this order, lowest first.
+        tagger: a function of a storage that returns the tag for the file, or None if it isn't its own.
+        deserializer: a function of a storage and its tag that returns the storage in its place, or None.
+    """
+    _packages.append((priority, tagger, deserializer))
+    _packages.sort(key=lambda package: package[0])
 
 
 def default_restore_location(storage, location: str):
     """Put a storage that has been read to where the file says it was, or explain why that is impossible."""
+    for _, _, deserialize in _packages:
+        if (result := deserialize(storage, location)) is not None:
+            return result
     kind = location.partition(":")[0]
     if kind == "cpu":
         return storage
@@ -83,6 +105,20 @@ def element_type(storage_class) -> tuple[type, object]:
         if name is not None:
             return TypedStorage, getattr(flambeau, name)
     raise RuntimeError(f"load: {storage_class} is not a storage class")
+
+
+def parse_id(pid) -> tuple:
+    """What a pickle says of a storage: its class, key, location, number of elements, and in old files which part of it."""
+    parts = [item.decode("ascii", "replace") if isinstance(item, bytes) else item for item in pid[1:]]
+    _, key, location, numel, *rest = parts if len(parts) >= 4 else (None,) * 4
+    view = rest[0] if rest else None
+    if not (isinstance(key, str) and isinstance(location, str) and type(numel) is int and numel >= 0):
+        raise UnpicklingError("the pickle is damaged: a storage without class, key, location and size")
+    if view is not None and not (
+        isinstance(view, tuple) and len(view) == 3 and all(type(number) is int for number in view[1:])
+    ):
+        raise UnpicklingError("the pickle is damaged: a part of a storage without offset and size")
+    return parts[0], key, location, numel, view
 
 
 def wrap(untyped, kind: type, dtype):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from typing import NamedTuple
+
+from flambeau._C import _crc32
 
 _LOCAL = struct.Struct("<4sHHHHHLLLHH")
 _CENTRAL = struct.Struct("<4sHHHHHHLLLHHHHHLL")
@@ -20,6 +21,8 @@ _MAX32 = 0xFFFFFFFF
 _VERSION = 45
 _UTF8_NAMES = 0x0800
 _CHUNK = 1 << 24
+_CHECKED_CHUNK = 1 << 20  # read and checked while it is in the processor's cache
+_MOST_PACKED = 1040  # deflate makes at most 1032 bytes of one
 
 
 class FileDamaged(RuntimeError):
@@ -35,8 +38,9 @@ class FileDamaged(RuntimeError):
 class Writer:
     """Writes records one after the other to a file object; `write` is all it asks of it."""
 
-    def __init__(self, file, name: str, alignment: int = 64):
+    def __init__(self, file, name: str, alignment: int = 64, checksums: bool = True):
         self._file = file
+        self._checksums = checksums
         self._name = name
         self._alignment = alignment
         self._position = 0
@@ -47,13 +51,25 @@ class Writer:
         self._position += len(data)
 
     def write_record(self, name: str, data) -> None:
-        """Write one record; `data` is bytes or a contiguous view of bytes."""
+        """Write one record; `data` is bytes or a contiguous view of bytes. A checksum of 0 says that there is none."""
         data = memoryview(data)
+        self._begin_record(name, len(data), _crc32(data) if self._checksums else 0)
+        for i in range(0, len(data), _CHUNK):
+            self._put(data[i : i + _CHUNK])
+
+    def leave_record(self, name: str, size: int) -> None:
+        """Leave room for a record whose bytes somebody else will write."""
+        self._begin_record(name, size, 0)
+        if not hasattr(self._file, "seek"):
+            raise RuntimeError("skip_data: the file must be seekable")
+        if size:
+            self._file.seek(size - 1, os.SEEK_CUR)
+            self._file.write(b"\0")
+            self._position += size
+
+    def _begin_record(self, name: str, size: int, crc: int) -> None:
         path = f"{self._name}/{name}".encode()
-        size, start = len(data), self._position
-        crc = 0
-        for i in range(0, size, _CHUNK):
-            crc = zlib.crc32(data[i : i + _CHUNK], crc)
+        start = self._position
         extra = struct.pack("<HHQQ", 1, 16, size, size) if size >= _MAX32 else b""
         unpadded = start + _LOCAL.size + len(path) + len(extra) + 4
         padding = -unpadded % self._alignment
@@ -61,8 +77,6 @@ class Writer:
         short = min(size, _MAX32)
         fields = (0, _UTF8_NAMES, 0, 0, 0, crc, short, short, len(path))
         self._put(_LOCAL.pack(b"PK\3\4", *fields, len(extra)) + path + extra)
-        for i in range(0, size, _CHUNK):
-            self._put(data[i : i + _CHUNK])
         wide = [value for value in (size, size, start) if value >= _MAX32]
         extra64 = struct.pack(f"<HH{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
         self._central.append(
@@ -158,8 +172,21 @@ class Reader:
             full, packed, offset = self._widen(extra, full, packed, fields[16])
             if method not in (0, 8):
                 raise FileDamaged(f"record {name} uses compression method {method}, which is not supported")
+            if full > packed * _MOST_PACKED if method else full != packed:
+                raise FileDamaged(f"record {name} claims {full} bytes, which {packed} cannot hold")
             entries[name] = Record(self._base + offset, full, packed, crc, method == 8)
+        self._check_apart(entries)
         return entries
+
+    def _check_apart(self, entries: dict) -> None:
+        """Records that lie on one another make an archive unpack to many times its size."""
+        end = 0
+        for entry in sorted(entries.values()):
+            if entry.offset < end:
+                raise FileDamaged("records overlap")
+            end = entry.offset + _LOCAL.size + entry.packed_size
+        if end > self._length:
+            raise FileDamaged("a record lies beyond the end of the file")
 
     @staticmethod
     def _widen(extra: bytes, *values: int) -> list[int]:
@@ -211,9 +238,18 @@ class Reader:
         entry = self._entry(name)
         data = self._read_at(self._data_offset(entry), entry.packed_size)
         if entry.compressed:
-            data = zlib.decompress(data, -15)
-        self._check(name, entry, data)
+            data = self._unpack(name, entry, data)
+        self._check(name, entry, len(data), _crc32(data))
         return data
+
+    @staticmethod
+    def _unpack(name: str, entry: Record, data: bytes) -> bytes:
+        import zlib
+
+        try:
+            return zlib.decompressobj(-15).decompress(data, entry.size + 1)  # no further than it says
+        except zlib.error as error:
+            raise FileDamaged(f"record {name} cannot be decompressed: {error}") from None
 
     def read_into(self, name: str, target: memoryview) -> None:
         """Read a record into memory that has just its size."""
@@ -224,15 +260,17 @@ class Reader:
             target[:] = self.read(name)
             return
         self._file.seek(self._data_offset(entry))
-        done = 0
+        done = crc = 0
         while done < len(target):
-            count = self._file.readinto(target[done:])
+            count = self._file.readinto(target[done : done + _CHECKED_CHUNK])
             if not count:
                 raise FileDamaged("the file ends too early")
+            crc = _crc32(target[done : done + count], crc)
             done += count
-        self._check(name, entry, target)
+        self._check(name, entry, done, crc)
 
     @staticmethod
-    def _check(name: str, entry: Record, data) -> None:
-        if len(data) != entry.size or zlib.crc32(data) != entry.crc:
+    def _check(name: str, entry: Record, size: int, crc: int) -> None:
+        # A file can be written without checksums; the checksum is then 0.
+        if size != entry.size or (entry.crc and crc != entry.crc):
             raise FileDamaged(f"record {name} fails its checksum")

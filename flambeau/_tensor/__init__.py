@@ -1,5 +1,7 @@
 """The Python half of the Tensor type: printing, pickling, copying and conversions."""
 
+from flambeau import _C
+
 from . import plain_pickles
 
 
@@ -38,3 +40,24 @@ def install(Tensor):
     Tensor.__reduce_ex__ = _late("pickling", "reduce_ex")
     Tensor.__deepcopy__ = _late("pickling", "deepcopy")
     plain_pickles.install()
+    _install_storage_methods(_C.UntypedStorage)
+
+
+_STORAGE_METHODS = (
+    "clone tolist copy_ fill_ untyped cpu to cuda element_size get_device is_pinned new byteswap".split()
+)
+_STORAGE_CONVERSIONS = (
+    "bfloat16 bool byte char complex_double complex_float double float half int long short".split()
+)
+_STORAGE_SPECIALS = {"type": "type_", "__repr__": "repr_", "__copy__": "copy_of", "__deepcopy__": "deepcopy"}
+
+
+def _install_storage_methods(UntypedStorage):
+    for name in _STORAGE_METHODS:
+        setattr(UntypedStorage, name, _late("storage_methods", name))
+    for name in _STORAGE_CONVERSIONS:
+        setattr(UntypedStorage, name, _late("storage_methods", f"to_{name}"))
+    for name, own in _STORAGE_SPECIALS.items():
+        setattr(UntypedStorage, name, _late("storage_methods", own))
+    for name in ("from_file", "from_buffer", "_new_shared"):
+        setattr(UntypedStorage, name, classmethod(_late("storage_methods", name)))

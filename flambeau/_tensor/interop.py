@@ -74,6 +74,9 @@ def _shared(obj, dtype):
         return obj
     if _is_array(obj):
         return flambeau.from_numpy(obj)
+    if isinstance(obj, flambeau.UntypedStorage):
+        dtype = flambeau.get_default_dtype() if dtype is None else dtype
+        return flambeau._C.tensor_from_storage(obj, dtype, 0, (obj.nbytes() // dtype.itemsize,), (1,))
     if type(obj).__module__ == "numpy":
         return None
     if hasattr(obj, "__dlpack__"):
