@@ -18,6 +18,8 @@ not differentiable.
 `composite` registers a Python function of operators: it needs no rule of its own.
 """
 
+import functools
+
 from .. import _C
 
 Tensor = _C.Tensor
@@ -201,16 +203,42 @@ def composite(function=None, *, method=False, public=True, inplace=False, name=N
     """Publish a Python function of operators, as a function and perhaps as a method."""
 
     def publish(f):
-        shown = name or f.__name__
+        shown, published = name or f.__name__, _with_numpy_names(f)
         if public:
             for n in (shown, *aliases):
-                functions[n] = f
+                functions[n] = published
         if method:
             for n in (shown if method is True else method, *aliases):
-                methods[n] = f
+                methods[n] = published
         return f
 
     return publish if function is None else publish(function)
+
+
+def _with_numpy_names(f):
+    """`f` with NumPy's names for its parameters admitted beside PyTorch's, as native operators do it."""
+    code = getattr(f, "__code__", None)
+    if code is None:  # a property, or another operator under a second name
+        return f
+    parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    renamed = {
+        numpy: own
+        for numpy, own in (("axis", "dim"), ("keepdims", "keepdim"), ("x2", "other"))
+        if own in parameters and numpy not in parameters
+    }
+    if not renamed:
+        return f
+
+    @functools.wraps(f)
+    def named(*args, **kwargs):
+        for numpy in renamed.keys() & kwargs.keys() if kwargs else ():
+            own = renamed[numpy]
+            if own in kwargs:
+                raise TypeError(f"{f.__name__}() got multiple values for argument '{own}'")
+            kwargs[own] = kwargs.pop(numpy)
+        return f(*args, **kwargs)
+
+    return named
 
 
 def collect(table):
