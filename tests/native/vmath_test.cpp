@@ -12,7 +12,7 @@
 #include <random>
 #include <vector>
 
-#include "kernels/isa/vmath.h"
+#include "kernels/isa/vmath_maps.h"
 
 using namespace flb::FLB_ISA;
 using Long = long double;
@@ -178,17 +178,17 @@ const Range kTiny{1e-37, 1e-3}, kUnit{-1, 1}, kWide{1e-37, 3e38};
 
 // clang-format off
 const UnaryCase kUnaryCases[] = {
-    {"exp", UNARY_LOOP(vexp), UNARY_LOOP(vexp), expl, 1.0, 1.0, {kUnit, {-20, 20}, {-104, 89}, {-746, 710}}},
+    {"exp", GUARDED_UNARY(map_exp), GUARDED_UNARY(map_exp), expl, 1.0, 1.0, {kUnit, {-20, 20}, {-104, 89}, {-746, 710}}},
     {"exp2", UNARY_LOOP(vexp2), UNARY_LOOP(vexp2), exp2l, 1.0, 1.1, {kUnit, {-150, 128}, {-1075, 1024}}},
     {"expm1", UNARY_LOOP(vexpm1), UNARY_LOOP(vexpm1), expm1l, 1.6, 2.2, {kUnit, kTiny, {-40, 89}, {-750, 710}}},
-    {"log", UNARY_LOOP(vlog), UNARY_LOOP(vlog), logl, 1.0, 1.0, {{0.5, 2}, {0.99, 1.01}, {1e-45, 1e-37}, kWide}},
+    {"log", GUARDED_UNARY(map_log), GUARDED_UNARY(map_log), logl, 1.0, 1.0, {{0.5, 2}, {0.99, 1.01}, {1e-45, 1e-37}, kWide}},
     {"log2", UNARY_LOOP(vlog2), UNARY_LOOP(vlog2), log2l, 1.7, 1.0, {{0.5, 2}, {0.99, 1.01}, {1e-45, 1e-37}, kWide}},
     {"log10", UNARY_LOOP(vlog10), UNARY_LOOP(vlog10), log10l, 1.7, 1.0, {{0.5, 2}, {0.99, 1.01}, kWide}},
     {"log1p", UNARY_LOOP(vlog1p), UNARY_LOOP(vlog1p), log1pl, 1.5, 1.5, {{-0.999, 1}, kTiny, {-1e-3, 1e-3}, kWide}},
     {"sin", GUARDED_UNARY(map_sin), GUARDED_UNARY(map_sin), sinl, 2.1, 2.0, {{-4, 4}, {-1e5, 1e5}, kTiny, {1e5, 1e30}}},
     {"cos", GUARDED_UNARY(map_cos), GUARDED_UNARY(map_cos), cosl, 2.1, 2.0, {{-4, 4}, {-1e5, 1e5}, kTiny, {1e5, 1e30}}},
     {"tan", GUARDED_UNARY(map_tan), GUARDED_UNARY(map_tan), tanl, 1.0, 3.6, {{-4, 4}, {-1e5, 1e5}, kTiny, {1e5, 1e30}}},
-    {"tanh", UNARY_LOOP(vtanh), UNARY_LOOP(vtanh), tanhl, 1.5, 1.5, {kUnit, {-20, 20}, kTiny}},
+    {"tanh", GUARDED_UNARY(map_tanh), GUARDED_UNARY(map_tanh), tanhl, 1.5, 1.5, {kUnit, {-20, 20}, kTiny}},
     {"sinh", UNARY_LOOP(vsinh), UNARY_LOOP(vsinh), sinhl, 1.8, 1.8, {kUnit, {-20, 20}, {-90, 90}, {-711, 711}, kTiny}},
     {"cosh", UNARY_LOOP(vcosh), UNARY_LOOP(vcosh), coshl, 1.8, 1.8, {kUnit, {-20, 20}, {-90, 90}, {-711, 711}}},
     {"asin", UNARY_LOOP(vasin), UNARY_LOOP(vasin), asinl, 1.6, 1.6, {kUnit, kTiny, {0.99, 1.01}}},
@@ -197,9 +197,9 @@ const UnaryCase kUnaryCases[] = {
     {"asinh", UNARY_LOOP(vasinh), UNARY_LOOP(vasinh), asinhl, 1.0, 2.5, {kUnit, {-10, 10}, kWide}},
     {"acosh", UNARY_LOOP(vacosh), UNARY_LOOP(vacosh), acoshl, 1.0, 2.5, {{1, 2}, {0.9, 10}, {1, 3e38}}},
     {"atanh", UNARY_LOOP(vatanh), UNARY_LOOP(vatanh), atanhl, 1.0, 2.5, {kUnit, kTiny, {0.9, 1}}},
-    {"erf", UNARY_LOOP(verf), UNARY_LOOP(verf), erfl, 1.6, 1.6, {kUnit, {-6, 6}, kTiny}},
+    {"erf", GUARDED_UNARY(map_erf), GUARDED_UNARY(map_erf), erfl, 1.6, 1.6, {kUnit, {-6, 6}, kTiny}},
     {"erfc", UNARY_LOOP(verfc), UNARY_LOOP(verfc), erfcl, 1.0, 4.0, {kUnit, {-6, 6}, {5, 10.2}, {5, 28}}},
-    {"sigmoid", UNARY_LOOP(vsigmoid), UNARY_LOOP(vsigmoid), exact_sigmoid, 2.2, 2.2, {kUnit, {-20, 20}, {-104, 90}}},
+    {"sigmoid", GUARDED_UNARY(map_sigmoid), GUARDED_UNARY(map_sigmoid), exact_sigmoid, 2.2, 2.2, {kUnit, {-20, 20}, {-104, 90}}},
     {"softplus", UNARY_LOOP(vsoftplus), UNARY_LOOP(vsoftplus), exact_softplus, 2.5, 2.5, {kUnit, {-20, 20}, {-104, 90}}},
     {"sqrt", UNARY_LOOP(vsqrt), UNARY_LOOP(vsqrt), sqrtl, 0.5, 0.5, {kWide}},
     {"round", UNARY_LOOP(vround), UNARY_LOOP(vround), nearbyintl, 0.5, 0.5, {{-9, 9}, kWide}},

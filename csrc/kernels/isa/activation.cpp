@@ -1,6 +1,7 @@
 // Activation functions without parameters, and their derivatives.
+#include "kernels/isa/vmath_maps.h"
+
 #include "kernels/isa/loops.h"
-#include "kernels/isa/vmath.h"
 
 namespace flb {
 namespace FLB_ISA {
@@ -32,20 +33,20 @@ struct TanhBackward {
 };
 struct Silu {
     template <class T>
-    static FLB_INLINE T f(T x) {
-        return vsilu(x);
+    static void map(T* out, const T* a, int64_t n) {
+        map_silu(out, a, n);
     }
 };
 struct Gelu {
     template <class T>
-    static FLB_INLINE T f(T x) {
-        return vgelu(x);
+    static void map(T* out, const T* a, int64_t n) {
+        map_gelu(out, a, n);
     }
 };
 struct GeluTanh {
     template <class T>
-    static FLB_INLINE T f(T x) {
-        return vgelu_tanh(x);
+    static void map(T* out, const T* a, int64_t n) {
+        map_gelu_tanh(out, a, n);
     }
 };
 struct Mish {
@@ -103,13 +104,13 @@ FLB_LOOPS(FLB_FLOATS(light_unary, Relu, "relu"), FLB_BYTES(light_unary, Relu, "r
 FLB_LOOPS(FLB_FLOATS(light_binary, ReluBackward, "relu_backward"),
           FLB_FLOATS(binary, SigmoidBackward, "sigmoid_backward"),
           FLB_FLOATS(binary, TanhBackward, "tanh_backward"));
-FLB_LOOPS(FLB_FLOATS(unary, Silu, "silu"));
+FLB_LOOPS(FLB_FLOATS(unary_map, Silu, "silu"));
 FLB_LOOPS(FLB_FLOATS(unary, Mish, "mish"));
 FLB_LOOPS(FLB_FLOATS(unary, LogSigmoid, "logsigmoid"));
 FLB_LOOPS(FLB_FLOATS(unary, HardSwish, "hardswish"));
 FLB_LOOPS(FLB_FLOATS(unary, HardSigmoid, "hardsigmoid"));
-FLB_LOOPS(FLB_FLOATS(unary, Gelu, "gelu"));
-FLB_LOOPS(FLB_FLOATS(unary, GeluTanh, "gelu_tanh"));
+FLB_LOOPS(FLB_FLOATS(unary_map, Gelu, "gelu"));
+FLB_LOOPS(FLB_FLOATS(unary_map, GeluTanh, "gelu_tanh"));
 FLB_LOOPS(FLB_FLOATS(binary, SiluBackward, "silu_backward"));
 FLB_LOOPS(FLB_FLOATS(binary, GeluBackward, "gelu_backward"));
 FLB_LOOPS(FLB_FLOATS(binary, GeluTanhBackward, "gelu_tanh_backward"));

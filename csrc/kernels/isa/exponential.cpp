@@ -1,6 +1,7 @@
 // Exponentials, logarithms and roots.
+#include "kernels/isa/vmath_maps.h"
+
 #include "kernels/isa/loops.h"
-#include "kernels/isa/vmath.h"
 
 namespace flb {
 namespace FLB_ISA {
@@ -16,8 +17,8 @@ FLB_INLINE T log_add_exp2(T a, T b) {
 
 struct Exp {
     template <class T>
-    static FLB_INLINE T f(T x) {
-        return vexp(x);
+    static void map(T* out, const T* a, int64_t n) {
+        map_exp(out, a, n);
     }
 };
 struct Exp2 {
@@ -34,8 +35,8 @@ struct Expm1 {
 };
 struct Log {
     template <class T>
-    static FLB_INLINE T f(T x) {
-        return vlog(x);
+    static void map(T* out, const T* a, int64_t n) {
+        map_log(out, a, n);
     }
 };
 struct Log2 {
@@ -70,8 +71,8 @@ struct Rsqrt {
 };
 struct Sigmoid {
     template <class T>
-    static FLB_INLINE T f(T x) {
-        return vsigmoid(x);
+    static void map(T* out, const T* a, int64_t n) {
+        map_sigmoid(out, a, n);
     }
 };
 struct LogAddExp {
@@ -105,16 +106,16 @@ struct Hypot {
     }
 };
 
-FLB_LOOPS(FLB_FLOATS(unary, Exp, "exp"));
+FLB_LOOPS(FLB_FLOATS(unary_map, Exp, "exp"));
 FLB_LOOPS(FLB_FLOATS(unary, Exp2, "exp2"));
 FLB_LOOPS(FLB_FLOATS(unary, Expm1, "expm1"));
-FLB_LOOPS(FLB_FLOATS(unary, Log, "log"));
+FLB_LOOPS(FLB_FLOATS(unary_map, Log, "log"));
 FLB_LOOPS(FLB_FLOATS(unary, Log2, "log2"));
 FLB_LOOPS(FLB_FLOATS(unary, Log10, "log10"));
 FLB_LOOPS(FLB_FLOATS(unary, Log1p, "log1p"));
 FLB_LOOPS(FLB_FLOATS(unary, Sqrt, "sqrt"));
 FLB_LOOPS(FLB_FLOATS(unary, Rsqrt, "rsqrt"));
-FLB_LOOPS(FLB_FLOATS(unary, Sigmoid, "sigmoid"));
+FLB_LOOPS(FLB_FLOATS(unary_map, Sigmoid, "sigmoid"));
 FLB_LOOPS(FLB_FLOATS(binary, LogAddExp, "logaddexp"));
 FLB_LOOPS(FLB_FLOATS(binary, LogAddExp2, "logaddexp2"));
 FLB_LOOPS(FLB_FLOATS(binary, Xlogy, "xlogy"));

@@ -1,6 +1,7 @@
 // Hyperbolic functions and their inverses, and error functions.
+#include "kernels/isa/vmath_maps.h"
+
 #include "kernels/isa/loops.h"
-#include "kernels/isa/vmath.h"
 
 namespace flb {
 namespace FLB_ISA {
@@ -19,8 +20,8 @@ struct Cosh {
 };
 struct Tanh {
     template <class T>
-    static FLB_INLINE T f(T x) {
-        return vtanh(x);
+    static void map(T* out, const T* a, int64_t n) {
+        map_tanh(out, a, n);
     }
 };
 struct Asinh {
@@ -43,8 +44,8 @@ struct Atanh {
 };
 struct Erf {
     template <class T>
-    static FLB_INLINE T f(T x) {
-        return verf(x);
+    static void map(T* out, const T* a, int64_t n) {
+        map_erf(out, a, n);
     }
 };
 struct Erfc {
@@ -87,11 +88,11 @@ struct Ndtr {
 
 FLB_LOOPS(FLB_FLOATS(unary, Sinh, "sinh"));
 FLB_LOOPS(FLB_FLOATS(unary, Cosh, "cosh"));
-FLB_LOOPS(FLB_FLOATS(unary, Tanh, "tanh"));
+FLB_LOOPS(FLB_FLOATS(unary_map, Tanh, "tanh"));
 FLB_LOOPS(FLB_FLOATS(unary, Asinh, "asinh"));
 FLB_LOOPS(FLB_FLOATS(unary, Acosh, "acosh"));
 FLB_LOOPS(FLB_FLOATS(unary, Atanh, "atanh"));
-FLB_LOOPS(FLB_FLOATS(unary, Erf, "erf"));
+FLB_LOOPS(FLB_FLOATS(unary_map, Erf, "erf"));
 FLB_LOOPS(FLB_FLOATS(unary, Erfc, "erfc"));
 FLB_LOOPS(FLB_FLOATS(unary, Entr, "special_entr"));
 FLB_LOOPS(FLB_FLOATS(unary, Erfinv, "erfinv"));
