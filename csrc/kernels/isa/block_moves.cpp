@@ -4,6 +4,7 @@
 
 #include "core/dtype.h"
 #include "core/scalar_types.h"
+#include "kernels/isa/square.h"
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
@@ -30,49 +31,23 @@ static void stream_impl(void* out, const void* in, int64_t nbytes) {
 
 // ---- transposing ----------------------------------------------------------------------------------------------------
 
-// A square of N x N elements in N vectors. Interleaving row i with row i + N/2, log2(N) times over, transposes it.
 template <class T, int kBytes>
-struct Square {
-    static constexpr int kSide = kBytes / int(sizeof(T));
-    typedef T Vector __attribute__((vector_size(kBytes)));
-
-    template <int... I>
-    struct Indices {};
-    template <int N, int... I>
-    struct MakeIndices : MakeIndices<N - 1, N - 1, I...> {};
-    template <int... I>
-    struct MakeIndices<0, I...> {
-        using type = Indices<I...>;
-    };
-    // From first element `start` of both: a0 b0 a1 b1 ...
-    template <int start, int... I>
-    static FLB_INLINE Vector interleave(Vector a, Vector b, Indices<I...>) {
-        return __builtin_shuffle(a, b, Vector{T(start + I / 2 + I % 2 * kSide)...});
-    }
-
-    FLB_INLINE static void run(T* out, int64_t out_stride, const T* in, int64_t in_stride, bool stream) {
-        using All = typename MakeIndices<kSide>::type;
-        Vector a[kSide], b[kSide];
-        for (int i = 0; i < kSide; ++i) std::memcpy(&a[i], in + i * in_stride, kBytes);
-        for (int done = 1; done < kSide; done *= 2) {
-            for (int i = 0; i < kSide / 2; ++i) {
-                b[2 * i] = interleave<0>(a[i], a[i + kSide / 2], All{});
-                b[2 * i + 1] = interleave<kSide / 2>(a[i], a[i + kSide / 2], All{});
-            }
-            for (int i = 0; i < kSide; ++i) a[i] = b[i];
-        }
+FLB_INLINE void move_square(T* out, int64_t out_stride, const T* in, int64_t in_stride, bool stream) {
+    using S = Square<T, kBytes>;
+    typename S::Vector a[S::kSide];
+    for (int i = 0; i < S::kSide; ++i) std::memcpy(&a[i], in + i * in_stride, kBytes);
+    S::transpose(a);
 #if defined(__AVX512F__)
-        if constexpr (kBytes == 64) {
-            if (stream) {
-                for (int i = 0; i < kSide; ++i)
-                    _mm512_stream_si512(reinterpret_cast<__m512i*>(out + i * out_stride), (__m512i)a[i]);
-                return;
-            }
+    if constexpr (kBytes == 64) {
+        if (stream) {
+            for (int i = 0; i < S::kSide; ++i)
+                _mm512_stream_si512(reinterpret_cast<__m512i*>(out + i * out_stride), (__m512i)a[i]);
+            return;
         }
-#endif
-        for (int i = 0; i < kSide; ++i) std::memcpy(out + i * out_stride, &a[i], kBytes);
     }
-};
+#endif
+    for (int i = 0; i < S::kSide; ++i) std::memcpy(out + i * out_stride, &a[i], kBytes);
+}
 
 template <class T>
 FLB_INLINE void transpose_scalar(T* out, int64_t out_stride, const T* in, int64_t in_stride, int64_t rows,
@@ -87,12 +62,12 @@ FLB_INLINE void transpose_part(T* out, int64_t out_stride, const T* in, int64_t 
                                int64_t cols) {
     int64_t r = 0;
     if constexpr (sizeof(T) < 16) {
-        using Small = Square<T, 16>;
-        constexpr int64_t kSide = Small::kSide;
+        constexpr int64_t kSide = Square<T, 16>::kSide;
         for (; r + kSide <= rows; r += kSide) {
             int64_t c = 0;
             for (; c + kSide <= cols; c += kSide)
-                Small::run(out + r * out_stride + c, out_stride, in + c * in_stride + r, in_stride, false);
+                move_square<T, 16>(out + r * out_stride + c, out_stride, in + c * in_stride + r, in_stride,
+                                   false);
             transpose_scalar(out + r * out_stride + c, out_stride, in + c * in_stride + r, in_stride, kSide,
                              cols - c);
         }
@@ -107,7 +82,7 @@ FLB_INLINE void transpose_line(T* out, int64_t out_stride, const T* in, int64_t 
     constexpr int64_t kLine = 64 / int64_t(sizeof(T));
     if constexpr (sizeof(T) == 4 || sizeof(T) == 8) {
         if (rows == kLine && cols == kLine) {
-            Square<T, 64>::run(out, out_stride, in, in_stride, stream);
+            move_square<T, 64>(out, out_stride, in, in_stride, stream);
             return;
         }
     }

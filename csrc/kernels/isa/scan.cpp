@@ -1,5 +1,8 @@
+#include "kernels/isa/intrinsics.h"  // before anything else that may include them
+
 #include "core/parallel.h"
 #include "core/scalar_types.h"
+#include "kernels/isa/square.h"
 #include "kernels/scan_kernels.h"
 
 namespace flb {
@@ -110,6 +113,40 @@ FLB_INLINE void scan_rows(const T* __restrict in, T* __restrict out, int64_t siz
     }
 }
 
+#if defined(__AVX512F__)
+// Sixteen rows of floats: squares are transposed in registers, so that a column of the square is one step of all rows.
+// The same sums in the same order as scan_rows.
+template <class Op>
+void scan_sixteen_rows(const float* in, float* out, int64_t size) {
+    using S = Square<float, 64>;
+    alignas(64) double acc[16];
+    for (double& a : acc) a = Op::template start<double>();
+    __m512d low = _mm512_load_pd(acc), high = _mm512_load_pd(acc + 8);
+    int64_t i = 0;
+    for (; i + 16 <= size; i += 16) {
+        S::Vector a[16];
+        for (int r = 0; r < 16; ++r) a[r] = (S::Vector)_mm512_loadu_ps(in + r * size + i);
+        S::transpose(a);
+        for (int c = 0; c < 16; ++c) {
+            low = Op::step(low, _mm512_cvtps_pd(_mm512_castps512_ps256((__m512)a[c])));
+            high = Op::step(high, _mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)a[c], 1)));
+            a[c] = (S::Vector)_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)),
+                                                 _mm512_cvtpd_ps(high), 1);
+        }
+        S::transpose(a);
+        for (int r = 0; r < 16; ++r) _mm512_storeu_ps(out + r * size + i, (__m512)a[r]);
+    }
+    _mm512_store_pd(acc, low);
+    _mm512_store_pd(acc + 8, high);
+    for (; i < size; ++i) {
+        for (int r = 0; r < 16; ++r) {
+            acc[r] = Op::step(acc[r], double(in[r * size + i]));
+            out[r * size + i] = float(acc[r]);
+        }
+    }
+}
+#endif
+
 template <class Op, class T>
 void scan_values(const ScanDesc& d) {
     using A = typename ScanAcc<T>::type;
@@ -118,6 +155,12 @@ void scan_values(const ScanDesc& d) {
     if (d.inner == 1) {
         parallel_for(0, d.outer, grain_of(d.size), [&](int64_t begin, int64_t end) {
             int64_t o = begin;
+#if defined(__AVX512F__)
+            if constexpr (__is_same(T, float) && !__is_same(Op, ScanLogAdd)) {
+                for (; o + 16 <= end; o += 16)
+                    scan_sixteen_rows<Op>(in + o * d.size, out + o * d.size, d.size);
+            }
+#endif
             for (; o + kLanes <= end; o += kLanes)
                 scan_rows<kLanes, Op>(in + o * d.size, out + o * d.size, d.size);
             for (; o < end; ++o) scan_rows<1, Op>(in + o * d.size, out + o * d.size, d.size);
