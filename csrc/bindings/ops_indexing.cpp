@@ -21,7 +21,13 @@ std::vector<TensorRef> index_list(Call& call, int i) {
 
 PyObject* index(Call& call) {
     Tensor& t = call.tensor(0);
-    const IndexPlan plan = plan_index(t, index_list(call, 1), "index");
+    const std::vector<TensorRef> given = index_list(call, 1);
+    if (given.size() == 1 && given[0] && given[0]->dtype == DType::Bool && given[0]->sizes == t.sizes &&
+        t.ndim() > 0 && t.device == DeviceType::Cpu && given[0]->device == DeviceType::Cpu) {
+        TensorRef full = contiguous(t), mask = contiguous(*given[0]);
+        return select_true(*full, *mask).release();
+    }
+    const IndexPlan plan = plan_index(t, given, "index");
     TensorRef out = empty(plan.result_shape(), t.dtype, t.device);
     if (!t.is_meta()) index_get(*out, t, plan);
     return out.release();
@@ -449,20 +455,7 @@ PyObject* masked_select(Call& call) {
           "masked_select(): the result's size depends on data, which a meta tensor doesn't have");
     TensorRef m = dense_mask(call, mask, shape);
     TensorRef full = contiguous(*expand_view(t, shape));
-    const int64_t n = m->numel ? count_true(*m) : 0;
-    TensorRef out = empty({n}, t.dtype);
-    if (n) {
-        const uint8_t* on = reinterpret_cast<const uint8_t*>(kernel_pointer(*m));
-        visit_width(t.dtype, [&](auto tag) {
-            using T = typename decltype(tag)::type;
-            const T* in = reinterpret_cast<const T*>(kernel_pointer(*full));
-            T* o = reinterpret_cast<T*>(kernel_pointer(*out));
-            const T* end = o + n;
-            // Two bounds: another thread may write the mask meanwhile.
-            for (int64_t i = 0; i < m->numel && o < end; ++i)
-                if (on[i]) *o++ = in[i];
-        });
-    }
+    TensorRef out = select_true(*full, *m);
     return deliver(call, out);
 }
 

@@ -5,8 +5,16 @@
 
 #include "core/interpreter.h"
 #include "core/parallel.h"
+#include "kernels/select_kernels.h"
 
 namespace flb {
+
+FLB_DEFINE_KERNEL(count_nonzero_bytes);
+FLB_DEFINE_KERNEL(compress_elements);
+FLB_DEFINE_KERNEL(float_keys);
+FLB_DEFINE_KERNEL(keys_not_above);
+FLB_DEFINE_KERNEL(count_not_above);
+FLB_DEFINE_KERNEL(add_slices);
 
 namespace {
 
@@ -288,10 +296,20 @@ void index_put(Tensor& out, Tensor& values, const IndexPlan& plan, bool accumula
 }
 
 int64_t count_true(Tensor& mask) {
-    const uint8_t* m = reinterpret_cast<const uint8_t*>(kernel_pointer(mask));
-    int64_t n = 0;
-    for (int64_t i = 0; i < mask.numel; ++i) n += m[i] != 0;
-    return n;
+    return count_nonzero_bytes(reinterpret_cast<const uint8_t*>(kernel_pointer(mask)), mask.numel);
+}
+
+TensorRef select_true(Tensor& t, Tensor& mask) {
+    const int64_t n = mask.numel ? count_true(mask) : 0;
+    TensorRef out = empty({n}, t.dtype);
+    if (n == 0) return out;
+    char* o = kernel_pointer(*out);
+    const int64_t found =
+        compress_elements(int(itemsize(t.dtype)), o, kernel_pointer(t),
+                          reinterpret_cast<const uint8_t*>(kernel_pointer(mask)), mask.numel, n);
+    // Another thread may have written the mask meanwhile.
+    std::memset(o + found * itemsize(t.dtype), 0, size_t(n - found) * itemsize(t.dtype));
+    return out;
 }
 
 TensorRef nonzero(Tensor& t) {
@@ -304,6 +322,11 @@ TensorRef nonzero(Tensor& t) {
     if (count == 0 || n == 0) return out;
     const uint8_t* m = reinterpret_cast<const uint8_t*>(kernel_pointer(*mask));
     int64_t* o = reinterpret_cast<int64_t*>(kernel_pointer(*out));
+    if (n == 1) {
+        const int64_t found = compress_elements(8, o, nullptr, m, mask->numel, count);
+        std::memset(o + found, 0, size_t(count - found) * 8);
+        return out;
+    }
     // Row by row of the last dimension, so that the outer position is worked out once a row.
     const int64_t row = sizes[n - 1];
     const int64_t* const end = o + count * n;
@@ -471,6 +494,9 @@ void index_write(Tensor& out, int dim, Tensor& index, Tensor& src, Reduce reduce
     const int64_t src_step = src.ndim() ? src.stride(dim) * width : 0;
     const DType dtype = out.dtype;
     Unlocked unlocked(src.numel > kGrain);
+    if (flat && !c && reduce == Reduce::Add &&
+        add_slices(dtype, o, out_step / width, limit, ids, count, s, src_step / width, slice))
+        return;
     visit(dtype, [&](auto tag) {
         using T = typename decltype(tag)::type;
         const Dims* strides[2] = {&out_strides, &src_strides};

@@ -28,6 +28,8 @@ void index_put(Tensor& out, Tensor& values, const IndexPlan& plan,
 // Positions of the elements that are not zero, one row per element: (n, ndim) int64.
 TensorRef nonzero(Tensor& t);
 int64_t count_true(Tensor& mask);  // of a contiguous bool tensor
+// The elements whose mask is true; both contiguous and of one size.
+TensorRef select_true(Tensor& t, Tensor& mask);
 
 // ---- gather and scatter along one dimension -------------------------------------------------------------------------------------
 

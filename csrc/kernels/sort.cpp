@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "core/parallel.h"
+#include "kernels/select_kernels.h"
 
 namespace flb {
 namespace {
@@ -152,6 +153,45 @@ void for_rows(const SortDesc& d, F&& body) {
 }
 
 template <class T>
+void fill_keys(KeyOf<T>* keys, const T* row, int64_t n, KeyOf<T> flip) {
+    if constexpr (std::is_same_v<T, float>) {
+        float_keys(keys, row, n, flip);
+    } else {
+        for (int64_t i = 0; i < n; ++i) keys[i] = key_of(row[i]) ^ flip;
+    }
+}
+
+// f(position) for the keys from `begin` on that are not above `bar`, which f may lower; for some others, too.
+template <class K, class F>
+void for_keys_not_above(const K* keys, int64_t begin, int64_t n, const K& bar, F&& f) {
+    if constexpr (sizeof(K) == 4) {
+        if (n <= INT32_MAX) {
+            int32_t positions[256];
+            int64_t room = 32;  // the bar falls quickly at first
+            while (begin < n) {
+                int64_t found;
+                begin = keys_not_above(keys, begin, n, bar, positions, room, &found);
+                for (int64_t i = 0; i < found; ++i) f(positions[i]);
+                room = std::min<int64_t>(2 * room, 256);
+            }
+            return;
+        }
+    }
+    for (int64_t i = begin; i < n; ++i)
+        if (keys[i] <= bar) f(i);
+}
+template <class K>
+int64_t count_up_to(const K* keys, int64_t n, K bar) {
+    if constexpr (sizeof(K) == 4) {
+        return count_not_above(keys, n, bar);
+    } else {
+        int64_t count = 0;
+        for (int64_t i = 0; i < n; ++i) count += keys[i] <= bar;
+        return count;
+    }
+}
+
+template <class T>
 void emit(const SortDesc& d, const T* row, int64_t at, int64_t index) {
     if (d.values) static_cast<T*>(d.values)[at] = row[index];
     if (d.indices) d.indices[at] = index;
@@ -187,40 +227,43 @@ bool sort_rows(DType dtype, const SortDesc& d, bool descending, bool stable) {
 bool topk_rows(DType dtype, const SortDesc& d, int64_t k, bool largest, bool sorted) {
     return dispatch(dtype, d.n, [&](auto t, auto i) {
         using T = decltype(t);
-        using E = Entry<KeyOf<T>, decltype(i)>;
+        using K = KeyOf<T>;
+        using E = Entry<K, decltype(i)>;
         if (k == 0) return;
-        const KeyOf<T> flip = largest ? ~KeyOf<T>(0) : 0;
+        const K flip = largest ? ~K(0) : 0;
         // Candidates gather until there are twice k; then the worse half goes, and what is left sets the bar.
         const int64_t room = std::min(d.n, 2 * k + 64);
         for_rows(d, [&](int64_t begin, int64_t end) {
             Scratch<E> best(room);
+            Scratch<K> row_keys(d.n);
+            const K* keys = row_keys.get();
             std::unique_ptr<Scratch<E>> all;
             for (int64_t r = begin; r < end; ++r) {
                 const T* row = static_cast<const T*>(d.in) + r * d.n;
+                fill_keys(row_keys.get(), row, d.n, flip);
                 E* list = best.get();
                 int64_t held = 0;
-                KeyOf<T> bar = ~KeyOf<T>(0);
-                for (int64_t c = 0; c < d.n; ++c) {
-                    const KeyOf<T> key = key_of(row[c]) ^ flip;
-                    if (key > bar) continue;
+                for (; held < room; ++held) list[held] = {keys[held], decltype(i)(held)};
+                K bar = ~K(0);
+                const auto offer = [&](int64_t c) {
+                    if (keys[c] > bar) return;
                     if (held == room) {
                         std::nth_element(list, list + (k - 1), list + held);
                         held = k;
                         bar = list[k - 1].key;
-                        if (key > bar) continue;
+                        if (keys[c] > bar) return;
                     }
-                    list[held++] = {key, decltype(i)(c)};
-                }
+                    list[held++] = {keys[c], decltype(i)(c)};
+                };
+                for_keys_not_above(keys, room, d.n, bar, offer);
                 if (held > k) std::nth_element(list, list + (k - 1), list + held);
                 if (sorted) std::sort(list, list + k);
                 if (d.n <= kTiesMax) {
-                    const KeyOf<T> worst = std::max_element(list, list + k, by_key<E>)->key;
-                    int64_t as_good = 0;
-                    for (int64_t c = 0; c < d.n; ++c) as_good += (key_of(row[c]) ^ flip) <= worst;
-                    if (!sorted || as_good > k || has_ties(list, k)) {
+                    const K worst = std::max_element(list, list + k, by_key<E>)->key;
+                    if (!sorted || count_up_to(keys, d.n, worst) > k || has_ties(list, k)) {
                         if (!all) all = std::make_unique<Scratch<E>>(d.n);
                         list = all->get();
-                        for (int64_t c = 0; c < d.n; ++c) list[c] = {key_of(row[c]) ^ flip, decltype(i)(c)};
+                        for (int64_t c = 0; c < d.n; ++c) list[c] = {keys[c], decltype(i)(c)};
                         select_front(list, d.n, k, sorted);
                     }
                 }
