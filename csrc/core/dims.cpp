@@ -2,11 +2,12 @@
 
 namespace flb {
 
-std::string str(const Dims& dims) {
+DimsText::operator std::string() const {
+    if (!dims_) return instead_;
     std::string out = "[";
-    for (int i = 0; i < dims.size(); ++i) {
+    for (int i = 0; i < dims_->size(); ++i) {
         if (i) out += ", ";
-        out += std::to_string(dims[i]);
+        out += std::to_string((*dims_)[i]);
     }
     return out + "]";
 }

@@ -122,8 +122,21 @@ class Dims {
     int64_t inline_[kInline];
 };
 
-// "[2, 3]", as PyTorch's messages write shapes.
-std::string str(const Dims& dims);
+// "[2, 3]", as PyTorch's messages write shapes. The text is made when a message is: check(ok, ..., str(sizes)) costs
+// nothing while all is well. Not to be kept beyond the expression that it stands in.
+class DimsText {
+  public:
+    explicit DimsText(const Dims& dims) : dims_(&dims) {}
+    DimsText(const char* instead) : instead_(instead) {}  // t ? str(t->sizes) : ""
+    operator std::string() const;
+
+  private:
+    const Dims* dims_ = nullptr;
+    const char* instead_ = nullptr;
+};
+inline DimsText str(const Dims& dims) { return DimsText(dims); }
+inline std::ostream& operator<<(std::ostream& out, const DimsText& text) { return out << std::string(text); }
+inline std::string operator+(const std::string& a, const DimsText& b) { return a + std::string(b); }
 
 // Product of sizes; raises RuntimeError when it does not fit, or a size is negative.
 int64_t checked_numel(const Dims& sizes);
