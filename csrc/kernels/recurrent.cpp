@@ -38,8 +38,8 @@ class Steps {
           blocks_(ceil_div(l.hidden, shape_.nr)),
           packs_(l.steps >= kPackedSteps) {}
     int64_t workspace_bytes() const {
-        const int64_t packed_rows = packs_ ? round_up(l.rows[0], shape_.mr) * depth_ : 0;
-        return bias_bytes() + weight_bytes() + packed_rows * itemsize(l.dtype);
+        const int64_t copied = packs_ && !backward_ ? l.rows[0] * depth_ : 0;
+        return bias_bytes() + weight_bytes() + copied * itemsize(l.dtype);
     }
     void prepare(void* workspace) {
         bias = static_cast<char*>(workspace);
@@ -51,16 +51,15 @@ class Steps {
     // Step number i in the order in which the network runs.
     int64_t step(int64_t i) const { return l.reverse ? l.steps - 1 - i : i; }
 
-    // Takes the rows of the left factor (count, depth), `stride` elements apart, to be multiplied next.
+    // Takes the rows of the left factor (count, depth), `stride` elements apart, to be multiplied next. Forward changes them
+    // block by block: the others need a copy.
     void take(const void* left, int64_t stride, int64_t count) {
         left_ = left;
         stride_ = stride;
         count_ = count;
-        if (!packs_) return;
-        const int64_t panel_rows = round_up(count, shape_.mr);
-        for (int64_t k = 0; k < depth_; k += shape_.kc)
-            gemm_pack(type_, l.dtype, true, at(left, k, l.dtype), stride, 1, count,
-                      std::min<int64_t>(shape_.kc, depth_ - k), at(rows_, k * panel_rows, l.dtype));
+        if (!packs_ || backward_) return;
+        std::memcpy(rows_, left, size_t(count * depth_ * itemsize(l.dtype)));
+        left_ = rows_;
     }
     // Calls f(first unit, units) for blocks of units, in parallel where the step is worth it. Where weights are not
     // packed there is one block of all units.
@@ -87,18 +86,22 @@ class Steps {
                  ldc);
             return;
         }
-        const int64_t panel_rows = round_up(count_, shape_.mr);
         const void* weights = at(weights_, (first * products_ + product * shape_.nr) * depth_, l.dtype);
         c = at(c, first, l.dtype);
-        for (int64_t i = 0; i < count_; i += shape_.mc) {
-            const int64_t count = std::min<int64_t>(shape_.mc, count_ - i);
+        for (int64_t i = 0; i < count_; i += shape_.mc)
             for (int64_t k = 0; k < depth_; k += shape_.kc) {
-                const int64_t kc = std::min<int64_t>(shape_.kc, depth_ - k);
-                gemm_block(type_, count, units, kc, at(rows_, k * panel_rows + i * kc, l.dtype),
-                           at(weights, k * shape_.nr, l.dtype), at(c, i * ldc, l.dtype), ldc,
-                           accumulate || k > 0);
+                GemmBlock g{};
+                g.m = std::min<int64_t>(shape_.mc, count_ - i);
+                g.n = units;
+                g.kc = std::min<int64_t>(shape_.kc, depth_ - k);
+                g.a = at(left_, i * stride_ + k, l.dtype);
+                g.a_stride = stride_;
+                g.b = at(weights, k * shape_.nr, l.dtype);
+                g.c = at(c, i * ldc, l.dtype);
+                g.ldc = ldc;
+                g.accumulate = accumulate || k > 0;
+                gemm_blocks(type_, g);
             }
-        }
     }
 
     const RecurrentLayer& l;

@@ -152,11 +152,11 @@ def _check_classes(input, target):
                 f"For 1D input, 1D target must have size 1, but got target size: {target.numel()}"
             )
         return
+    if target.dim() == 0 or input.size(0) != target.size(0):
+        got = target.size(0) if target.dim() else 0
+        raise ValueError(f"Expected input batch_size ({input.size(0)}) to match target batch_size ({got}).")
     if input.dim() == 2 and target.dim() != 1:
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
-    if target.dim() == 0 or input.size(0) != target.size(0):
-        got = target.size(0) if target.dim() else 1
-        raise ValueError(f"Expected input batch_size ({input.size(0)}) to match target batch_size ({got}).")
     if target.shape[1:] != input.shape[2:]:
         raise RuntimeError(
             f"Expected target size {[input.size(0), *input.shape[2:]]}, got {list(target.shape)}"

@@ -63,6 +63,7 @@ from ._functional_dropout import (
     feature_alpha_dropout,
 )
 from ._functional_linear import bilinear, embedding, embedding_bag, linear, one_hot
+from ._functional_linear_loss import linear_cross_entropy
 from ._functional_loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
