@@ -66,6 +66,7 @@ from ._functional_names import embedding as embedding
 from .autograd.grad_mode import enable_grad as enable_grad
 from ._dtypes_info import finfo as finfo
 from .utils.dlpack import from_dlpack as from_dlpack
+from .storage import from_file as from_file
 from . import func as func
 from .amp.autocast_mode import get_autocast_dtype as get_autocast_dtype
 from ._device import get_default_device as get_default_device

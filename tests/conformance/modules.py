@@ -250,30 +250,54 @@ class Entry:
             return
         generator = torch.Generator().manual_seed(SEED)
         cotangents = [torch.randn(tuple(output.shape), generator=generator) for output in outputs]
+        precise = self._precise_gradients(sample, ours, cotangents)
         grads = torch.autograd.grad(outputs, [*wanted, *parameters[0]], cotangents, allow_unused=True)
         their_grads = peer.autograd.grad(
             their_outputs, [*their_wanted, *parameters[1]], to_peer(cotangents), allow_unused=True
         )
         names = [f"input {i}" for i in range(len(wanted))] + [name for name, _ in ours.named_parameters()]
-        for name, one, two in zip(names, grads, their_grads, strict=True):
+        for index, (name, one, two) in enumerate(zip(names, grads, their_grads, strict=True)):
             if one is None or two is None:  # "no gradient" and a gradient of zeros say the same
                 nonzero = any(bool((gradient != 0).any()) for gradient in (one, two) if gradient is not None)
                 require(not nonzero, f"{'no' if two is None else 'a'} gradient of {name}")
             else:
-                compare(one, two, self.close, f"gradient of {name}")
+                truth = functools.partial(precise, index)
+                compare(one, two, self.close, f"gradient of {name}", precise=truth)
+
+    def _in_double(self, sample: ModuleInput, ours: torch.nn.Module) -> tuple:
+        """The module, its arguments and its result in double precision."""
+
+        def widen(value: torch.Tensor) -> torch.Tensor:
+            wide = value.detach().double() if value.is_floating_point() else value
+            return wide.requires_grad_(value.requires_grad)
+
+        values = sample.forward_input.args, sample.forward_input.kwargs
+        args, kwargs = torch.utils._pytree.tree_map_only(torch.Tensor, widen, values)
+        module = copy.deepcopy(ours).double()
+        return module, (args, kwargs), call(torch, module, *args, **kwargs)
 
     def _precise(self, sample: ModuleInput, ours: torch.nn.Module) -> Callable:
         """A function that gives one leaf of the result in double precision."""
 
         def leaf(place: int) -> torch.Tensor | None:
-            widen = lambda value: value.detach().double() if value.is_floating_point() else value  # noqa: E731
-            values = sample.forward_input.args, sample.forward_input.kwargs
-            args, kwargs = torch.utils._pytree.tree_map_only(torch.Tensor, widen, values)
-            result = call(torch, copy.deepcopy(ours).double(), *args, **kwargs)
-            value = list(leaves(result))[place][1]
+            value = list(leaves(self._in_double(sample, ours)[2]))[place][1]
             return value.detach() if isinstance(value, torch.Tensor) else None
 
         return leaf
+
+    def _precise_gradients(self, sample: ModuleInput, ours: torch.nn.Module, cotangents: list) -> Callable:
+        """A function that gives the gradient with a number in double precision, for the same cotangents."""
+        copied = copy.deepcopy(ours)  # as it is before its gradients, and with the state after its call
+
+        def gradient(index: int, place: int) -> torch.Tensor | None:
+            module, arguments, result = self._in_double(sample, copied)
+            leaves = [*tensors_of(arguments), *module.parameters()]
+            outputs = [leaf for leaf in tensors_of(result) if leaf.requires_grad]
+            wide = [cotangent.double() for cotangent in cotangents]
+            wanted = [leaf for leaf in leaves if leaf.requires_grad or isinstance(leaf, torch.nn.Parameter)]
+            return torch.autograd.grad(outputs, wanted, wide, allow_unused=True)[index]
+
+        return gradient
 
     # --- errors -------------------------------------------------------------------------------------------------
 
