@@ -506,6 +506,9 @@ CHECKED_ELSEWHERE = {
         "what is determined of the results, of suitable matrices: tests/test_decompositions.py",
     ),
     **dict.fromkeys(
+        ("_fft_c2c", "_fft_r2c", "_fft_c2r"), "by the public functions, in tests/test_fourier.py"
+    ),
+    **dict.fromkeys(
         "float half bfloat16 bool byte char short int long chalf cfloat".split(),
         "the result is too coarse for finite differences; the rule is that of `double`",
     ),

@@ -28,6 +28,7 @@ _FAMILIES = (
     "solvers",
     "spectral",
     "matrix_functions",
+    "fourier",
     "conv",
     "random",
     "softmax",
