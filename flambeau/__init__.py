@@ -48,6 +48,7 @@ cdouble = complex128  # noqa: F405
 from math import e, inf, nan, pi  # noqa: E402, F401
 
 newaxis = None
+legacy_contiguous_format = contiguous_format  # noqa: F405
 
 _operators = _load_operators()
 globals().update(_operators)

@@ -107,3 +107,13 @@ def test_strides_of_single_elements_are_any_number():
     assert x[None].shape == (1, 1, 2) and (x + 1).tolist() == [[6, 7]] and x.numpy().tolist() == [[5, 6]]
     empty = t.ones(4).as_strided((0, 3), (1, 2**40))
     assert empty[:, 2].shape == (0,) and empty[:, 1:].shape == (0, 2) and empty.sum(0).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("join", [t.stack, t.cat])
+def test_an_input_whose_memory_is_gone_leaves_out_alone(join):
+    whole, gone = t.ones(2), t.ones(2)
+    gone.untyped_storage().resize_(4)
+    out = t.zeros(2, 2) if join is t.stack else t.zeros(4)
+    fails(RuntimeError, "out of bounds for storage", lambda: join([whole, gone], out=out), out, whole)
+    empty = t.zeros(0)
+    fails(RuntimeError, "out of bounds for storage", lambda: join([whole, gone], out=empty), empty)

@@ -142,3 +142,12 @@ def test_rrelu_draws_slopes_between_its_bounds_in_double_precision():
         assert got.tolist() == (x.to(exact) * slopes).to(dtype).tolist()
     with pytest.raises(RuntimeError, match="Lower bound should be less than or equal"):
         flambeau.nn.functional.rrelu(x, 0.3, 0.1)
+
+
+def test_gumbel_softmax_gives_distributions_and_choices():
+    logits = flambeau.tensor([[0.0, 1.0, 2.0], [5.0, 5.0, -50.0]])
+    flambeau.manual_seed(3)
+    soft = flambeau.nn.functional.gumbel_softmax(logits, tau=0.5)
+    assert flambeau.allclose(soft.sum(-1), flambeau.ones(2)) and soft[1, 2] < 1e-6
+    hard = flambeau.nn.functional.gumbel_softmax(logits, hard=True)
+    assert hard.sum(-1).tolist() == [1, 1] and set(hard.flatten().tolist()) == {0, 1}

@@ -38,6 +38,13 @@ void check_out_holds(const Call& call, DType result) {
                   info(out->dtype).class_name, " (the result's type is ", info(result).class_name, ")");
 }
 
+// Memory that went away under a tensor is found before `out` is resized or written, not halfway.
+void check_readable(const Call& call, const std::vector<Tensor*>& tensors) {
+    if (!call.out()) return;
+    for (const Tensor* t : tensors)
+        if (t->numel && !t->is_meta()) kernel_pointer(*t);
+}
+
 PyObject* cat(Call& call) {  // tensors, dim, out
     const std::vector<Tensor*> tensors = call.tensors(0);
     check_as(ErrorKind::Value, !tensors.empty(), "torch.cat(): expected a non-empty list of Tensors");
@@ -74,6 +81,7 @@ PyObject* cat(Call& call) {  // tensors, dim, out
     TensorRef out;
     if (call.out()) {
         check_out_holds(call, dtype);
+        check_readable(call, tensors);
         // At its final size: an empty destination overlaps nothing until it grows.
         const Tensor& destination = *call.out();
         const bool grows = destination.sizes != shape;
@@ -118,6 +126,7 @@ PyObject* stack(Call& call) {  // tensors, dim, out
     Dims shape = first;
     shape.insert(dim, int64_t(tensors.size()));
     check_out_holds(call, promotion.result());
+    check_readable(call, tensors);
     TensorRef out = output(call, shape, promotion.result(), device);
     if (out->is_meta()) return out.release();
     Dims sizes = first, strides = out->strides;
