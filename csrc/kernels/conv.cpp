@@ -12,11 +12,15 @@ namespace flb {
 FLB_DEFINE_KERNEL(conv_panel);
 FLB_DEFINE_KERNEL(conv_rows);
 FLB_DEFINE_KERNEL(conv_depthwise_rows);
-FLB_DEFINE_KERNEL(conv_weight_rows);
 FLB_DEFINE_KERNEL(conv_depthwise_weight);
 FLB_DEFINE_KERNEL(conv_transpose_copy);
 
 namespace {
+
+// Steps of k whose weights fit the first cache level.
+int64_t depth_of_pieces(DType type) {
+    return gemm_shape(type == DType::Float64 ? PanelType::F64 : PanelType::F32).kc;
+}
 
 // Part of an image that a kernel call should find in the second cache level.
 constexpr int64_t kBlockBytes = 192 << 10;
@@ -75,8 +79,9 @@ struct Plan {
     std::vector<OutputClass> outputs;
 };
 
-// channels: of the image that is read; run: how many of them a window's element has (those of one group).
-Plan make_plan(const ConvShape& s, bool backward, int64_t channels, int64_t run) {
+// channels: of the image that is read; run: how many of them a window's element has (those of one group); longest: of
+// a run.
+Plan make_plan(const ConvShape& s, bool backward, int64_t channels, int64_t run, int64_t longest) {
     Plan plan;
     plan.frame.channels = channels;
     for (int i = 0; i < 3; ++i) {
@@ -112,12 +117,15 @@ Plan make_plan(const ConvShape& s, bool backward, int64_t channels, int64_t run)
                                                    (tw.offset + f.lo[2]) * f.stride(2),
                                                tap * run, run};
                             ConvRun* last = out.runs.empty() ? nullptr : &out.runs.back();
-                            if (last && run == channels && last->input + last->length == next.input &&
+                            if (last && run == channels && last->length + run <= longest &&
+                                last->input + last->length == next.input &&
                                 last->weight + last->length == next.weight) {
                                 last->length += run;
-                            } else {
-                                out.runs.push_back(next);
+                                continue;
                             }
+                            for (int64_t i = 0; i < run; i += longest)
+                                out.runs.push_back(
+                                    {next.input + i, next.weight + i, std::min(longest, run - i)});
                         }
                 plan.outputs.push_back(std::move(out));
             }
@@ -334,6 +342,7 @@ struct Gather {
         job.runs = out.runs.data();
         job.run_count = int64_t(out.runs.size());
         job.depth = depth;
+        job.piece_depth = depth_of_pieces(type);
         if (depthwise) {
             job.weights = weights;
             job.bias = bias;
@@ -381,7 +390,7 @@ void gather(DType type, const ConvShape& shape, bool backward, const ConvImage& 
     g.source_group = backward ? og : cg;
     g.target_group = backward ? cg : og;
     g.depth = s.taps() * (g.depthwise ? 1 : g.source_group);
-    g.plan = make_plan(s, backward, s.groups * g.source_group, g.source_group);
+    g.plan = make_plan(s, backward, s.groups * g.source_group, g.source_group, depth_of_pieces(type));
     g.output = output;
     const int64_t channels = s.groups * g.target_group;
 
@@ -470,11 +479,100 @@ void gather(DType type, const ConvShape& shape, bool backward, const ConvImage& 
     });
 }
 
+// The gradient of the weights as a product: gradients (channels, positions) times inputs (positions, part of a window),
+// over blocks of whole rows of positions.
+class WeightProduct {
+  public:
+    WeightProduct(DType type, int64_t rows_per_image, int64_t positions)
+        : type_(type),
+          panel_(type == DType::Float64 ? PanelType::F64 : PanelType::F32),
+          shape_(gemm_shape(panel_)),
+          rows_per_image_(rows_per_image),
+          positions_(positions),
+          block_rows_(std::max(int64_t(1), shape_.kc / std::max(int64_t(1), positions))) {}
+
+    // Packs the gradients of `rows`, which the next products multiply by.
+    void packs(const std::vector<ConvRow>& rows, const GemmSide& strides, int64_t groups, int64_t channels) {
+        rows_ = &rows;
+        const int64_t count = int64_t(rows.size()), size = itemsize(type_), mr = shape_.mr;
+        panels_ = ceil_div(channels, mr);
+        step_ = groups * panels_ * mr;
+        packed_ = static_cast<char*>(scratch(Scratch::Partial, size_t(count * positions_ * step_ * size)));
+        const int64_t blocks = ceil_div(count, block_rows_);
+        const int64_t grain = std::max(int64_t(1), 65536 / (block_rows_ * positions_ * step_));
+        parallel_for(0, blocks * groups, grain * groups, [&](int64_t begin, int64_t end) {
+            for (int64_t t = begin; t < end; ++t) {
+                const int64_t group = t % groups, first = t / groups * block_rows_,
+                              last = std::min(count, first + block_rows_);
+                for (int64_t p = 0; p < panels_; ++p)
+                    for (int64_t r = first; r < last;) {
+                        // As many rows as lie in one image.
+                        const int64_t next = std::min(last, (r / rows_per_image_ + 1) * rows_per_image_);
+                        gemm_pack(panel_, type_, true,
+                                  static_cast<const char*>(rows[size_t(r)].output) +
+                                      (group * channels + p * mr) * strides.stride * size,
+                                  strides.stride, strides.k_stride, std::min(mr, channels - p * mr),
+                                  (next - r) * positions_,
+                                  block(first, last, group) +
+                                      (p * (last - first) + r - first) * positions_ * mr * size);
+                        r = next;
+                    }
+            }
+        });
+    }
+
+    // c[channel, i] += the sum over positions of gradient[channel] * input[run.input + i].
+    void add(int64_t group, int64_t channels, const ConvRun& run, int64_t input_step, char* c,
+             int64_t ldc) const {
+        const int64_t count = int64_t(rows_->size()), size = itemsize(type_);
+        char* inputs = static_cast<char*>(
+            scratch(Scratch::PackedA, size_t(block_rows_ * positions_ * shape_.nr * size)));
+        for (int64_t first = 0; first < count; first += block_rows_) {
+            const int64_t last = std::min(count, first + block_rows_);
+            for (int64_t r = first; r < last; ++r)
+                gemm_pack(panel_, type_, false,
+                          static_cast<const char*>((*rows_)[size_t(r)].input) + run.input * size, 1,
+                          input_step, run.length, positions_,
+                          inputs + (r - first) * positions_ * shape_.nr * size);
+            gemm_block(panel_, channels, run.length, (last - first) * positions_, block(first, last, group),
+                       inputs, c, ldc, true);
+        }
+    }
+
+  private:
+    // The panels of rows [first, last).
+    char* block(int64_t first, int64_t last, int64_t group) const {
+        const int64_t in_group = group * panels_ * shape_.mr * (last - first);
+        return packed_ + (first * step_ + in_group) * positions_ * itemsize(type_);
+    }
+
+    DType type_;
+    PanelType panel_;
+    GemmShape shape_;
+    int64_t rows_per_image_, positions_, block_rows_, panels_ = 0, step_ = 0;
+    const std::vector<ConvRow>* rows_ = nullptr;
+    char* packed_ = nullptr;
+};
+
+// A window of one element that skips inputs reads a smaller image.
+void skip_inputs(ConvShape& s, ConvImage& input) {
+    if (s.taps() != 1) return;
+    for (int i = 0; i < 3; ++i) {
+        if (s.padding[i] != 0) continue;
+        input.stride[i] *= s.stride[i];
+        s.in[i] = s.out[i];
+        s.stride[i] = 1;
+    }
+}
+
 }  // namespace
 
 void conv_forward(DType type, const ConvShape& shape, const ConvImage& input, const void* weight,
                   const void* bias, const ConvImage& output) {
-    gather(type, shape, false, input, weight, bias, output);
+    ConvShape s = shape;
+    ConvImage x = input;
+    skip_inputs(s, x);
+    gather(type, s, false, x, weight, bias, output);
 }
 
 void conv_input_gradient(DType type, const ConvShape& shape, const ConvImage& grad_output, const void* weight,
@@ -482,42 +580,44 @@ void conv_input_gradient(DType type, const ConvShape& shape, const ConvImage& gr
     gather(type, shape, true, grad_output, weight, bias, grad_input);
 }
 
-void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
+void conv_weight_gradient(DType type, const ConvShape& given, const ConvImage& given_input,
                           const ConvImage& grad_output, void* grad_weight) {
+    ConvShape shape = given;
+    ConvImage input = given_input;
+    skip_inputs(shape, input);
     const bool columns = few_channels(shape), depthwise = is_depthwise(shape);
     const ConvShape s = columns ? columns_shape(shape) : shape;
     const int64_t size = itemsize(type), nr = conv_panel(type), taps = s.taps();
     const int64_t og = s.out_channels / s.groups, cg = s.in_channels / s.groups;
-    const Plan plan = make_plan(s, false, s.in_channels, cg);
+    const Plan plan = make_plan(s, false, s.in_channels, cg, int64_t(1) << 40);
     const OutputClass& out = plan.outputs[0];
     const Frame& f = plan.frame;
     const Frame gf{{0, 0, 0}, {s.out[0], s.out[1], s.out[2]}, s.out_channels};
 
-    bool overrun = depthwise && s.in_channels % nr != 0;
-    for (const ConvRun& run : out.runs) overrun = overrun || (!depthwise && run.length % nr != 0);
+    const bool overrun = depthwise && s.in_channels % nr != 0;
     const Source x(input, {s.in[0], s.in[1], s.in[2]}, f, size, nr, overrun, columns ? &shape : nullptr);
-    const Source g(grad_output, {s.out[0], s.out[1], s.out[2]}, gf, size, nr, depthwise && overrun, nullptr);
+    const Source g(grad_output, {s.out[0], s.out[1], s.out[2]}, gf, size, nr, overrun, nullptr);
+    // Packed in place where neighbouring positions are one step apart throughout an image.
+    const int64_t g_step = grad_output.stride[2];
+    const bool g_plain = !depthwise && (s.out[1] == 1 || grad_output.stride[1] == s.out[2] * g_step) &&
+                         (s.out[0] == 1 || grad_output.stride[0] == s.out[1] * s.out[2] * g_step);
 
-    // Tiles of the result, each summed over all positions by one thread.
+    // Columns of the result, each summed over all positions by one thread: a panel of a run, or of channels.
     struct Tile {
-        int64_t group, channel, channels;
+        int64_t group, channels;
         ConvRun run;
     };
     std::vector<Tile> tiles;
     if (depthwise) {
         for (int64_t c = 0; c < s.in_channels; c += nr)
-            tiles.push_back({c / nr, c, std::min(nr, s.in_channels - c), {}});
+            tiles.push_back({c / nr, std::min(nr, s.in_channels - c), {}});
     } else {
-        const int64_t channel_step = 24;
         for (int64_t group = 0; group < s.groups; ++group)
             for (const ConvRun& run : out.runs)
-                for (int64_t i = 0; i < run.length; i += nr)
-                    for (int64_t c = 0; c < og; c += channel_step)
-                        tiles.push_back(
-                            {group,
-                             c,
-                             std::min(channel_step, og - c),
-                             {run.input + group * cg + i, run.weight + i, std::min(nr, run.length - i)}});
+                for (int64_t i = 0; i < run.length; i += nr) {
+                    const int64_t width = std::min(nr, run.length - i);
+                    tiles.push_back({group, width, {run.input + group * cg + i, run.weight + i, width}});
+                }
     }
     const int64_t ld = taps * cg;
     const int64_t sums = depthwise ? round_up(s.in_channels, nr) * taps : s.out_channels * ld;
@@ -534,9 +634,10 @@ void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& i
     const int64_t block_rows = std::max(int64_t(1), 2 * kBlockBytes / std::max(int64_t(1), row_bytes));
     char* xs = static_cast<char*>(x.direct() ? nullptr
                                              : scratch(Scratch::Columns, x.bytes() * size_t(group_images)));
-    char* gs = static_cast<char*>(g.direct() ? nullptr
-                                             : scratch(Scratch::Product, g.bytes() * size_t(group_images)));
+    char* gs = static_cast<char*>(
+        g.direct() || g_plain ? nullptr : scratch(Scratch::Product, g.bytes() * size_t(group_images)));
     std::vector<ConvRow> rows;
+    WeightProduct product(type, rows_per_image, w.count);
     for (int64_t n0 = 0; n0 < s.batch && rows_per_image * w.count > 0; n0 += group_images) {
         const int64_t images = std::min(group_images, s.batch - n0);
         auto fill = [&](const Source& source, const Frame& frame, char* to) {
@@ -553,49 +654,53 @@ void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& i
                          });
         };
         fill(x, f, xs);
-        fill(g, gf, gs);
+        if (!g_plain) fill(g, gf, gs);
         rows.clear();
         for (int64_t n = 0; n < images; ++n) {
             const char* xi = x.direct() ? x.caller_memory(n0 + n) : xs + n * int64_t(x.bytes());
-            const char* gi = g.direct() ? g.caller_memory(n0 + n) : gs + n * int64_t(g.bytes());
+            const char* gi = g_plain || g.direct() ? g.caller_memory(n0 + n) : gs + n * int64_t(g.bytes());
             for (int64_t r = 0; r < rows_per_image; ++r)
                 rows.push_back(
                     {xi + (r / h.count * d.multiple * f.stride(0) + r % h.count * h.multiple * f.stride(1)) *
                               size,
-                     const_cast<char*>(gi) + r * gf.stride(1) * size});
+                     const_cast<char*>(gi) + r * (g_plain ? w.count * g_step : gf.stride(1)) * size});
         }
         const double work = double(rows.size()) * double(w.count) * double(s.out_channels) * double(ld);
         const int64_t grain = work < kParallelProduct ? int64_t(tiles.size()) : 1;
+        if (!depthwise) {
+            const GemmSide grads{nullptr, g_plain ? grad_output.channel_stride : 1,
+                                 g_plain ? g_step : gf.channels};
+            product.packs(rows, grads, s.groups, og);
+            parallel_for(0, int64_t(tiles.size()), grain, [&](int64_t begin, int64_t end) {
+                for (int64_t t = begin; t < end; ++t) {
+                    const Tile& tile = tiles[size_t(t)];
+                    product.add(tile.group, og, tile.run, w.multiple * f.channels,
+                                total + (tile.group * og * ld + tile.run.weight) * size, ld);
+                }
+            });
+            continue;
+        }
         parallel_for(0, int64_t(tiles.size()), grain, [&](int64_t begin, int64_t end) {
             std::vector<ConvRow> part;
             for (size_t r0 = 0; r0 < rows.size(); r0 += size_t(block_rows)) {
                 const size_t count = std::min(rows.size() - r0, size_t(block_rows));
                 for (int64_t t = begin; t < end; ++t) {
                     const Tile& tile = tiles[size_t(t)];
-                    const int64_t x_shift = depthwise ? tile.channel : 0;
-                    const int64_t g_shift = depthwise ? tile.channel : tile.group * og + tile.channel;
                     part.assign(rows.begin() + int64_t(r0), rows.begin() + int64_t(r0 + count));
                     for (ConvRow& row : part) {
-                        row.input = static_cast<const char*>(row.input) + x_shift * size;
-                        row.output = static_cast<char*>(row.output) + g_shift * size;
+                        row.input = static_cast<const char*>(row.input) + tile.group * nr * size;
+                        row.output = static_cast<char*>(row.output) + tile.group * nr * size;
                     }
-                    if (depthwise) {
-                        ConvRowsJob job{};
-                        job.rows = part.data();
-                        job.row_count = int64_t(count);
-                        job.positions = w.count;
-                        job.input_step = w.multiple * f.channels;
-                        job.output_step = gf.channels;
-                        job.runs = out.runs.data();
-                        job.run_count = int64_t(out.runs.size());
-                        job.channels = tile.channels;
-                        conv_depthwise_weight(type, job, total + tile.group * taps * nr * size);
-                    } else {
-                        const int64_t first = tile.group * og + tile.channel;
-                        conv_weight_rows(
-                            type, {part.data(), int64_t(count), w.count, w.multiple * f.channels, gf.channels,
-                                   tile.run, tile.channels, total + first * ld * size, ld});
-                    }
+                    ConvRowsJob job{};
+                    job.rows = part.data();
+                    job.row_count = int64_t(count);
+                    job.positions = w.count;
+                    job.input_step = w.multiple * f.channels;
+                    job.output_step = gf.channels;
+                    job.runs = out.runs.data();
+                    job.run_count = int64_t(out.runs.size());
+                    job.channels = tile.channels;
+                    conv_depthwise_weight(type, job, total + tile.group * taps * nr * size);
                 }
             }
         });

@@ -55,6 +55,7 @@ struct ConvRowsJob {
     int64_t run_count;
     const void* weights;  // panels of conv_panel channels: [panel][k][channel]
     int64_t depth;        // k per panel
+    int64_t piece_depth;  // k that all outputs take up before the next; runs are no longer than this
     const void* bias;     // of whole panels
     int64_t channels;     // to be written
 };
@@ -63,17 +64,6 @@ FLB_KERNEL(conv_rows, void(DType, const ConvRowsJob&));
 // The same where every channel has its own window: weights and bias are [k][channels rounded up to a panel].
 FLB_KERNEL(conv_depthwise_rows, void(DType, const ConvRowsJob&));
 
-// grad_weight[channel][run.weight + i] += sum over rows and positions of grad[channel] * input[run.input + i].
-// Rows hold the input and (as `output`, only read) the gradient; input may be read up to a panel beyond a run's end.
-struct ConvWeightJob {
-    const ConvRow* rows;
-    int64_t row_count, positions, input_step, grad_step;
-    ConvRun run;
-    int64_t channels;
-    void* grad_weight;
-    int64_t ld;
-};
-FLB_KERNEL(conv_weight_rows, void(DType, const ConvWeightJob&));
 // grad_weight[k][channel] += ... where every channel has its own window; one run of one element per k.
 FLB_KERNEL(conv_depthwise_weight, void(DType, const ConvRowsJob&, void* grad_weight));
 

@@ -1,96 +1,110 @@
 // The innermost loops of convolutions: see Note [Convolution as rows] in conv_kernels.h.
 #include "kernels/conv_kernels.h"
 
-#include "kernels/isa/vector.h"
+#include "kernels/isa/gemm_tile.h"
+#include "kernels/isa/transpose.h"
 
 namespace flb {
 namespace FLB_ISA {
 
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int kTile = 12;  // outputs of a row at once
-#elif defined(__AVX2__)
-constexpr int kTile = 6;
-#else
-constexpr int kTile = 4;
-#endif
-constexpr int kNv = 2;
+constexpr int kTile = kMr;  // outputs of a row at once
 template <class T>
 constexpr int kPanel = kNv * kLanes<T>;
 
 int64_t conv_panel_impl(DType type) { return type == DType::Float64 ? kPanel<double> : kPanel<float>; }
 
-template <class T, int Rows>
-FLB_INLINE void store_tile(const Vector<T> (&sum)[Rows][kNv], T* out, int64_t step, int64_t cols) {
-    constexpr int L = kLanes<T>;
-    if (cols == kPanel<T>) {
-#pragma GCC unroll 12
-        for (int i = 0; i < Rows; ++i)
-            for (int j = 0; j < kNv; ++j) store(out + i * step + j * L, sum[i][j]);
-        return;
-    }
-    alignas(64) T edge[Rows][kPanel<T>];
-#pragma GCC unroll 12
-    for (int i = 0; i < Rows; ++i)
-        for (int j = 0; j < kNv; ++j) store(&edge[i][j * L], sum[i][j]);
-    for (int i = 0; i < Rows; ++i)
-        for (int64_t j = 0; j < cols; ++j) out[i * step + j] = edge[i][j];
-}
+// Runs [begin, end) of the windows; `first` starts from the bias, else from what the output holds.
+struct Piece {
+    int64_t begin, end;
+    bool first;
+};
 
-// Rows outputs times one panel of channels.
+// Rows outputs times one panel of channels. `ahead`: weights of the next piece, fetched a little at every step.
 template <class T, int Rows>
-[[gnu::noinline]] void row_tile(const ConvRowsJob& job, const T* in, const T* weights, const T* bias, T* out,
-                                int64_t cols) {
+[[gnu::noinline]] void row_tile(const ConvRowsJob& job, const Piece& piece, const T* in, const T* weights,
+                                const T* bias, T* out, int64_t cols, const T* ahead, int64_t ahead_step) {
     using V = Vector<T>;
     constexpr int L = kLanes<T>;
-    const int64_t step = job.input_step;
+    const int64_t step = job.output_step;
+    const int64_t last = cols < L ? 0 : cols - L < L ? cols - L : L;  // of the second vector
     V sum[Rows][kNv];
 #pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i) {
-        sum[i][0] = load(bias);
-        sum[i][1] = load(bias + L);
+        if (piece.first) {
+            sum[i][0] = load(bias);
+            sum[i][1] = load(bias + L);
+        } else {
+            const T* from = out + i * step;
+            sum[i][0] = cols < L ? load_first<T>(from, cols) : load(from);
+            sum[i][1] = last == L ? load(from + L) : last ? load_first<T>(from + L, last) : V{};
+        }
     }
-    for (int64_t r = 0; r < job.run_count; ++r) {
+    for (int64_t r = piece.begin; r < piece.end; ++r) {
         const ConvRun run = job.runs[r];
         const T* w = weights + run.weight * kPanel<T>;
-        // Three rows share a pointer: the addresses are pointer, pointer + step, pointer + 2 * step.
-        const T* base[(Rows + 2) / 3];
-#pragma GCC unroll 4
-        for (int i = 0; i < (Rows + 2) / 3; ++i) base[i] = in + run.input + 3 * i * step;
+        RowPointers<T, Rows, false> x(in + run.input, job.input_step);
         for (int64_t k = 0; k < run.length; ++k) {
             const V w0 = load(w), w1 = load(w + L);
+            __builtin_prefetch(ahead, 0, 2);
+            ahead += ahead_step;
 #pragma GCC unroll 12
             for (int i = 0; i < Rows; ++i) {
-                const V x = broadcast(base[i / 3][i % 3 * step + k]);
-                sum[i][0] = multiply_add<T>(x, w0, sum[i][0]);
-                sum[i][1] = multiply_add<T>(x, w1, sum[i][1]);
+                const V y = broadcast(x.at(i, 0));
+                add_product<T>(sum[i][0], y, w0);
+                add_product<T>(sum[i][1], y, w1);
             }
+            x.advance(1);
             w += kPanel<T>;
         }
     }
-    store_tile<T, Rows>(sum, out, job.output_step, cols);
+#pragma GCC unroll 12
+    for (int i = 0; i < Rows; ++i) {
+        T* to = out + i * step;
+        if (cols >= L) store(to, sum[i][0]);
+        else store_first(to, sum[i][0], cols);
+        if (last == L) store(to + L, sum[i][1]);
+        else if (last) store_first(to + L, sum[i][1], last);
+    }
 }
 
+// A piece of the windows at a time: its weights stay in the first cache level while all outputs take them up.
 template <class T>
 void rows_of(const ConvRowsJob& job) {
     const int64_t tiles = (job.positions + kTile - 1) / kTile;
+    const int64_t ahead_step = (kPanel<T> + job.row_count * tiles - 1) / (job.row_count * tiles);
     for (int64_t c = 0; c < job.channels; c += kPanel<T>) {
         const int64_t cols = job.channels - c < kPanel<T> ? job.channels - c : kPanel<T>;
         const T* weights = static_cast<const T*>(job.weights) + c * job.depth;
         const T* bias = static_cast<const T*>(job.bias) + c;
-        for (int64_t r = 0; r < job.row_count; ++r) {
-            const T* in = static_cast<const T*>(job.rows[r].input);
-            T* out = static_cast<T*>(job.rows[r].output) + c;
-            // Tiles of nearly equal length: a last one of a single output would run at a fraction of the rate.
-            int64_t done = 0;
-            for (int64_t t = 0; t < tiles; ++t) {
-                const int64_t n = (job.positions - done + tiles - t - 1) / (tiles - t);
-                with_constant<kTile>(n, [&](auto rows) {
-                    row_tile<T, decltype(rows)::value>(job, in + done * job.input_step, weights, bias,
-                                                       out + done * job.output_step, cols);
-                });
-                done += n;
+        Piece piece{0, 0, true};
+        do {
+            int64_t depth = 0;
+            for (; piece.end < job.run_count; ++piece.end) {
+                const int64_t length = job.runs[piece.end].length;
+                if (depth && depth + length > job.piece_depth) break;
+                depth += length;
             }
-        }
+            const T* next = weights;
+            if (piece.end < job.run_count) next += job.runs[piece.end].weight * kPanel<T>;
+            for (int64_t r = 0; r < job.row_count; ++r) {
+                const T* in = static_cast<const T*>(job.rows[r].input);
+                T* out = static_cast<T*>(job.rows[r].output) + c;
+                // Tiles of nearly equal length: a last one of a single output would run at a fraction of the rate.
+                int64_t done = 0;
+                for (int64_t t = 0; t < tiles; ++t) {
+                    const int64_t n = (job.positions - done + tiles - t - 1) / (tiles - t);
+                    const T* ahead = next + (r * tiles + t) * ahead_step * depth;
+                    with_constant<kTile>(n, [&](auto rows) {
+                        row_tile<T, decltype(rows)::value>(job, piece, in + done * job.input_step, weights,
+                                                           bias, out + done * job.output_step, cols, ahead,
+                                                           ahead_step);
+                    });
+                    done += n;
+                }
+            }
+            piece.begin = piece.end;
+            piece.first = false;
+        } while (piece.end < job.run_count);
     }
 }
 
@@ -152,56 +166,6 @@ void conv_depthwise_rows_impl(DType type, const ConvRowsJob& job) {
 
 // ---- gradient of the weights ----------------------------------------------------------------------------------------
 
-// Rows channels of the gradient times one panel of a run.
-template <class T, int Rows>
-[[gnu::noinline]] void weight_tile(const ConvWeightJob& job, int64_t channel, int64_t column, int64_t cols) {
-    using V = Vector<T>;
-    constexpr int L = kLanes<T>;
-    V sum[Rows][kNv] = {};
-    for (int64_t r = 0; r < job.row_count; ++r) {
-        const T* x = static_cast<const T*>(job.rows[r].input) + job.run.input + column;
-        const T* g = static_cast<const T*>(job.rows[r].output) + channel;
-        for (int64_t p = 0; p < job.positions; ++p) {
-            const V x0 = load(x), x1 = load(x + L);
-#pragma GCC unroll 12
-            for (int i = 0; i < Rows; ++i) {
-                const V y = broadcast(g[i]);
-                sum[i][0] = multiply_add<T>(y, x0, sum[i][0]);
-                sum[i][1] = multiply_add<T>(y, x1, sum[i][1]);
-            }
-            x += job.input_step;
-            g += job.grad_step;
-        }
-    }
-    alignas(64) T edge[Rows][kPanel<T>];
-#pragma GCC unroll 12
-    for (int i = 0; i < Rows; ++i)
-        for (int j = 0; j < kNv; ++j) store(&edge[i][j * L], sum[i][j]);
-    T* out = static_cast<T*>(job.grad_weight) + channel * job.ld + job.run.weight + column;
-    for (int i = 0; i < Rows; ++i)
-        for (int64_t j = 0; j < cols; ++j) out[i * job.ld + j] += edge[i][j];
-}
-
-template <class T>
-void weight_of(const ConvWeightJob& job) {
-    const int64_t tiles = (job.channels + kTile - 1) / kTile;
-    for (int64_t column = 0; column < job.run.length; column += kPanel<T>) {
-        const int64_t left = job.run.length - column, cols = left < kPanel<T> ? left : kPanel<T>;
-        int64_t done = 0;
-        for (int64_t t = 0; t < tiles; ++t) {
-            const int64_t n = (job.channels - done + tiles - t - 1) / (tiles - t);
-            with_constant<kTile>(
-                n, [&](auto rows) { weight_tile<T, decltype(rows)::value>(job, done, column, cols); });
-            done += n;
-        }
-    }
-}
-
-void conv_weight_rows_impl(DType type, const ConvWeightJob& job) {
-    if (type == DType::Float64) weight_of<double>(job);
-    else weight_of<float>(job);
-}
-
 template <class T, int Taps>
 FLB_INLINE void depthwise_weight_tile(const ConvRowsJob& job, const ConvRun* runs, int64_t c, T* grad_weight,
                                       int64_t weight_step) {
@@ -242,6 +206,30 @@ void conv_depthwise_weight_impl(DType type, const ConvRowsJob& job, void* grad_w
 
 // ---- between layouts ------------------------------------------------------------------------------------------------
 
+// Blocks of ni rows of nj neighbours become nj rows of ni neighbours.
+template <class T>
+void turn_block(int64_t ni, int64_t nj, const T* from, int64_t from_i, T* to, int64_t to_j) {
+    constexpr int L = kLanes<T>;
+    for (int64_t i0 = 0; i0 < ni; i0 += L)
+        for (int64_t j0 = 0; j0 < nj; j0 += L) {
+            const int64_t in = ni - i0 < L ? ni - i0 : L, jn = nj - j0 < L ? nj - j0 : L;
+            Vector<T> rows[L];
+#pragma GCC unroll 16
+            for (int i = 0; i < L; ++i) {
+                const T* row = from + (i0 + i) * from_i + j0;
+                rows[i] = i >= in ? Vector<T>{} : jn == L ? load(row) : load_first<T>(row, jn);
+            }
+            transpose(rows);
+#pragma GCC unroll 16
+            for (int j = 0; j < L; ++j) {
+                T* column = to + (j0 + j) * to_j + i0;
+                if (j >= jn) continue;
+                if (in == L) store(column, rows[j]);
+                else store_first(column, rows[j], in);
+            }
+        }
+}
+
 template <class T>
 void transpose_copy(int64_t ni, int64_t nj, const T* from, int64_t from_i, int64_t from_j, T* to,
                     int64_t to_i, int64_t to_j) {
@@ -251,30 +239,35 @@ void transpose_copy(int64_t ni, int64_t nj, const T* from, int64_t from_i, int64
             const int64_t in = ni - i0 < kBlock ? ni - i0 : kBlock, jn = nj - j0 < kBlock ? nj - j0 : kBlock;
             const T* f = from + i0 * from_i + j0 * from_j;
             T* t = to + i0 * to_i + j0 * to_j;
-            if (in == kBlock && to_i == 1) {
-                for (int64_t j = 0; j < jn; ++j)
-                    for (int64_t i = 0; i < kBlock; ++i) t[i + j * to_j] = f[i * from_i + j * from_j];
-            } else {
-                for (int64_t j = 0; j < jn; ++j)
-                    for (int64_t i = 0; i < in; ++i) t[i * to_i + j * to_j] = f[i * from_i + j * from_j];
+            if constexpr (kTurnsInRegisters<T>) {
+                if (from_j == 1 && to_i == 1) {
+                    turn_block(in, jn, f, from_i, t, to_j);
+                    continue;
+                }
+                if (from_i == 1 && to_j == 1) {
+                    turn_block(jn, in, f, from_j, t, to_i);
+                    continue;
+                }
             }
+            for (int64_t j = 0; j < jn; ++j)
+                for (int64_t i = 0; i < in; ++i) t[i * to_i + j * to_j] = f[i * from_i + j * from_j];
         }
 }
 
+// As floats, which only carry the bits.
 void conv_transpose_copy_impl(int itemsize, int64_t ni, int64_t nj, const void* from, int64_t from_i,
                               int64_t from_j, void* to, int64_t to_i, int64_t to_j) {
     if (itemsize == 8)
-        transpose_copy(ni, nj, static_cast<const uint64_t*>(from), from_i, from_j, static_cast<uint64_t*>(to),
+        transpose_copy(ni, nj, static_cast<const double*>(from), from_i, from_j, static_cast<double*>(to),
                        to_i, to_j);
     else
-        transpose_copy(ni, nj, static_cast<const uint32_t*>(from), from_i, from_j, static_cast<uint32_t*>(to),
-                       to_i, to_j);
+        transpose_copy(ni, nj, static_cast<const float*>(from), from_i, from_j, static_cast<float*>(to), to_i,
+                       to_j);
 }
 
 FLB_REGISTER_KERNEL(conv_panel, &conv_panel_impl);
 FLB_REGISTER_KERNEL(conv_rows, &conv_rows_impl);
 FLB_REGISTER_KERNEL(conv_depthwise_rows, &conv_depthwise_rows_impl);
-FLB_REGISTER_KERNEL(conv_weight_rows, &conv_weight_rows_impl);
 FLB_REGISTER_KERNEL(conv_depthwise_weight, &conv_depthwise_weight_impl);
 FLB_REGISTER_KERNEL(conv_transpose_copy, &conv_transpose_copy_impl);
 
