@@ -267,10 +267,59 @@ def convolution_backward(torch):
     return run
 
 
-@workload("max_pool2d, 8x64x56x56")
+@workload("max_pool2d, 8x64x56x56", target=5)
 def max_pool(torch):
     x = torch.rand(8, 64, 56, 56)
     return lambda: torch.nn.functional.max_pool2d(x, 2)
+
+
+@workload("max_pool2d forward and backward, 8x64x56x56", target=5)
+def max_pool_backward(torch):
+    x = torch.rand(8, 64, 56, 56, requires_grad=True)
+    g = torch.ones(8, 64, 28, 28)
+    return lambda: torch.autograd.grad(torch.nn.functional.max_pool2d(x, 2), x, g)
+
+
+@workload("max_pool2d, 8x64x56x56 channels_last")
+def max_pool_last(torch):
+    x = torch.rand(8, 64, 56, 56).contiguous(memory_format=torch.channels_last)
+    return lambda: torch.nn.functional.max_pool2d(x, 2)
+
+
+@workload("bilinear interpolate to twice the size, 4x16x112x112", target=5)
+def bilinear(torch):
+    x = torch.rand(4, 16, 112, 112)
+    return lambda: torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
+
+
+@workload("bilinear interpolate of an image to half the size, 3x480x640", target=5)
+def bilinear_image(torch):
+    x = torch.rand(1, 3, 480, 640)
+    return lambda: torch.nn.functional.interpolate(x, scale_factor=0.5, mode="bilinear")
+
+
+@workload("bilinear interpolate forward and backward, 4x16x56x56", target=5)
+def bilinear_backward(torch):
+    x, g = torch.rand(4, 16, 56, 56, requires_grad=True), torch.ones(4, 16, 112, 112)
+    return lambda: torch.autograd.grad(
+        torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear"), x, g
+    )
+
+
+@workload("grid_sample, 8x32x56x56")
+def grid_sample(torch):
+    x, grid = torch.rand(8, 32, 56, 56), torch.rand(8, 56, 56, 2) * 2 - 1
+    return lambda: torch.nn.functional.grid_sample(x, grid, align_corners=False)
+
+
+@workload("grid_sample forward and backward, 8x32x56x56")
+def grid_sample_backward(torch):
+    x, grid = torch.rand(8, 32, 56, 56, requires_grad=True), torch.rand(8, 56, 56, 2) * 2 - 1
+    grid.requires_grad_()
+    g = torch.ones(8, 32, 56, 56)
+    return lambda: torch.autograd.grad(
+        torch.nn.functional.grid_sample(x, grid, align_corners=False), (x, grid), g
+    )
 
 
 @workload("batch_norm forward and backward, 16x64x28x28")
@@ -316,6 +365,19 @@ def embedding(torch):
         table.weight.grad = None
 
     return run
+
+
+@workload("embedding_bag, 1024 sums of 32 of 50000x64")
+def embedding_bag(torch):
+    table, index = torch.rand(50_000, 64), torch.randint(50_000, (1024, 32))
+    return lambda: torch.nn.functional.embedding_bag(index, table, mode="sum")
+
+
+@workload("embedding_bag forward and backward, 256 means of 32 of 10000x64")
+def embedding_bag_backward(torch):
+    table, index = torch.rand(10_000, 64, requires_grad=True), torch.randint(10_000, (256, 32))
+    g = torch.ones(256, 64)
+    return lambda: torch.autograd.grad(torch.nn.functional.embedding_bag(index, table), table, g)
 
 
 def _attention(

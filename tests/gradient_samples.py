@@ -417,6 +417,8 @@ SAMPLES = {
         Call(u(1, 2, 2, 3), x(1, 2, 3, 4), y(1, 2, 3, 2, low=-1.3, high=1.3), mode, padding, False)
         for mode, padding in ((0, 0), (2, 2))
     ],
+    "_cdist": lambda: [Call(x(2, 3, 2), y(2, 4, 2), p) for p in (1.0, 2.0, 1.5, 3.0)] + [Call(x(3, 2), y(2, 2), 2.0)],
+    "_pdist": lambda: [Call(x(4, 2), p) for p in (1.0, 2.0, 3.0)],
     "_fold": lambda: [
         Call(x(1, 8, 4), [4, 4], [2, 2], [1, 1], [0, 0], [2, 2]),
         Call(x(2, 4, 6), [2, 3], [2, 2], [1, 2], [1, 1], [1, 2]),
@@ -489,6 +491,8 @@ FIRST_OUTPUT = frozenset(
 
 #: Operators whose derivative cannot be checked alone, and why.
 CHECKED_ELSEWHERE = {
+    "_cdist_backward": "its arguments depend on each other: the second derivative of _cdist",
+    "_pdist_backward": "its arguments depend on each other: the second derivative of _pdist",
     "_scaled_dot_product_flash_attention_for_cpu_backward": "its arguments depend on each other: the second derivative of "
     "_scaled_dot_product_flash_attention_for_cpu",
     "native_layer_norm_backward": "its arguments depend on each other: the second derivative of native_layer_norm",

@@ -197,8 +197,11 @@ PyObject* fractional_max_pool(Call& call) {
     }
     const int64_t batch = t.ndim() == n + 2 ? t.sizes[0] : 1, channels = t.sizes[t.ndim() - n - 1];
     check(samples.dtype == t.dtype, "Expect _random_samples to have the same dtype as input");
-    call.check(samples.sizes == Dims({batch, channels, n}), "Expect _random_samples of shape ",
-               str(Dims({batch, channels, n})), ", but got ", str(samples.sizes));
+    // Of an input without batch the first draws count.
+    call.check(samples.ndim() == 3 && samples.sizes[1] == channels && samples.sizes[2] == n &&
+                   (t.ndim() == n + 2 ? samples.sizes[0] == batch : samples.sizes[0] >= 1),
+               "Expect _random_samples of shape ", str(Dims({batch, channels, n})), ", but got ",
+               str(samples.sizes));
     Dims sizes = t.sizes;
     for (int i = 0; i < n; ++i) sizes[t.ndim() - n + i] = output[i];
     if (t.is_meta())

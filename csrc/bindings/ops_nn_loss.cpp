@@ -27,6 +27,8 @@ struct Classes {
         call.check(target_tensor.sizes == expected ||
                        (n == 1 && target_tensor.numel == 1 && target_tensor.ndim() <= 1),
                    "Expected target size ", str(expected), ", got ", str(target_tensor.sizes));
+        check(!weight || weight->dtype == input.dtype, "expected scalar type ", info(input.dtype).class_name,
+              " but found ", weight ? info(weight->dtype).class_name : "");
         check(!weight || (weight->ndim() == 1 && weight->numel == classes),
               "weight tensor should be defined either for all ", classes,
               " classes or no classes but got weight tensor of shape: ", weight ? str(weight->sizes) : "");

@@ -1,7 +1,8 @@
 """Norms and distances: compositions of `linalg_vector_norm`."""
 
 from .outputs import deliver
-from .registry import Tensor, composite, records
+from .registry import Tensor, composite, op, records
+from .second_order import vjp_through
 
 
 def _vector_norm(x, p, dim=None, keepdim=False, dtype=None):
@@ -110,6 +111,78 @@ _MODES = {
         )
     },
 }
+
+
+def _pairs_second_order(distances):
+    """The derivative of the gradient of distances, from the distances as a composition."""
+
+    def gradient_of(*inputs):
+        import flambeau
+
+        grad, *points = inputs
+        found = flambeau.autograd.grad(distances(*points), points, grad, create_graph=True, allow_unused=True)
+        return found[0]
+
+    return gradient_of
+
+
+_cdist_backward = op(
+    "_cdist_backward(Tensor grad_output, Tensor x1, Tensor x2, float p, Tensor result_) -> Tensor",
+    "The gradient of `_cdist` with respect to the first set.",
+    public=False,
+    method=False,
+    vjp={
+        "grad_output, x1, x2": lambda grad, grad_output, x1, x2, p, needs: vjp_through(
+            _pairs_second_order(lambda a, b: _vector_norm(a.unsqueeze(-2) - b.unsqueeze(-3), p, -1)),
+            (grad_output, x1, x2),
+            (grad,),
+            needs,
+        ),
+        "result_": None,
+    },
+)
+_cdist = op(
+    "_cdist(Tensor x1, Tensor x2, float p) -> Tensor",
+    "The p-norm distances of all pairs of two sets with the same leading dimensions.",
+    public=False,
+    method=False,
+    vjp={
+        "x1": lambda grad, x1, x2, p, result: _cdist_backward(grad, x1, x2, p, result),
+        "x2": lambda grad, x1, x2, p, result: _cdist_backward(
+            grad.transpose(-1, -2), x2, x1, p, result.transpose(-1, -2)
+        ),
+    },
+)
+
+
+def _flat_pairs(x, p):
+    import flambeau
+
+    first, second = flambeau.triu_indices(x.shape[0], x.shape[0], 1)
+    return _vector_norm(x[first] - x[second], p, -1)
+
+
+_pdist_backward = op(
+    "_pdist_backward(Tensor grad_output, Tensor input, float p, Tensor result_) -> Tensor",
+    "The gradient of `_pdist`.",
+    public=False,
+    method=False,
+    vjp={
+        "grad_output, input": lambda grad, grad_output, input, p, needs: vjp_through(
+            _pairs_second_order(lambda x: _flat_pairs(x, p)), (grad_output, input), (grad,), needs
+        ),
+        "result_": None,
+    },
+)
+_pdist = op(
+    "_pdist(Tensor input, float p) -> Tensor",
+    "The p-norm distances of all pairs of different rows.",
+    public=False,
+    method=False,
+    vjp={"input": lambda grad, input, p, result: _pdist_backward(grad, input, p, result)},
+)
+
+
 _FEW_POINTS = 25  # up to so many in both sets, exact differences are cheaper than a product
 
 
@@ -143,7 +216,14 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
     many = x1.shape[-2] > _FEW_POINTS or x2.shape[-2] > _FEW_POINTS
     if p == 2 and (mode == "use_mm_for_euclid_dist" or (mode == _MODES[None] and many)):
         return _euclidean(x1, x2)
-    return _vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+    lead = _broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
+    return _cdist(x1.expand(*lead, *x1.shape[-2:]), x2.expand(*lead, *x2.shape[-2:]), p)
+
+
+def _broadcast_shapes(*shapes):
+    import flambeau
+
+    return flambeau.broadcast_shapes(*shapes)
 
 
 def _euclidean(x1, x2):
@@ -167,15 +247,12 @@ def pdist(input, p=2):
     >>> flambeau.pdist(flambeau.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]))
     tensor([5.0000, 1.0000, 4.2426])
     """
-    import flambeau
-
     if input.dim() != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
     _check_points("pdist", input, "")
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
-    first, second = flambeau.triu_indices(input.shape[0], input.shape[0], 1)
-    return _vector_norm(input[first] - input[second], p, -1)
+    return _pdist(input, p)
 
 
 @composite

@@ -74,7 +74,8 @@ def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mea
     input, target = _same_size(input, target)
     distance = (input - target).abs()
     if beta != 0:
-        distance = flambeau.where(distance < beta, distance * distance * (0.5 / beta), distance - 0.5 * beta)
+        near = distance.clamp(max=beta)
+        distance = near * (distance - 0.5 * near) * (1 / beta)
     return reduced(distance, reduction)
 
 
@@ -85,7 +86,8 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     input, target = _same_size(input, target)
     distance = (input - target).abs()
-    loss = flambeau.where(distance <= delta, 0.5 * distance * distance, delta * (distance - 0.5 * delta))
+    near = distance.clamp(max=delta)
+    loss = near * (distance - 0.5 * near)
     if weight is not None:
         if weight.size() != loss.size():
             raise ValueError("Weights and input must have the same size.")

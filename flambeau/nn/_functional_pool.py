@@ -20,9 +20,9 @@ def _settings(name, n, kernel_size, stride, padding, dilation=1):
 
 
 def _check_input(name, input, n):
-    if input.dim() not in (n + 1, n + 2) and n == 3:
+    if input.dim() not in (n + 1, n + 2) and (n == 3 or (n == 2 and "max" in name)):
         raise RuntimeError(
-            f"{name}: non-empty 4D or 5D (batch mode) tensor expected for input, but got: {list(input.shape)}"
+            f"{name}: non-empty {n + 1}D or {n + 2}D (batch mode) tensor expected for input, but got: {list(input.shape)}"
         )
     if input.dim() not in (n + 1, n + 2):
         raise RuntimeError(

@@ -16,7 +16,7 @@ struct Relu {
 struct ReluBackward {
     template <class T>
     static FLB_INLINE T f(T grad, T y) {
-        return y > T(0) ? grad : T(0);
+        return y <= T(0) ? T(0) : grad;  // NaN lets the gradient pass, as in PyTorch
     }
 };
 struct SigmoidBackward {
