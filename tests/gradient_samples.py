@@ -391,6 +391,9 @@ SAMPLES = {
     "_log_softmax_backward": lambda: [Call(y(2, 3), x(2, 3), 1)],
     "native_layer_norm": lambda: [*layer_norm(), Call(x(2, 3), [3], None, None, 1e-3)],
     "_rms_norm": lambda: [Call(x(2, 3), [3], y(3), 1e-3), Call(x(2, 3), [3], None, 1e-3)],
+    "native_group_norm": lambda: [
+        Call(x(2, 4, 3), y(4), u(4), 2, 4, 3, 2, 1e-3), Call(x(1, 2, 2, 2), None, None, 1, 2, 4, 1, 1e-3),
+    ],
     "_batch_norm": lambda: [
         Call(x(3, 2), y(2), u(2), None, None, True, 0.1, 1e-3), Call(x(2, 2, 2), None, None, None, None, True, 0.1, 1e-3),
         Call(x(3, 2), y(2), u(2), y(2, grad=False), u(2, low=0.5, grad=False), False, 0.1, 1e-3),
@@ -484,7 +487,7 @@ RANDOM = {
 #: Operators whose first output alone is differentiated: the others are kept for the backward pass.
 FIRST_OUTPUT = frozenset(
     """
-    _recurrent native_layer_norm _rms_norm _batch_norm _cross_entropy nll_loss_forward
+    _recurrent native_layer_norm native_group_norm _rms_norm _batch_norm _cross_entropy nll_loss_forward
     _scaled_dot_product_flash_attention_for_cpu _embedding_bag _fractional_max_pool
     """.split()
 )
@@ -496,6 +499,7 @@ CHECKED_ELSEWHERE = {
     "_scaled_dot_product_flash_attention_for_cpu_backward": "its arguments depend on each other: the second derivative of "
     "_scaled_dot_product_flash_attention_for_cpu",
     "native_layer_norm_backward": "its arguments depend on each other: the second derivative of native_layer_norm",
+    "native_group_norm_backward": "its arguments depend on each other: the second derivative of native_group_norm",
     "_rms_norm_backward": "its arguments depend on each other: the second derivative of _rms_norm",
     "native_batch_norm_backward": "its arguments depend on each other: the second derivative of _batch_norm",
     **dict.fromkeys(

@@ -1,4 +1,6 @@
-"""Normalisation: layer_norm and batch_norm, each one pass forward and one backward."""
+"""Normalisation: each kind one operator forward and one backward."""
+
+import math
 
 import flambeau
 
@@ -52,22 +54,36 @@ def _layer_norm_vjp(grad, input, normalized_shape, mean, rstd, weight, eps, need
     )
 
 
-native_layer_norm = op(
+_layer_norm = op(
     "native_layer_norm(Tensor input, int[] normalized_shape, Tensor? weight, Tensor? bias, float eps)"
     " -> (Tensor output, Tensor mean, Tensor rstd)",
-    """`layer_norm` with the mean and the inverse deviation of each row, which have no gradient.
-
-    input: (*, *normalized_shape); weight, bias: normalized_shape, or None.
-    """,
+    "`layer_norm` with the mean and the inverse deviation of each row, in the precision that was computed with.",
+    public=False,
     method=False,
     vjp={"input, weight, bias": _layer_norm_vjp},
 )
 
 
+def _statistics_dtype(input, *parameters):
+    """That of the saved statistics: of narrow input with parameters in float32, float32, otherwise the input's."""
+    return next((p.dtype for p in parameters if p is not None), input.dtype)
+
+
+@composite
+def native_layer_norm(input, normalized_shape, weight, bias, eps):
+    """`layer_norm` with the mean and the inverse deviation of each row: (output, mean, deviation).
+
+    input: (\\*, \\*normalized_shape); weight, bias: normalized_shape, or None. The last two have no gradient.
+    """
+    output, *saved = _layer_norm(input, normalized_shape, weight, bias, eps)
+    dtype = _statistics_dtype(input, weight, bias)
+    return output, *(s.detach().to(dtype) for s in saved)
+
+
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
     """Normalise over the last dimensions."""
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
-    return native_layer_norm(input, shape, weight, bias, eps)[0]
+    return _layer_norm(input, shape, weight, bias, eps)[0]
 
 
 # ---- rms_norm -----------------------------------------------------------------------------------------------------------
@@ -184,13 +200,13 @@ def native_batch_norm(input, weight, bias, running_mean, running_var, training, 
     """Batch normalisation of (N, C, \\*) per channel: (output, mean, inverse deviation).
 
     In training with the mean and variance of the batch, which also move `running_mean` and `running_var` in place by the
-    share `momentum`; otherwise with the running values, and the last two results are empty.
+    share `momentum`; otherwise with the running values, and the last two results are empty. They have no gradient.
     """
-    results = _batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
+    output, *saved = _batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
+    dtype = _statistics_dtype(input, weight, bias, running_mean, running_var)
     if training:
-        return tuple(results)
-    none = results[1].new_empty(0)
-    return results[0], none, none.clone()
+        return output, *(s.detach().to(dtype) for s in saved)
+    return output, output.new_empty(0, dtype=dtype), output.new_empty(0, dtype=dtype)
 
 
 def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
@@ -236,3 +252,76 @@ def _weight_norm(v, g, dim=0):
             f"{tuple(v.shape)}, but has shape {tuple(g.shape)}"
         )
     return v * (g / norm)
+
+
+# ---- group_norm ---------------------------------------------------------------------------------------------------------
+
+
+def _group_norm_gradients(grad_output, input, weight, groups, eps):
+    """The gradients with respect to input (N, C, L), weight and bias, with differentiable operators."""
+    n, channels, length = input.shape
+    grouped = input.reshape(n, groups, -1)
+    centred = grouped - grouped.mean(2, True)
+    rstd = flambeau.rsqrt((centred * centred).mean(2, True) + eps)
+    normal = centred * rstd
+    scaled = grad_output if weight is None else grad_output * weight.view(-1, 1)
+    scaled = scaled.reshape(grouped.shape)
+    grad_input = rstd * (scaled - scaled.mean(2, True) - normal * (scaled * normal).mean(2, True))
+    grad_weight = (grad_output * normal.view(n, channels, length)).sum((0, 2))
+    return grad_input.view(n, channels, length), grad_weight, grad_output.sum((0, 2))
+
+
+def _group_norm_second(grads, grad_output, input, weight, N, C, HxW, group, eps, needs):
+    shape = (N, C, HxW)
+    if grads[0] is not None:
+        grads = (grads[0].reshape(shape), *grads[1:])
+    found = vjp_through(
+        lambda g, x, w: _group_norm_gradients(g, x, w, group, eps),
+        (grad_output.reshape(shape), input.reshape(shape), weight),
+        grads,
+        needs,
+    )
+    return *(None if f is None else f.reshape(input.shape) for f in found[:2]), found[2]
+
+
+_group_norm_backward = op(
+    "native_group_norm_backward(Tensor grad_output, Tensor input, Tensor mean, Tensor rstd, Tensor? weight, int N, int C, "
+    "int HxW, int group, float eps, int output_mask) -> (Tensor grad_input, Tensor grad_weight, Tensor grad_bias)",
+    "Gradients of `native_group_norm`; bits of `output_mask` say which are wanted, the others are None.",
+    public=False,
+    method=False,
+    vjp={"grad_output, input, weight": _group_norm_second, "mean": None, "rstd": None},
+)
+
+
+def _group_norm_vjp(grad, input, weight, mean, rstd, N, C, HxW, group, eps, needs):
+    if grad is None:
+        return None, None, None
+    return tuple(_group_norm_backward(grad, input, mean, rstd, weight, N, C, HxW, group, eps, _mask(needs)))
+
+
+_group_norm = op(
+    "native_group_norm(Tensor input, Tensor? weight, Tensor? bias, int N, int C, int HxW, int group, float eps)"
+    " -> (Tensor output, Tensor mean, Tensor rstd)",
+    "`group_norm` with the mean and the inverse deviation of each group, in the precision that was computed with.",
+    public=False,
+    method=False,
+    vjp={"input, weight, bias": _group_norm_vjp},
+)
+
+
+@composite
+def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
+    """Normalisation over `group` groups of the C channels of every one of N samples: (output, mean, inverse deviation).
+
+    input: N * C * HxW elements; weight, bias: (C) or None; the last two results: (N, group), without gradient.
+    """
+    output, *saved = _group_norm(input, weight, bias, N, C, HxW, group, eps)
+    dtype = _statistics_dtype(input, weight, bias)
+    return output, *(s.detach().to(dtype) for s in saved)
+
+
+def group_norm(input, groups, weight, bias, eps):
+    """Normalise over each of `groups` groups of channels of every sample of (N, C, *)."""
+    n, c = input.shape[:2]
+    return _group_norm(input, weight, bias, n, c, math.prod(input.shape[2:]), groups, eps)[0]

@@ -59,16 +59,6 @@ def instance_norm(
     return output.view(input.shape)
 
 
-def _affine(output, weight, bias):
-    """Scale and shift every channel."""
-    channelwise = (-1, *(1,) * (output.dim() - 2))
-    if weight is not None:
-        output = output * weight.view(channelwise)
-    if bias is not None:
-        output = output + bias.view(channelwise)
-    return output
-
-
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
     """Normalise over the last dimensions, whose sizes are `normalized_shape`; `weight` and `bias` have this shape.
 
@@ -95,12 +85,7 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-05):
             f"Expected more than 1 value per channel when training, got input size "
             f"{[n * c // num_groups, num_groups, *input.shape[2:]]}"
         )
-    if input.dtype in (flambeau.float16, flambeau.bfloat16):  # rounded once, after the scale and shift
-        wide = (None if p is None else p.float() for p in (weight, bias))
-        return group_norm(input.float(), num_groups, *wide, eps).to(input.dtype)
-    size = c // num_groups * math.prod(input.shape[2:])
-    grouped = input.reshape(n * num_groups, size)
-    return _affine(_nn.layer_norm(grouped, (size,), None, None, eps).view(input.shape), weight, bias)
+    return _nn.group_norm(input, num_groups, weight, bias, eps)
 
 
 def rms_norm(input, normalized_shape, weight=None, eps=None):
