@@ -345,6 +345,67 @@ def layer_norm(torch):
     return lambda: torch.nn.functional.layer_norm(x, (768,), weight, bias)
 
 
+def _normalisation(
+    name: str, shape: tuple[int, ...], function: Callable, sizes: tuple[int, ...], target: float
+) -> None:
+    @workload(f"{name} forward and backward, {'x'.join(map(str, shape))}", target=target)
+    def prepare(torch):
+        torch.manual_seed(0)
+        operands = [torch.rand(*shape, requires_grad=True)]
+        operands += [torch.rand(size, requires_grad=True) for size in sizes]
+        weights = torch.rand(*shape)
+
+        def run():
+            function(torch, *operands).backward(weights)
+            for operand in operands:
+                operand.grad = None
+
+        return run
+
+
+_normalisation("softmax", (1024, 1000), lambda torch, x: torch.softmax(x, -1), (), target=2)
+_normalisation("log_softmax", (1024, 1000), lambda torch, x: torch.log_softmax(x, -1), (), target=2)
+_normalisation(
+    "layer_norm",
+    (1024, 768),
+    lambda torch, x, weight, bias: torch.nn.functional.layer_norm(x, (768,), weight, bias),
+    (768, 768),
+    target=2,
+)
+_normalisation(
+    "rms_norm",
+    (1024, 768),
+    lambda torch, x, weight: torch.nn.functional.rms_norm(x, (768,), weight),
+    (768,),
+    target=2,
+)
+_normalisation(
+    "group_norm",
+    (8, 64, 28, 28),
+    lambda torch, x, weight, bias: torch.nn.functional.group_norm(x, 8, weight, bias),
+    (64, 64),
+    target=1,
+)
+_normalisation(
+    "instance_norm",
+    (8, 64, 28, 28),
+    lambda torch, x, weight, bias: torch.nn.functional.instance_norm(x, weight=weight, bias=bias),
+    (64, 64),
+    target=2,
+)
+
+
+@workload("cross_entropy forward and backward, (256, 32000)", target=2)
+def cross_entropy_of_words(torch):
+    logits, target = torch.rand(256, 32000, requires_grad=True), torch.randint(32000, (256,))
+
+    def run():
+        torch.nn.functional.cross_entropy(logits, target).backward()
+        logits.grad = None
+
+    return run
+
+
 @workload("cross_entropy forward and backward, (1024, 1000)")
 def cross_entropy(torch):
     logits, target = torch.rand(1024, 1000, requires_grad=True), torch.randint(1000, (1024,))

@@ -1,7 +1,7 @@
 // Group normalisation, one row (a sample's group of channels) at a time, which stays in cache between the passes.
 #include "kernels/group_norm.h"
 
-#include "kernels/isa/nn_sums.h"
+#include "kernels/isa/nn_sum_pair.h"
 #include "kernels/isa/vmath_core.h"
 
 namespace flb {
@@ -10,7 +10,8 @@ namespace FLB_ISA {
 template <class T>
 void rows_forward(const GroupNorm& a, int64_t begin, int64_t end) {
     const T *weight = static_cast<const T*>(a.weight), *bias = static_cast<const T*>(a.bias);
-    const int64_t width = a.channels / a.groups, n = width * a.length;
+    // Locals: a store through a pointer might change what a struct says, for all that the compiler knows.
+    const int64_t length = a.length, width = a.channels / a.groups, n = width * length;
     for (int64_t r = begin; r < end; ++r) {
         const T* x = static_cast<const T*>(a.input) + r * n;
         T* y = static_cast<T*>(a.output) + r * n;
@@ -22,9 +23,9 @@ void rows_forward(const GroupNorm& a, int64_t begin, int64_t end) {
         const int64_t first = r % a.groups * width;
         for (int64_t c = 0; c < width; ++c) {
             const T scale = weight ? rstd * weight[first + c] : rstd, shift = bias ? bias[first + c] : T(0);
-            const T* __restrict in = x + c * a.length;
-            T* __restrict out = y + c * a.length;
-            for (int64_t i = 0; i < a.length; ++i) out[i] = (in[i] - mean) * scale + shift;
+            const T* __restrict in = x + c * length;
+            T* __restrict out = y + c * length;
+            for (int64_t i = 0; i < length; ++i) out[i] = (in[i] - mean) * scale + shift;
         }
     }
 }
@@ -32,7 +33,7 @@ void rows_forward(const GroupNorm& a, int64_t begin, int64_t end) {
 template <class T>
 void rows_backward(const GroupNormBackward& a, int64_t begin, int64_t end) {
     const T* weight = static_cast<const T*>(a.weight);
-    const int64_t width = a.channels / a.groups, n = width * a.length;
+    const int64_t length = a.length, width = a.channels / a.groups, n = width * length;
     for (int64_t r = begin; r < end; ++r) {
         const T *x = static_cast<const T*>(a.input) + r * n, *g = static_cast<const T*>(a.grad) + r * n;
         const T mean = static_cast<const T*>(a.mean)[r], rstd = static_cast<const T*>(a.rstd)[r];
@@ -40,11 +41,12 @@ void rows_backward(const GroupNormBackward& a, int64_t begin, int64_t end) {
         double *sums = a.sums + r * width, *products = a.products + r * width;
         double sum = 0, product = 0;
         for (int64_t c = 0; c < width; ++c) {
-            const T *gc = g + c * a.length, *xc = x + c * a.length;
-            sums[c] = sum_mapped<T>(a.length, [](auto v) { return v; }, gc);
-            products[c] = sum_mapped<T>(
-                              a.length, [mean](auto v, auto u) { return v * (u - mean); }, gc, xc) *
-                          double(rstd);
+            const T *gc = g + c * length, *xc = x + c * length;
+            const Sums both = sum_pair<T>(
+                length, [](auto v, auto) { return v; }, [mean](auto v, auto u) { return v * (u - mean); }, gc,
+                xc);
+            sums[c] = both.first;
+            products[c] = both.second * double(rstd);
             const double w = weight ? double(weight[first + c]) : 1.0;
             sum += w * sums[c];
             product += w * products[c];
@@ -55,9 +57,9 @@ void rows_backward(const GroupNormBackward& a, int64_t begin, int64_t end) {
         T* dx = static_cast<T*>(a.grad_input) + r * n;
         for (int64_t c = 0; c < width; ++c) {
             const T scale = weight ? rstd * weight[first + c] : rstd;
-            const T* __restrict gc = g + c * a.length, * __restrict xc = x + c * a.length;
-            T* __restrict out = dx + c * a.length;
-            for (int64_t i = 0; i < a.length; ++i) out[i] = gc[i] * scale - offset - (xc[i] - mean) * slope;
+            const T* __restrict gc = g + c * length, * __restrict xc = x + c * length;
+            T* __restrict out = dx + c * length;
+            for (int64_t i = 0; i < length; ++i) out[i] = gc[i] * scale - offset - (xc[i] - mean) * slope;
         }
     }
 }

@@ -1,5 +1,5 @@
 // Layer and batch normalisation: sums per row or per channel, and the maps that use them.
-#include "kernels/isa/nn_sums.h"
+#include "kernels/isa/nn_sum_pair.h"
 #include "kernels/isa/vmath_core.h"
 #include "kernels/nn_kernels.h"
 
@@ -44,22 +44,29 @@ void rows_backward(const RowNormBackward& a, int64_t begin, int64_t end) {
         const T* __restrict g = static_cast<const T*>(a.grad) + r * n;
         const T mean = a.centred ? static_cast<const T*>(a.mean)[r] : T(0),
                 rstd = static_cast<const T*>(a.rstd)[r];
-        if (dw)
+        if (dw && db) {
+            for (int64_t i = 0; i < n; ++i) {
+                dw[i] += g[i] * ((x[i] - mean) * rstd);
+                db[i] += g[i];
+            }
+        } else if (dw) {
             for (int64_t i = 0; i < n; ++i) dw[i] += g[i] * ((x[i] - mean) * rstd);
-        if (db)
+        } else if (db) {
             for (int64_t i = 0; i < n; ++i) db[i] += g[i];
+        }
         if (!a.grad_input) continue;
         T* __restrict dx = static_cast<T*>(a.grad_input) + r * n;
-        double sum, product;
-        if (w) {
-            sum = sum_mapped<T>(n, [](auto gi, auto wi) { return gi * wi; }, g, w);
-            product = sum_mapped<T>(
-                n, [mean](auto gi, auto wi, auto xi) { return gi * wi * (xi - mean); }, g, w, x);
-        } else {
-            sum = sum_mapped<T>(n, [](auto gi) { return gi; }, g);
-            product = sum_mapped<T>(n, [mean](auto gi, auto xi) { return gi * (xi - mean); }, g, x);
-        }
-        const T offset = a.centred ? T(sum / double(n)) : T(0), slope = T(product / double(n)) * rstd * rstd;
+        Sums sums;
+        if (w)
+            sums = sum_pair<T>(
+                n, [](auto gi, auto, auto wi) { return gi * wi; },
+                [mean](auto gi, auto xi, auto wi) { return gi * wi * (xi - mean); }, g, x, w);
+        else
+            sums = sum_pair<T>(
+                n, [](auto gi, auto) { return gi; }, [mean](auto gi, auto xi) { return gi * (xi - mean); }, g,
+                x);
+        const T offset = a.centred ? T(sums.first / double(n)) : T(0),
+                slope = T(sums.second / double(n)) * rstd * rstd;
         if (w)
             for (int64_t i = 0; i < n; ++i) dx[i] = (g[i] * w[i] - offset - (x[i] - mean) * slope) * rstd;
         else
@@ -99,9 +106,11 @@ void plane_products(const ChannelShape& s, const T* grad, const T* x, const doub
         for (int64_t b = 0; b < s.batch; ++b) {
             const int64_t at = (b * s.channels + c) * s.length;
             const T m = T(center[c]);
-            sums[c] += sum_mapped<T>(s.length, [](auto g) { return g; }, grad + at);
-            products[c] +=
-                sum_mapped<T>(s.length, [m](auto g, auto v) { return g * (v - m); }, grad + at, x + at);
+            const auto [sum, product] = sum_pair<T>(
+                s.length, [](auto g, auto) { return g; }, [m](auto g, auto v) { return g * (v - m); },
+                grad + at, x + at);
+            sums[c] += sum;
+            products[c] += product;
         }
 }
 
@@ -159,13 +168,15 @@ void matrix_products(const ChannelShape& s, const T* grad, const T* x, const dou
 template <class T>
 void affine(const ChannelShape& s, const T* x, const double* center, const double* scale, const double* shift,
             T* out, int64_t begin, int64_t end) {
-    if (s.length > 1) {
+    const int64_t length =
+        s.length;  // a store might change what is behind a reference, for all the compiler knows
+    if (length > 1) {
         for (int64_t p = begin; p < end; ++p) {
             const int64_t c = p % s.channels;
             const T m = T(center[c]), k = T(scale[c]), b = T(shift[c]);
-            const T* __restrict in = x + p * s.length;
-            T* __restrict y = out + p * s.length;
-            for (int64_t i = 0; i < s.length; ++i) y[i] = (in[i] - m) * k + b;
+            const T* __restrict in = x + p * length;
+            T* __restrict y = out + p * length;
+            for (int64_t i = 0; i < length; ++i) y[i] = (in[i] - m) * k + b;
         }
         return;
     }
@@ -184,13 +195,14 @@ void affine(const ChannelShape& s, const T* x, const double* center, const doubl
 template <class T>
 void gradient(const ChannelShape& s, const T* grad, const T* x, const double* center, const double* slope,
               const double* offset, const double* scale, T* out, int64_t begin, int64_t end) {
-    if (s.length > 1) {
+    const int64_t length = s.length;
+    if (length > 1) {
         for (int64_t p = begin; p < end; ++p) {
             const int64_t c = p % s.channels;
             const T m = T(center[c]), k = T(slope[c]), o = T(offset[c]), f = T(scale[c]);
-            const T* __restrict g = grad + p * s.length, * __restrict in = x + p * s.length;
-            T* __restrict y = out + p * s.length;
-            for (int64_t i = 0; i < s.length; ++i) y[i] = (g[i] - (in[i] - m) * k - o) * f;
+            const T* __restrict g = grad + p * length, * __restrict in = x + p * length;
+            T* __restrict y = out + p * length;
+            for (int64_t i = 0; i < length; ++i) y[i] = (g[i] - (in[i] - m) * k - o) * f;
         }
         return;
     }

@@ -17,6 +17,18 @@ FLB_INLINE T exp_below(T x) {
     return x < low ? T(0) : e;
 }
 
+// The largest element that is a number: what is none comes out of exp, and so of the row's sum.
+struct LargestNumber {
+    template <class V>
+    static FLB_INLINE V apply(V a, V b) {
+        return b > a ? b : a;
+    }
+    template <class A>
+    static FLB_INLINE A identity() {
+        return Limits<A>::lowest;
+    }
+};
+
 // sum of exp(in - top), the summands left in `out` where that is wanted.
 template <class T, bool keep>
 FLB_INLINE double exp_sum(T* __restrict out, const T* __restrict in, T top, int64_t n) {
@@ -34,7 +46,7 @@ FLB_INLINE double exp_sum(T* __restrict out, const T* __restrict in, T top, int6
 
 template <class T>
 void softmax_row(T* __restrict out, const T* __restrict in, int64_t n, bool log) {
-    const T top = fold_values<MaxOp>(in, n);
+    const T top = fold_values<LargestNumber>(in, n);
     if (log) {
         const T shift = T(vlog(exp_sum<T, false>(nullptr, in, top, n)));
         for (int64_t i = 0; i < n; ++i) out[i] = (in[i] - top) - shift;
@@ -165,7 +177,7 @@ void softmax_backward_any(DType dtype, const SoftmaxShape& s, const void* grad, 
 template <class T>
 void lse_rows(const T* in, T* lse, int64_t n, int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-        const T top = fold_values<MaxOp>(in + r * n, n);
+        const T top = fold_values<LargestNumber>(in + r * n, n);
         lse[r] = T(double(top) + vlog(exp_sum<T, false>(nullptr, in + r * n, top, n)));
     }
 }
