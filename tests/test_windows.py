@@ -157,3 +157,31 @@ def test_unfold_and_fold(kernel, dilation, padding, stride, dtype):
     found = F.fold(columns, (6, 7), kernel, dilation, padding, stride)
     tolerance = 2e-2 if dtype == "float16" else 1e-6
     flambeau.testing.assert_close(found, back[:, :, ph : ph + 6, pw : pw + 7], rtol=tolerance, atol=tolerance)
+
+
+# --- adaptive windows ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sizes, out", [((9, 40), (4, 7)), ((8, 8), (2, 4)), ((3, 2000), (2, 5)), ((5, 6), (5, 2))]
+)
+def test_adaptive_windows_one_by_one(sizes, out):
+    x = image(2, 3, *sizes, dtype=flambeau.float64)
+    x[1, 2, 0, 1] = x[1, 2, 1, 0] = math.nan
+    x[0, 1] = -math.inf
+    means = F.adaptive_avg_pool2d(x, out)
+    maxima, indices = F.adaptive_max_pool2d(x, out, return_indices=True)
+    flambeau.testing.assert_close(F.adaptive_max_pool2d(x, out), maxima, equal_nan=True)
+    for i, j in itertools.product(*map(range, out)):
+        (top, bottom), (left, right) = (
+            (k * size // o, -(-(k + 1) * size // o)) for k, size, o in zip((i, j), sizes, out, strict=True)
+        )
+        window = x[:, :, top:bottom, left:right].flatten(2)
+        flambeau.testing.assert_close(means[:, :, i, j], window.mean(2), equal_nan=True)
+        for b, c in itertools.product(range(2), range(3)):
+            values = window[b, c].tolist()
+            missing = [k for k, v in enumerate(values) if v != v]
+            at = missing[-1] if missing else values.index(max(values))
+            place = (top + at // (right - left)) * sizes[1] + left + at % (right - left)
+            assert indices[b, c, i, j] == place
+            assert missing or maxima[b, c, i, j] == values[at]

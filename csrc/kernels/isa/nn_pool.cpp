@@ -250,13 +250,81 @@ void max_pool_any(DType dtype, const PoolShape& s, const void* in, void* out, in
     else FLB_FLOAT_OR_DOUBLE(dtype, max_any<T>(s, in, out, index, begin, end));
 }
 
+// Windows of several rows are first joined column by column, with vectors, then along the row they leave.
+constexpr int64_t kWidest = 1024;
+FLB_INLINE bool joins_rows(const AdaptiveShape& s, int64_t i, int64_t j) {
+    const int64_t rows = (s.end[0][i] - s.start[0][i]) * (s.end[1][j] - s.start[1][j]);
+    return rows > 1 && s.in[2] <= kWidest && s.out[2] > 1 && s.out[2] * 2 <= s.in[2];
+}
+template <class T>
+void mean_row(const AdaptiveShape& s, const T* plane, int64_t i, int64_t j, T* out) {
+    T sum[kWidest];
+    const int64_t n = s.in[2];
+    for (int64_t z = 0; z < n; ++z) sum[z] = 0;
+    for (int64_t x = s.start[0][i]; x < s.end[0][i]; ++x)
+        for (int64_t y = s.start[1][j]; y < s.end[1][j]; ++y) {
+            const T* __restrict row = plane + (x * s.in[1] + y) * n;
+            for (int64_t z = 0; z < n; ++z) sum[z] += row[z];
+        }
+    const double rows = double((s.end[0][i] - s.start[0][i]) * (s.end[1][j] - s.start[1][j]));
+    for (int64_t k = 0; k < s.out[2]; ++k) {
+        T even = 0, odd = 0;
+        int64_t z = s.start[2][k];
+        for (; z + 2 <= s.end[2][k]; z += 2) even += sum[z], odd += sum[z + 1];
+        if (z < s.end[2][k]) even += sum[z];
+        out[k] = T(double(even + odd) / (rows * double(s.end[2][k] - s.start[2][k])));
+    }
+}
+template <class T, bool indexed>
+void max_row(const AdaptiveShape& s, const T* plane, int64_t i, int64_t j, T* out, int64_t* index) {
+    T best[kWidest];
+    int32_t where[kWidest];
+    const int64_t n = s.in[2];
+    const int32_t first = int32_t((s.start[0][i] * s.in[1] + s.start[1][j]) * n);
+    for (int64_t z = 0; z < n; ++z) best[z] = lowest_of<T>(), where[z] = first + int32_t(z);
+    for (int64_t x = s.start[0][i]; x < s.end[0][i]; ++x)
+        for (int64_t y = s.start[1][j]; y < s.end[1][j]; ++y) {
+            const int32_t at = int32_t((x * s.in[1] + y) * n);
+            const T* __restrict row = plane + at;
+            for (int64_t z = 0; z < n; ++z) {
+                const T v = row[z];
+                const bool take = (v > best[z]) | (v != v);
+                best[z] = take ? v : best[z];
+                if constexpr (indexed) where[z] = take ? at + int32_t(z) : where[z];
+            }
+        }
+    for (int64_t k = 0; k < s.out[2]; ++k) {
+        T top = best[s.start[2][k]];
+        int32_t place = where[s.start[2][k]];
+        for (int64_t z = s.start[2][k] + 1; z < s.end[2][k]; ++z) {
+            const T v = best[z];
+            if constexpr (!indexed) {
+                top = (v > top) | (v != v) ? v : top;
+            } else {
+                // Of NaNs the last counts, of equal elements the first, in the order of the plane.
+                const bool take =
+                    v != v ? top == top || where[z] > place : v > top || (v == top && where[z] < place);
+                if (take) top = v, place = where[z];
+            }
+        }
+        out[k] = top;
+        if constexpr (indexed) index[k] = place;
+    }
+}
+
 template <class T>
 void adaptive_max(const AdaptiveShape& s, const T* in, T* out, int64_t* index, int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
         const T* plane = in + p * s.in_size();
         int64_t o = p * s.out_size();
         for (int64_t i = 0; i < s.out[0]; ++i)
-            for (int64_t j = 0; j < s.out[1]; ++j)
+            for (int64_t j = 0; j < s.out[1]; ++j) {
+                if (joins_rows(s, i, j)) {
+                    if (index) max_row<T, true>(s, plane, i, j, out + o, index + o);
+                    else max_row<T, false>(s, plane, i, j, out + o, nullptr);
+                    o += s.out[2];
+                    continue;
+                }
                 for (int64_t k = 0; k < s.out[2]; ++k, ++o) {
                     T best = lowest_of<T>();
                     int64_t where = (s.start[0][i] * s.in[1] + s.start[1][j]) * s.in[2] + s.start[2][k];
@@ -269,6 +337,7 @@ void adaptive_max(const AdaptiveShape& s, const T* in, T* out, int64_t* index, i
                     out[o] = best;
                     if (index) index[o] = where;
                 }
+            }
     }
 }
 void adaptive_max_any(DType dtype, const AdaptiveShape& s, const void* in, void* out, int64_t* index,
@@ -366,7 +435,13 @@ void adaptive_mean(const AdaptiveShape& s, const T* in, T* out, int64_t begin, i
         const int64_t plane = p * s.in_size();
         if constexpr (backward) __builtin_memset(out + plane, 0, size_t(s.in_size()) * sizeof(T));
         for (int64_t i = 0; i < s.out[0]; ++i)
-            for (int64_t j = 0; j < s.out[1]; ++j)
+            for (int64_t j = 0; j < s.out[1]; ++j) {
+                if constexpr (!backward)
+                    if (joins_rows(s, i, j)) {
+                        mean_row(s, in + plane, i, j, out + o);
+                        o += s.out[2];
+                        continue;
+                    }
                 for (int64_t k = 0; k < s.out[2]; ++k, ++o) {
                     const int64_t first = s.start[2][k], width = s.end[2][k] - first;
                     const double count =
@@ -388,6 +463,7 @@ void adaptive_mean(const AdaptiveShape& s, const T* in, T* out, int64_t begin, i
                         }
                     if constexpr (!backward) out[o] = T(total / count);
                 }
+            }
     }
 }
 void adaptive_avg_any(DType dtype, const AdaptiveShape& s, const void* in, void* out, int64_t begin,
