@@ -1,6 +1,7 @@
 // Packing operands of the matrix product into panels, and what comes after it.
 #include "kernels/gemm_kernels.h"
 
+#include "kernels/isa/block_cast.h"
 #include "kernels/isa/gemm_tile.h"
 #include "kernels/isa/transpose.h"
 
@@ -134,6 +135,22 @@ void gemm_pack_impl(PanelType type, DType source_type, bool is_a, const void* so
     }
 }
 
+// Converted in blocks, by whole vectors.
+template <class C>
+void finish_narrow(const float* p, int64_t cols, float alpha, float beta, C* c) {
+    constexpr int64_t kBlock = 256;
+    float sums[kBlock], before[kBlock];
+    for (int64_t j = 0; j < cols; j += kBlock) {
+        const int64_t n = cols - j < kBlock ? cols - j : kBlock;
+        for (int64_t i = 0; i < n; ++i) sums[i] = alpha * p[j + i];
+        if (beta != 0) {
+            cast_block(before, c + j, n);
+            for (int64_t i = 0; i < n; ++i) sums[i] += beta * before[i];
+        }
+        cast_block(c + j, sums, n);
+    }
+}
+
 // P: the type of the product, C: of the result, A: that of the arithmetic.
 template <class P, class C, class A>
 void finish(int64_t rows, int64_t cols, const void* product, int64_t ld_product, A alpha, A beta,
@@ -141,7 +158,9 @@ void finish(int64_t rows, int64_t cols, const void* product, int64_t ld_product,
     for (int64_t i = 0; i < rows; ++i) {
         const P* p = static_cast<const P*>(product) + i * ld_product;
         C* c = static_cast<C*>(c_data) + i * ldc;
-        if (beta == A(0)) {
+        if constexpr (std::is_same_v<P, float> && sizeof(C) == 2) {
+            finish_narrow(p, cols, alpha, beta, c);
+        } else if (beta == A(0)) {
             for (int64_t j = 0; j < cols; ++j) c[j] = C(A(alpha * A(p[j])));
         } else {
             for (int64_t j = 0; j < cols; ++j) c[j] = C(A(A(alpha * A(p[j])) + A(beta * A(c[j]))));
