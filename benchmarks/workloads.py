@@ -227,31 +227,78 @@ def matrix_vector(torch):
     return lambda: a @ b
 
 
+@workload("linear 64 x 784 -> 128, bfloat16", flops=2.0 * 64 * 784 * 128)
+def bfloat16_linear(torch):
+    x, weight = torch.rand(64, 784).to(torch.bfloat16), torch.rand(128, 784).to(torch.bfloat16)
+    return lambda: torch.nn.functional.linear(x, weight)
+
+
+@workload("matrix product 8 x 1024 x 1024", flops=2.0 * 8 * 1024**2)
+def product_of_few_rows(torch):
+    a, b = torch.rand(8, 1024), torch.rand(1024, 1024)
+    return lambda: a @ b
+
+
 # --- layers -------------------------------------------------------------------------------------------------
 
 
 def _convolution(
-    name: str, batch: int, channels: int, out: int, size: int, kernel: int, stride: int = 1, groups: int = 1
+    name: str,
+    batch: int,
+    channels: int,
+    out: int,
+    size: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    target: float | None = None,
 ):
+    """A 2-d convolution in both layouts, and both its gradients."""
     output = size // stride
     count = 2.0 * batch * out * output * output * (channels // groups) * kernel * kernel
+    settings = {"stride": stride, "padding": kernel // 2, "groups": groups}
 
-    @workload(f"conv2d {name}, {batch}x{channels}x{size}x{size}", flops=count)
-    def prepare(torch):
+    def operands(torch, layout):
         torch.manual_seed(0)
-        x = torch.rand(batch, channels, size, size)
-        weight = torch.rand(out, channels // groups, kernel, kernel)
-        convolve, padding = torch.nn.functional.conv2d, kernel // 2
-        return lambda: convolve(x, weight, stride=stride, padding=padding, groups=groups)
+        x = torch.rand(batch, channels, size, size).contiguous(memory_format=layout)
+        weight = torch.rand(out, channels // groups, kernel, kernel).contiguous(memory_format=layout)
+        return x, weight
+
+    shape = f"{name}, {batch}x{channels}x{size}x{size}"
+
+    @workload(f"conv2d {shape}", target=target, flops=count)
+    def forward(torch):
+        x, weight = operands(torch, torch.contiguous_format)
+        convolve = torch.nn.functional.conv2d
+        return lambda: convolve(x, weight, **settings)
+
+    @workload(f"conv2d {shape}, channels_last", target=target, flops=count)
+    def forward_channels_last(torch):
+        x, weight = operands(torch, torch.channels_last)
+        convolve = torch.nn.functional.conv2d
+        return lambda: convolve(x, weight, **settings)
+
+    for which, gradient in enumerate(("input", "weight")):
+
+        @workload(f"conv2d {shape}, gradient of the {gradient}", target=target, flops=count)
+        def backward(torch, which=which):
+            pair = operands(torch, torch.contiguous_format)
+            wanted = pair[which].requires_grad_(True)
+            result = torch.nn.functional.conv2d(*pair, **settings)
+            grad = torch.rand(*result.shape)
+            return lambda: torch.autograd.grad(result, wanted, grad, retain_graph=True)
 
 
-# ResNet-18's shapes, and a depthwise one.
-_convolution("7x7 / 2", 4, 3, 64, 224, 7, stride=2)
-_convolution("3x3", 4, 64, 64, 56, 3)
-_convolution("3x3 / 2", 4, 64, 128, 56, 3, stride=2)
-_convolution("1x1 / 2", 4, 64, 128, 56, 1, stride=2)
-_convolution("3x3", 4, 256, 256, 14, 3)
-_convolution("depthwise 3x3", 4, 128, 128, 28, 3, groups=128)
+# ResNet-18's shapes, and two of MobileNet's depthwise ones.
+_convolution("7x7 / 2", 8, 3, 64, 224, 7, stride=2)
+for _channels, _size in ((64, 56), (128, 28), (256, 14), (512, 7)):
+    _convolution("3x3", 8, _channels, _channels, _size, 3)
+    if _channels < 512:
+        _convolution("3x3 / 2", 8, _channels, 2 * _channels, _size, 3, stride=2)
+        _convolution("1x1 / 2", 8, _channels, 2 * _channels, _size, 1, stride=2)
+_convolution("3x3", 1, 128, 128, 28, 3)
+_convolution("depthwise 3x3", 4, 128, 128, 56, 3, groups=128, target=2)
+_convolution("depthwise 3x3", 4, 512, 512, 14, 3, groups=512, target=2)
 
 
 @workload("conv2d 3x3 forward and backward, 4x64x28x28", flops=3 * 2.0 * 4 * 64 * 64 * 9 * 28 * 28)

@@ -74,6 +74,36 @@ def test_random_settings(seed, dtype):
             agree(a.grad, t.grad, tolerance)
 
 
+@pytest.mark.parametrize(
+    "batch,channels,out,size,kernel,stride,padding",
+    [(2, 320, 40, 7, 3, 1, 1), (3, 600, 33, 5, 1, 1, 0), (2, 130, 70, 6, 3, 2, 0), (5, 40, 24, 14, 1, 2, 0)],
+)
+@pytest.mark.parametrize("layout", ["contiguous_format", "channels_last"])
+def test_many_channels(batch, channels, out, size, kernel, stride, padding, layout):
+    """Windows whose weights come in several pieces, images that share a block, and 1x1 windows that skip inputs."""
+    torch.manual_seed(0)
+    theirs = [torch.randn(batch, channels, size, size), torch.randn(out, channels, kernel, kernel)]
+    ours = [ours_of(t).contiguous(memory_format=getattr(flambeau, layout)).requires_grad_() for t in theirs]
+    theirs = [t.double().requires_grad_() for t in theirs]
+    expected = torch.nn.functional.conv2d(*theirs, stride=stride, padding=padding)
+    result = flambeau.nn.functional.conv2d(*ours, stride=stride, padding=padding)
+    weight = torch.randn_like(expected)
+    (expected * weight).sum().backward()
+    (result * ours_of(weight.float())).sum().backward()
+    for a, t in (
+        (result.detach(), expected.detach()),
+        *((a.grad, t.grad) for a, t in zip(ours, theirs, strict=True)),
+    ):
+        agree(a, t, 1e-5 * float(t.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "complex64"])
+def test_the_bias_has_the_dtype_of_the_input(dtype):
+    x, w = (flambeau.ones(1, 1, 4, dtype=getattr(flambeau, dtype)) for _ in range(2))
+    with pytest.raises(RuntimeError, match="and bias type .* should be the same"):
+        flambeau.nn.functional.conv1d(x, w, flambeau.ones(1, dtype=flambeau.float64))
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int64", "complex64"])
 def test_other_dtypes(dtype):
     torch.manual_seed(0)

@@ -47,6 +47,8 @@ def _check_convolution(input, weight, bias, stride, padding, dilation, transpose
         raise RuntimeError(
             f"Input type ({input.type()}) and weight type ({weight.type()}) should be the same"
         )
+    if bias is not None and bias.dtype != input.dtype:
+        raise RuntimeError(f"Input type ({input.type()}) and bias type ({bias.type()}) should be the same")
     expected = weight.size(0) if transposed else weight.size(1) * groups
     if input.size(1) != expected:
         raise RuntimeError(
