@@ -715,3 +715,6 @@ def randperm(torch):
 def dropout(torch):
     x = torch.rand(MILLION)
     return lambda: torch.nn.functional.dropout(x, 0.5)
+
+
+from . import data_workloads  # noqa: E402, F401 - which registers its own
