@@ -60,6 +60,16 @@ def test_memory_comes_back_to_the_workers():
     assert len(addresses) <= 12  # of 100 batches
 
 
+def test_memory_that_was_held_for_long_is_given_back():
+    loader = DataLoader(Images(300), batch_size=1, num_workers=1, persistent_workers=True)
+    loader.collate_fn = lambda batch: flambeau.ones(3000) * batch[0][1]
+    held = list(loader)
+    assert len(loader._iterator._crew._channels[0]._segments) >= 300
+    del held
+    assert [int(x[0]) for x in loader] == list(range(300))
+    assert len(loader._iterator._crew._channels[0]._segments) < 60
+
+
 def test_fast_way_of_tensor_datasets():
     x, y = flambeau.randn(20, 5), flambeau.arange(20)
     data = TensorDataset(x, y)

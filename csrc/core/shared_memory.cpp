@@ -137,7 +137,10 @@ Storage* adopt(Mapping* mapping, size_t skipped, size_t nbytes) {
 
 // Puts the storage's bytes into the mapping. The old memory stays where buffers and arrays still show it.
 void move_into(Storage* storage, Mapping* mapping, size_t skipped) {
-    if (const Mapping* before = mapping_of(storage); before && before->fd >= 0) by_file().erase(before->id);
+    if (const Mapping* before = mapping_of(storage)) {
+        if (before->fd >= 0) by_file().erase(before->id);
+        by_name().erase(before->name);
+    }
     std::memcpy(mapping->base + skipped, storage->data, storage->nbytes);
     Storage* old = adopt_storage(storage->data, storage->nbytes, storage->release, storage->owner);
     storage->data = mapping->base + skipped;
@@ -283,8 +286,8 @@ struct Segment {
 
 namespace {
 
-// Free segments beyond these bounds are given up: the oldest first.
-constexpr size_t kFreeSegments = 32, kFreeBytes = size_t(1) << 28;
+// Free segments beyond these bounds are given up, the oldest first; a few are kept however large they are.
+constexpr size_t kFreeSegments = 32, kFreeBytes = size_t(1) << 28, kAlwaysKept = 4;
 
 std::vector<Segment*>& own_segments() {
     static auto* list = new std::vector<Segment*>();
@@ -320,7 +323,7 @@ void trim_segments() {
     for (size_t i = list.size(); i-- > 0;) {
         Segment* segment = list[i];
         if (!is_free(segment)) continue;
-        if (count < kFreeSegments && bytes + segment->length <= kFreeBytes) {
+        if (count < kAlwaysKept || (count < kFreeSegments && bytes + segment->length <= kFreeBytes)) {
             ++count;
             bytes += segment->length;
             continue;
@@ -351,16 +354,16 @@ Storage* storage_in_segment(size_t nbytes) {
         if (segment->length >= wanted && segment->length <= 2 * wanted && is_free(segment) &&
             (!best || segment->length < best->length))
             best = segment;
+    if (best) best->holders().fetch_add(1);
+    if (!best || list.size() > kFreeSegments) trim_segments();
     if (!best) {
-        trim_segments();
         static int64_t next_id = 0;
         Descriptor fd(make_memory(wanted));
         best = new Segment{map_memory(fd.get(), wanted), wanted, -1, next_id++};
         best->fd = fd.take();
-        new (best->base) Header{{0}};
+        new (best->base) Header{{1}};
         list.push_back(best);
     }
-    best->holders().fetch_add(1);
     return adopt(best, nbytes);
 }
 

@@ -7,13 +7,20 @@ concerned. A handle is a file descriptor or a name: see the note *Shared memory*
 from __future__ import annotations
 
 from multiprocessing import reduction
+from multiprocessing.reduction import ForkingPickler
 
 import flambeau
 from flambeau import _C
 from flambeau._tensor import pickling
 from flambeau.storage import TypedStorage, UntypedStorage
 
-__all__ = ["get_all_sharing_strategies", "get_sharing_strategy", "init_reductions", "set_sharing_strategy"]
+__all__ = [
+    "ForkingPickler",
+    "get_all_sharing_strategies",
+    "get_sharing_strategy",
+    "init_reductions",
+    "set_sharing_strategy",
+]
 
 _strategy = "file_descriptor"
 
@@ -121,7 +128,7 @@ def reduce_tensor(tensor):
 
 def init_reductions() -> None:
     """Teach `ForkingPickler` to send tensors as shared memory."""
-    register = reduction.ForkingPickler.register
+    register = ForkingPickler.register
     register(flambeau.Tensor, reduce_tensor)
     register(flambeau.nn.Parameter, reduce_tensor)
     register(UntypedStorage, reduce_storage)
