@@ -97,6 +97,34 @@ def test_many_channels(batch, channels, out, size, kernel, stride, padding, layo
         agree(a, t, 1e-5 * float(t.abs().max()))
 
 
+@pytest.mark.parametrize(
+    "size,kernel,padding,dilation",
+    [
+        ((20, 33), (3, 3), (1, 1), 1),
+        ((5, 40), (2, 5), (0, 3), 2),
+        ((1, 17), (1, 4), (3, 0), 1),
+        ((13, 16), (5, 1), (6, 2), 1),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_channel_its_own_window(size, kernel, padding, dilation, dtype):
+    torch.manual_seed(0)
+    shapes = ((2, 5, *size), (5, 1, *kernel), (5,))
+    theirs = [torch.randn(shape, dtype=getattr(torch, dtype)) for shape in shapes]
+    ours = [ours_of(t).requires_grad_() for t in theirs]
+    theirs = [t.double().requires_grad_() for t in theirs]
+    settings = {"padding": padding, "dilation": dilation, "groups": 5}
+    expected = torch.nn.functional.conv2d(*theirs, **settings)
+    weight = torch.randn_like(expected)
+    (expected * weight).sum().backward()
+    result = flambeau.nn.functional.conv2d(*ours, **settings)
+    (result * ours_of(weight.to(getattr(torch, dtype)))).sum().backward()
+    tolerance = 1e-4 if dtype == "float32" else 1e-11
+    agree(result.detach(), expected.detach(), tolerance)
+    for a, t in zip(ours, theirs, strict=True):
+        agree(a.grad, t.grad, tolerance * 10)
+
+
 @pytest.mark.parametrize("dtype", ["int64", "complex64"])
 def test_the_bias_has_the_dtype_of_the_input(dtype):
     x, w = (flambeau.ones(1, 1, 4, dtype=getattr(flambeau, dtype)) for _ in range(2))

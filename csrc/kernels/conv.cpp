@@ -620,6 +620,7 @@ void conv_forward(DType type, const ConvShape& shape, const ConvImage& input, co
     if (is_product(s, x, output))
         return product_of_images(type, s.batch, s.out_channels, s.in_channels, s.out[0] * s.out[1] * s.out[2],
                                  {weight, s.in_channels, 1}, x, bias, output);
+    if (has_planes(s, x, output)) return planes_forward(type, s, x, weight, bias, output);
     gather(type, s, false, x, weight, bias, output);
 }
 
@@ -629,6 +630,8 @@ void conv_input_gradient(DType type, const ConvShape& shape, const ConvImage& gr
         return product_of_images(type, shape.batch, shape.in_channels, shape.out_channels,
                                  shape.in[0] * shape.in[1] * shape.in[2], {weight, 1, shape.in_channels},
                                  grad_output, bias, grad_input);
+    if (has_planes(shape, grad_input, grad_output))
+        return planes_input_gradient(type, shape, grad_output, weight, bias, grad_input);
     gather(type, shape, true, grad_output, weight, bias, grad_input);
 }
 
@@ -637,6 +640,8 @@ void conv_weight_gradient(DType type, const ConvShape& given, const ConvImage& g
     ConvShape shape = given;
     ConvImage input = given_input;
     skip_inputs(shape, input);
+    if (has_planes(shape, input, grad_output))
+        return planes_weight_gradient(type, shape, input, grad_output, grad_weight);
     const int64_t plane = shape.out[0] * shape.out[1] * shape.out[2];
     if (shape.batch && plane && is_product(shape, input, grad_output)) {
         const PanelType panel = type == DType::Float64 ? PanelType::F64 : PanelType::F32;

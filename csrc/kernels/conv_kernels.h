@@ -36,7 +36,17 @@ void conv_input_gradient(DType type, const ConvShape& shape, const ConvImage& gr
 void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
                           const ConvImage& grad_output, void* grad_weight);
 
-// ---- the loops (isa/conv.cpp) -------------------------------------------------------------------------------------
+// The same where every channel has its own window, which moves by single steps over rows of neighbouring elements
+// (conv_planes.cpp): whether that is so, and the three of them.
+bool has_planes(const ConvShape& shape, const ConvImage& input, const ConvImage& output);
+void planes_forward(DType type, const ConvShape& shape, const ConvImage& input, const void* weight,
+                    const void* bias, const ConvImage& output);
+void planes_input_gradient(DType type, const ConvShape& shape, const ConvImage& grad_output,
+                           const void* weight, const void* bias, const ConvImage& grad_input);
+void planes_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
+                            const ConvImage& grad_output, void* grad_weight);
+
+// ---- the loops (isa/conv.cpp, isa/conv_planes.cpp) -------------------------------------------------------------------------------------
 
 // Where part of a window lies: offsets of the input relative to the output's position, and of the packed weights.
 struct ConvRun {
@@ -66,6 +76,21 @@ FLB_KERNEL(conv_depthwise_rows, void(DType, const ConvRowsJob&));
 
 // grad_weight[k][channel] += ... where every channel has its own window; one run of one element per k.
 FLB_KERNEL(conv_depthwise_weight, void(DType, const ConvRowsJob&, void* grad_weight));
+
+// One plane of one channel whose window moves by single steps, from a frame with its padding written out.
+struct ConvPlane {
+    const void* frame;
+    int64_t frame_row;  // from one row to the next, in elements
+    void* out;
+    int64_t out_row, rows, columns;
+    const int64_t* offsets;  // of the taps in the frame
+    const void* weights;
+    int64_t taps;
+};
+// out = bias + the sum over taps of weight times frame.
+FLB_KERNEL(conv_plane, void(DType, const ConvPlane&, double bias));
+// sums[tap] += the sum over positions of out (only read) times frame.
+FLB_KERNEL(conv_plane_weight, void(DType, const ConvPlane&, void* sums));
 
 // to[i * to_i + j * to_j] = from[i * from_i + j * from_j] by element size, walking both sides in blocks.
 FLB_KERNEL(conv_transpose_copy, void(int itemsize, int64_t ni, int64_t nj, const void* from, int64_t from_i,

@@ -19,6 +19,11 @@ def _same_padding(name, input, weight, stride, dilation, n):
     """The input and padding that give an output of the input's size."""
     if any(s != 1 for s in sizes_per_dim(stride, n, "stride", name)):
         raise RuntimeError("padding='same' is not supported for strided convolutions")
+    if weight.dim() != n + 2:
+        raise RuntimeError(
+            f"Expected {weight.dim()}-dimensional input for {weight.dim()}-dimensional weight{list(weight.shape)}, but "
+            f"got {input.dim()}-dimensional input of size {list(input.shape)} instead"
+        )
     total = [
         d * (k - 1)
         for d, k in zip(sizes_per_dim(dilation, n, "dilation", name), weight.shape[2:], strict=True)
