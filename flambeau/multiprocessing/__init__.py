@@ -16,7 +16,6 @@ tensor([7., 7.])
 
 import multiprocessing
 from multiprocessing import *  # noqa: F403
-from typing import TYPE_CHECKING
 
 from . import reductions
 from .reductions import (
@@ -25,17 +24,15 @@ from .reductions import (
     init_reductions,
     set_sharing_strategy,
 )
-
-if TYPE_CHECKING:
-    from .spawn import (
-        ProcessContext,
-        ProcessException,
-        ProcessExitedException,
-        ProcessRaisedException,
-        SpawnContext,
-        spawn,
-        start_processes,
-    )
+from .spawn import (
+    ProcessContext,
+    ProcessException,
+    ProcessExitedException,
+    ProcessRaisedException,
+    SpawnContext,
+    spawn,
+    start_processes,
+)
 
 __all__ = [
     *multiprocessing.__all__,
@@ -51,21 +48,5 @@ __all__ = [
     "spawn",
     "start_processes",
 ]
-
-_SPAWN = frozenset(
-    "ProcessContext ProcessException ProcessExitedException ProcessRaisedException SpawnContext spawn "
-    "start_processes".split()
-)
-
-
-def __getattr__(name):
-    if name not in _SPAWN:
-        raise AttributeError(f"module 'torch.multiprocessing' has no attribute '{name}'")
-    from importlib import import_module
-
-    module = import_module(".spawn", __name__)
-    globals().update({each: getattr(module, each) for each in _SPAWN})  # the function spawn, not the module
-    return globals()[name]
-
 
 init_reductions()

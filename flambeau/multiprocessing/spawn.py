@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import time
-import traceback
 import warnings
-from multiprocessing import connection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tempfile
 
 __all__ = [
     "ProcessContext",
@@ -75,6 +76,8 @@ def _run(function, index: int, args: tuple, error_file: str) -> None:
     except KeyboardInterrupt:
         pass  # the parent was interrupted too, and it is the one to tell
     except Exception:
+        import traceback
+
         with open(error_file, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(traceback.format_exc())
         sys.exit(1)
@@ -112,6 +115,8 @@ class ProcessContext:
             ProcessRaisedException: the function raised an exception.
             ProcessExitedException: a process was killed, or left with an exit code that isn't 0.
         """
+        from multiprocessing import connection
+
         if not self.sentinels:
             return True
         failed = None
@@ -184,6 +189,8 @@ def start_processes(
     Returns:
         None, or a `ProcessContext` if `join` is False.
     """
+    import tempfile
+
     context = multiprocessing.get_context(start_method)
     processes = []
     errors = tempfile.TemporaryDirectory(prefix="flambeau-processes-")
