@@ -22,6 +22,8 @@ def batch_norm(
     """
     if training:
         _check_batch_statistics(input.size())
+        if eps <= 0.0:
+            raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     return _nn.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
 
 

@@ -33,7 +33,7 @@ struct EluBackward {
     explicit FLB_INLINE EluBackward(const void* params)
         : alpha(param<T>(params, 0)), scale(param<T>(params, 1)), rate(param<T>(params, 2)) {}
     FLB_INLINE T operator()(T grad, T x) const {
-        return grad * scale * (x > T(0) ? T(1) : alpha * rate * vexp(at_most(x, T(0)) * rate));
+        return grad * scale * (x <= T(0) ? alpha * rate * vexp(at_most(x, T(0)) * rate) : T(1));
     }
 };
 template <class T>

@@ -2,6 +2,7 @@
 
 import contextlib
 import enum
+import importlib
 
 __all__ = ["SDPBackend", "sdpa_kernel"]
 
@@ -36,3 +37,9 @@ def sdpa_kernel(backends, set_priority=False):
             f"Backend must be an instance of SDPBackend or a list of SDPBackend instances, got {type(backends).__name__}"
         )
     yield {}
+
+
+def __getattr__(name):
+    if name == "bias":
+        return importlib.import_module(f"{__name__}.bias")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

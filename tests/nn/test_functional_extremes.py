@@ -1,0 +1,57 @@
+"""What functions of nn make of nan and of arguments that they refuse."""
+
+import math
+
+import pytest
+
+import flambeau as torch
+from flambeau import nn
+from flambeau.nn import functional as F
+
+
+@pytest.mark.parametrize(
+    ("function", "slope"),
+    [
+        (F.relu, 1),
+        (F.relu6, 1),
+        (F.elu, 1),
+        (F.selu, 1.0507010221481323),
+        (F.leaky_relu, 0.01),
+        (F.hardtanh, 1),
+    ],
+)
+def test_gradients_pass_nan_as_what_lies_above(function, slope):
+    x = torch.tensor([math.nan, 2.0 if function is not F.hardtanh else 0.5], requires_grad=True)
+    y = function(x)
+    y.sum().backward()
+    assert math.isnan(y[0].item()) and x.grad[0].item() == pytest.approx(slope)
+
+
+def test_lp_pooling_of_what_has_no_root_has_no_gradient():
+    x = torch.tensor([[[1.0, -2.0, 3.0, 1.0, 1.0, 1.0]]], requires_grad=True)
+    F.lp_pool1d(x, 1.5, 3).sum().backward()
+    assert x.grad[0, 0, :3].isnan().all() and x.grad[0, 0, 3:].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: nn.BatchNorm1d(3, eps=0.0)(torch.ones(2, 3)), ValueError, "eps must be positive"),
+        (lambda: nn.HuberLoss(delta=1j), TypeError, "delta must be a float or int"),
+        (lambda: nn.MaxPool2d(2)(torch.ones(3, 4)), RuntimeError, "non-empty 3D or 4D"),
+        (lambda: nn.LSTM(3, 5, bias=0), TypeError, "bias should be of type bool, got: int"),
+        (lambda: nn.GRU(3, 5, batch_first=1), TypeError, "batch_first should be of type bool, got: int"),
+        (
+            lambda: nn.NLLLoss(weight=torch.ones(2, dtype=torch.half))(torch.ones(1, 2), torch.tensor([0])),
+            RuntimeError,
+            "expected scalar type Float but found Half",
+        ),
+    ],
+)
+def test_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_batch_norm_in_evaluation_takes_any_eps():
+    assert nn.BatchNorm1d(2, eps=0.0).eval()(torch.ones(2, 2)).tolist() == [[1, 1], [1, 1]]
