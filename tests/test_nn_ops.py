@@ -363,3 +363,10 @@ def test_steps_check_their_lists():
         sgd_step([flambeau.zeros(1).expand(3)], [p], [], 0.1, 0.0, 0.0, 0.0, False, False)
     with pytest.raises(RuntimeError, match="step count"):
         adam_step([p], [p], [p], [p], [], [flambeau.zeros(2)], 0.1, 0.9, 0.9, 0.0, 0.0, False, False)
+
+
+def test_linear_without_features_has_gradients():
+    x, w = flambeau.zeros(2, 0, requires_grad=True), flambeau.zeros(3, 0, requires_grad=True)
+    b = flambeau.ones(3, requires_grad=True)
+    flambeau.nn.functional.linear(x, w, b).sum().backward()
+    assert x.grad.shape == (2, 0) and w.grad.shape == (3, 0) and b.grad.tolist() == [2, 2, 2]

@@ -211,10 +211,11 @@ PyObject* recurrent_backward(Call& call) {
               kept_gate = dense_or_null(gates, l.dtype), kept_cells = dense_or_null(cells, l.dtype),
               grad_gates = empty(a.kept_sizes(), l.dtype), previous = empty({l.total, l.hidden}, l.dtype),
               workspace = bytes(recurrent_workspace(l, true));
-    const RecurrentBackward b{data_of(grads),      data_of(a.hx),       data_of(a.cx),     data_of(out),
-                              data_of(kept_gate),  data_of(kept_cells), data_of(d_hidden), data_of(d_cell),
-                              data_of(grad_gates), data_of(previous),   data_of(d_input),  data_of(d_w_ih),
-                              data_of(d_w_hh),     data_of(d_b_ih),     data_of(d_b_hh)};
+    const RecurrentBackward b{
+        data_of(grads),      data_of(a.hx),       data_of(a.cx),     data_of(out),
+        data_of(kept_gate),  data_of(kept_cells), data_of(d_hidden), data_of(d_cell),
+        data_of(grad_gates), data_of(previous),   data_of(d_input),  data_of(d_w_ih),
+        data_of(d_w_hh),     data_of(d_b_ih),     data_of(d_b_hh),   (mask & kGradHidden) != 0};
     void* w = data_of(workspace);
     {
         Unlocked unlocked(a.long_work());

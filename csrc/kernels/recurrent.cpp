@@ -259,9 +259,10 @@ void recurrent_backward(const RecurrentLayer& l, const RecurrentBackward& b, voi
         // With the step after goes its product with the weights: both work on the same block of units.
         const bool multiplies = i < l.steps - 1;
         if (i < 0) {
-            steps.over_units([&](int64_t first, int64_t units) {
-                steps.multiply(0, first, units, b.grad_hidden, h, gru);
-            });
+            if (b.initial_wanted)
+                steps.over_units([&](int64_t first, int64_t units) {
+                    steps.multiply(0, first, units, b.grad_hidden, h, gru);
+                });
             break;
         }
         const int64_t t = steps.step(i), count = l.rows[t];

@@ -48,6 +48,7 @@ struct RecurrentBackward {
     void *grad_hidden, *grad_cell;  // (rows[0], hidden): the final state's gradient, then the initial one's
     void *grad_gates, *previous;    // working memory: (total, kept_gates * hidden), (total, hidden)
     void *grad_input, *grad_w_ih, *grad_w_hh, *grad_b_ih, *grad_b_hh;  // results, null where not wanted
+    bool initial_wanted;  // whether grad_hidden is to be that of the initial state
 };
 void recurrent_backward(const RecurrentLayer& layer, const RecurrentBackward& b, void* workspace);
 

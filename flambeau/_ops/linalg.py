@@ -116,10 +116,12 @@ def _linear_input(grad, weight):
 
 
 def _linear_weight(grad, input, weight_shape):
-    rows = conj(input.reshape(-1, input.size(-1)))
+    # Not with -1, which has no answer where there are no features.
+    count = math.prod(input.shape[:-1])
+    rows = conj(input.reshape(count, input.size(-1)))
     if len(weight_shape) == 1:
-        return grad.reshape(1, -1).mm(rows).squeeze(0)
-    return grad.reshape(-1, grad.size(-1)).t().mm(rows)
+        return grad.reshape(1, count).mm(rows).squeeze(0)
+    return grad.reshape(count, grad.size(-1)).t().mm(rows)
 
 
 linear = op(

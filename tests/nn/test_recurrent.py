@@ -9,6 +9,7 @@ from peer import assert_same, to_flambeau, to_torch, torch_or_skip
 
 import flambeau
 from flambeau import nn
+from flambeau._ops import recurrent
 from flambeau.autograd import gradcheck, gradgradcheck
 from flambeau.nn.utils.rnn import (
     PackedSequence,
@@ -187,6 +188,37 @@ def test_first_and_second_derivatives(make, lengths):
     inputs = (x, *states, *layer.parameters())
     assert gradcheck(run, inputs, fast_mode=True)
     assert gradgradcheck(run, inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("batch_sizes", [None, [3, 3, 2, 1], [2], [5, 1]])
+@pytest.mark.parametrize("sizes", [(1, 1), (17, 33), (0, 2), (3, 0)])
+@pytest.mark.parametrize("mode", range(4))
+def test_the_native_layer_agrees_with_its_composition(mode, sizes, batch_sizes):
+    features, hidden = sizes
+    shape = (4, 3, features) if batch_sizes is None else (sum(batch_sizes), features)
+    packed = None if batch_sizes is None else flambeau.tensor(batch_sizes)
+    batch, rows = 3 if packed is None else batch_sizes[0], (4, 3, 1, 1)[mode] * hidden
+
+    def draw(*size):
+        return flambeau.randn(*size, dtype=double, requires_grad=True)
+
+    tensors = [draw(*shape), draw(batch, hidden), draw(batch, hidden) if mode == 0 else None]
+    tensors += [draw(rows, features), draw(hidden, rows).t(), draw(rows), draw(rows)]
+    leaves = [t for t in tensors if t is not None]
+    for reverse in (False, True):
+        found = recurrent._recurrent(mode, *tensors, packed, reverse)[:3]
+        expected = recurrent._layer_of(mode, packed, reverse)(*tensors)
+        pairs = [(a, b) for a, b in zip(found, expected, strict=True) if b is not None]
+        assert all(flambeau.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in pairs)
+        for chosen in (pairs, pairs[:1], pairs[1:]):
+            cotangents = [flambeau.randn(b.shape, dtype=double) for _, b in chosen]
+            gradients = [
+                flambeau.autograd.grad(side, leaves, cotangents, retain_graph=True, allow_unused=True)
+                for side in zip(*chosen, strict=True)
+            ]
+            for mine, other in zip(*gradients, strict=True):
+                other = flambeau.zeros_like(mine) if other is None else other
+                assert flambeau.allclose(mine, other, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
