@@ -78,6 +78,8 @@ void check_tensors(const Call& call, const Tensor& input, const Tensor& weight, 
     call.check(n >= 1 && n <= 3,
                "expected an input of 3 to 5 dimensions (batch, channels, ...), but got size [",
                text(input.sizes), "]");
+    check(weight.ndim() >= 3, "weight should have at least three dimensions, but got weight of size [",
+          text(weight.sizes), "]");
     call.check(weight.ndim() == input.ndim(), "expected weight with ", input.ndim(),
                " dimensions for input of size [", text(input.sizes), "], but got weight of size [",
                text(weight.sizes), "]");
@@ -90,9 +92,11 @@ void check_tensors(const Call& call, const Tensor& input, const Tensor& weight, 
     if (!is_floating(input.dtype))
         fail(ErrorKind::NotImplemented, "\"convolution\" not implemented for '", info(input.dtype).class_name,
              "'");
-    check(weight.sizes[0] % groups == 0 && (!transposed || weight.sizes[0] >= groups),
-          "Given groups=", groups, ", expected weight to be divisible by ", groups,
-          " at dimension 0, but got weight of size [", text(weight.sizes), "] instead");
+    check(weight.sizes[0] >= groups || (!transposed && weight.sizes[0] == 0), "Given groups=", groups,
+          ", expected weight to be at least ", groups, " at dimension 0, but got weight of size [",
+          text(weight.sizes), "] instead");
+    check(weight.sizes[0] % groups == 0, "Given groups=", groups, ", expected weight to be divisible by ",
+          groups, " at dimension 0, but got weight of size [", text(weight.sizes), "] instead");
     const int64_t expected = transposed ? weight.sizes[0] : weight.sizes[1] * groups;
     check(input.sizes[1] == expected, "Given groups=", groups, ", weight of size [", text(weight.sizes),
           "], expected input[", text(input.sizes), "] to have ", expected, " channels, but got ",
