@@ -241,7 +241,7 @@ def test_text_that_looks_like_a_name():
 def test_saving_is_atomic(tmp_path):
     path = tmp_path / "model.pt"
     flambeau.save(flambeau.ones(3), path)
-    with pytest.raises(Exception, match="pickle"):
+    with pytest.raises(Exception, match="(?i)pickle|local object"):
         flambeau.save([flambeau.zeros(3), lambda: 0], path)
     assert flambeau.load(path).tolist() == [1, 1, 1]
     assert os.listdir(tmp_path) == ["model.pt"]
