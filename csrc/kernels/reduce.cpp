@@ -21,6 +21,7 @@ constexpr int64_t kTile = 1024;       // columns taken together, read in place
 constexpr int64_t kLoadedTile = 256;  // the same where rows are converted into a buffer first
 constexpr int64_t kGrain = 1 << 15;   // elements worth handing to a thread
 constexpr int64_t kShortRow = 16;     // rows up to this long are better taken many at a time
+constexpr int64_t kMany = 128;        // short rows folded at once
 constexpr int kMaxDepth = 64;
 
 struct Dim {
@@ -71,6 +72,8 @@ class Reduction {
         if (kept_ == 0) return;
         if (reduced_ == 0) {
             fill_identity();
+        } else if (short_rows()) {
+            run_short_rows();
         } else if (by_rows()) {
             run_rows();
         } else {
@@ -79,6 +82,13 @@ class Reduction {
     }
 
   private:
+    // Rows of a block at most, their elements next to each other: many are folded at once. (The shortest are better taken
+    // as columns.)
+    bool short_rows() const {
+        return loops_.fold_many && d_.kept_ndim > 0 && d_.reduced_ndim == 1 && reduced_ > 4 &&
+               reduced_ <= kBlock && run_stride() == loops_.item_size;
+    }
+
     bool by_rows() const {
         if (d_.kept_ndim == 0) return true;
         if (reduced_ <= kShortRow || d_.reduced_ndim == 0) return false;
@@ -151,6 +161,34 @@ class Reduction {
         }
         for (; top > 1; --top) loops_.merge(stack + size * (top - 2), stack + size * (top - 1), 1);
         std::copy(stack, stack + size, acc);
+    }
+
+    void run_short_rows() {
+        const int64_t inner = d_.kept_size[0], pitch = reduced_ * loops_.loaded_size;
+        const int64_t most = loops_.direct ? kMany : std::min(kMany, kBlock / reduced_);
+        parallel_for(0, kept_, std::max<int64_t>(1, kGrain / reduced_), [&](int64_t begin, int64_t end) {
+            alignas(64) char buffer[kBlock * 16];
+            alignas(64) char acc[kMany * 16];
+            for (int64_t i = begin; i < end;) {
+                const Position p = kept_position(i, 0);
+                const int64_t rows = std::min({most, end - i, inner - i % inner});
+                const char* in = d_.in + p.in;
+                if (loops_.direct) {
+                    loops_.fold_many(in, reduced_, d_.kept_in[0], rows, acc);
+                } else {
+                    if (d_.kept_in[0] == reduced_ * loops_.item_size) {
+                        loops_.load(in, loops_.item_size, rows * reduced_, buffer, params_);
+                    } else {
+                        for (int64_t r = 0; r < rows; ++r)
+                            loops_.load(in + r * d_.kept_in[0], loops_.item_size, reduced_,
+                                        buffer + r * pitch, params_);
+                    }
+                    loops_.fold_many(buffer, reduced_, pitch, rows, acc);
+                }
+                store_columns(acc, rows, p);
+                i += rows;
+            }
+        });
     }
 
     void run_rows() {

@@ -78,6 +78,8 @@ struct ReduceLoops {
                       void* acc);
     void (*merge)(void* acc, const void* later, int64_t n);  // acc[j] = acc[j] op later[j]
     void (*identity)(void* acc, int64_t n);
+    // acc[r] = fold of row r of n loaded elements, the rows row_stride bytes apart. May be null.
+    void (*fold_many)(const void* loaded, int64_t n, int64_t row_stride, int64_t rows, void* acc) = nullptr;
 };
 // Writes n accumulators; its own table because it depends on the output's dtype.
 using ReduceStore = void (*)(const void* acc, int64_t n, char* out, int64_t stride, char* out2,
