@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+from flambeau import _C
+
 
 def is_available() -> bool:
     """Whether the processor can be used."""
@@ -26,6 +28,24 @@ def set_device(device) -> None:
 
 def synchronize(device=None) -> None:
     """Nothing to wait for: operators have finished when they return."""
+
+
+def memory_stats() -> dict[str, int]:
+    """What flambeau's memory holds, in bytes: `in_use` by tensors, `peak` at most so far, `cached` for reuse; and the
+    numbers of `allocations` and of those that were `reuses`.
+
+    >>> sorted(flambeau.cpu.memory_stats())
+    ['allocations', 'cached', 'in_use', 'peak', 'reuses']
+    """
+    return _C._memory_stats()
+
+
+def empty_cache() -> None:
+    """Gives memory that no tensor uses back to the system. It is kept for reuse up to a limit otherwise.
+
+    >>> flambeau.cpu.empty_cache()
+    """
+    _C._empty_cache()
 
 
 class Stream:

@@ -1,7 +1,8 @@
 // Every size is rounded up to a class, and a freed block waits in its class's list for the next request of that
 // class. The class follows from the size alone, so a block carries no header while it is in use.
 //
-//   small   up to 4 KiB, steps of 64 bytes; carved from slabs, which stay with the process
+//   small   up to 4 KiB, steps of 64 bytes; carved from slabs. Only now and then, when much of it waits, or when asked to,
+//           is it counted which slabs hold nothing but waiting blocks: those go back to the system
 //   medium  up to 256 KiB, 8 classes per doubling; from the C library
 //   large   above, 8 classes per doubling; each its own mapping, so that giving it back works. The rounding wastes
 //           addresses, not memory: pages never touched are never there.
@@ -17,6 +18,7 @@
 #include <bit>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 
 #include "core/error.h"
 
@@ -27,6 +29,7 @@ constexpr size_t kAlign = 64;
 constexpr size_t kSmallMax = size_t(4) << 10;
 constexpr size_t kMediumMax = size_t(256) << 10;
 constexpr size_t kSlab = size_t(256) << 10;
+constexpr size_t kSmallWaiting = size_t(32) << 20;  // bytes in small blocks that may wait before slabs are looked at
 constexpr size_t kPage = size_t(4) << 10;
 constexpr size_t kHugePage = size_t(2) << 20;
 #if defined(__SANITIZE_ADDRESS__)
@@ -42,6 +45,14 @@ constexpr int kLargeClasses = (47 - 12) * kSteps + 1;
 struct SmallBlock {
     SmallBlock* next;
 };
+// At the start of every slab, which is aligned to its size: a block's address leads to it.
+struct alignas(kAlign) Slab {
+    Slab* next;
+    size_t carved, waiting;  // bytes in blocks; `waiting` is counted by give_slabs_back only, and 0 between its calls
+};
+Slab* slab_of(SmallBlock* block) {
+    return reinterpret_cast<Slab*>(uintptr_t(block) & ~uintptr_t(kSlab - 1));
+}
 struct Block {
     Block *newer, *older;            // by age, over all classes
     Block *class_next, *class_prev;  // within the class, the most recent first
@@ -50,8 +61,11 @@ struct Block {
 
 struct State {
     SmallBlock* small[kSmallClasses];
+    Slab* slabs;  // the newest, which blocks are carved from, first
     char* slab_begin;
     char* slab_end;
+    size_t small_waiting;  // bytes
+    size_t look_at;        // small_waiting that makes it worth looking for slabs to give back
     Block* by_class[kLargeClasses];
     Block *newest, *oldest;
     size_t waiting;  // bytes in medium and large blocks that wait
@@ -96,8 +110,7 @@ size_t class_bytes(int index) { return size_t(index % kSteps + kSteps + 1) << (i
          " bytes.");
 }
 
-void* map_large(size_t bytes) {
-    const size_t align = bytes >= kHugePage ? kHugePage : kPage;
+void* map_aligned(size_t bytes, size_t align) {
     bytes = (bytes + kPage - 1) & ~(kPage - 1);
     const size_t span = bytes + (align - kPage);
     void* base = mmap(nullptr, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -106,9 +119,14 @@ void* map_large(size_t bytes) {
     if (start > begin) munmap(base, start - begin);
     if (begin + span > start + bytes)
         munmap(reinterpret_cast<void*>(start + bytes), begin + span - start - bytes);
-    void* block = reinterpret_cast<void*>(start);
+    return reinterpret_cast<void*>(start);
+}
+
+void* map_large(size_t bytes) {
+    const size_t align = bytes >= kHugePage ? kHugePage : kPage;
+    void* block = map_aligned(bytes, align);
     // Only advice: a kernel without huge pages refuses it, and all works as before.
-    if (align == kHugePage) madvise(block, bytes, MADV_HUGEPAGE);
+    if (block && align == kHugePage) madvise(block, (bytes + kPage - 1) & ~(kPage - 1), MADV_HUGEPAGE);
     return block;
 }
 
@@ -131,7 +149,6 @@ void unlink(Block* block) {
     if (block->class_next) block->class_next->class_prev = block->class_prev;
     const size_t bytes = class_bytes(block->size_class);
     state.waiting -= bytes;
-    state.stats.cached -= bytes;
 }
 
 void link(void* pointer, SizeClass c) {
@@ -142,7 +159,6 @@ void link(void* pointer, SizeClass c) {
     (state.newest ? state.newest->newer : state.oldest) = block;
     head = state.newest = block;
     state.waiting += c.bytes;
-    state.stats.cached += c.bytes;
 }
 
 void shrink_to(size_t bytes) {
@@ -160,26 +176,57 @@ void count_allocation(size_t bytes) {
     ++s.allocations;
 }
 
+void wait_small(void* pointer, size_t bytes) {
+    SmallBlock* block = static_cast<SmallBlock*>(pointer);
+    block->next = state.small[bytes / kAlign];
+    state.small[bytes / kAlign] = block;
+    state.small_waiting += bytes;
+}
+
+// Unmaps the slabs whose blocks all wait, but for the one that is being carved.
+[[gnu::noinline]] void give_slabs_back() noexcept {
+    for (size_t i = 1; i < size_t(kSmallClasses); ++i)
+        for (SmallBlock* block = state.small[i]; block; block = block->next)
+            slab_of(block)->waiting += i * kAlign;
+    const auto idle = [](const Slab* slab) { return slab != state.slabs && slab->waiting == slab->carved; };
+    for (size_t i = 1; i < size_t(kSmallClasses); ++i)
+        for (SmallBlock** link = &state.small[i]; *link;) {
+            if (idle(slab_of(*link))) *link = (*link)->next;
+            else link = &(*link)->next;
+        }
+    for (Slab** link = &state.slabs; *link;) {
+        Slab* slab = *link;
+        if (idle(slab)) {
+            state.small_waiting -= slab->waiting;
+            *link = slab->next;
+            munmap(slab, kSlab);
+        } else {
+            slab->waiting = 0;
+            link = &slab->next;
+        }
+    }
+    // What is left lies scattered: no further look before as much again waits.
+    state.look_at = std::max(kSmallWaiting, 2 * state.small_waiting);
+}
+
 [[gnu::noinline]] void* carve(size_t bytes) {
     if (size_t(state.slab_end - state.slab_begin) < bytes) {
         // What is left of the old slab serves the class that it fits exactly: both are multiples of 64.
         const size_t left = size_t(state.slab_end - state.slab_begin);
         if (left) {
-            SmallBlock* block = reinterpret_cast<SmallBlock*>(state.slab_begin);
-            block->next = state.small[left / kAlign];
-            state.small[left / kAlign] = block;
-            state.stats.cached += left;
+            state.slabs->carved += left;
+            wait_small(state.slab_begin, left);
         }
-        char* slab = static_cast<char*>(std::aligned_alloc(kPage, kSlab));
-        if (!slab) {
-            state.slab_begin = state.slab_end = nullptr;
-            out_of_memory(bytes);
-        }
-        state.slab_begin = slab;
-        state.slab_end = slab + kSlab;
+        state.slab_begin = state.slab_end = nullptr;
+        char* memory = static_cast<char*>(map_aligned(kSlab, kSlab));
+        if (!memory) out_of_memory(bytes);
+        state.slabs = new (memory) Slab{state.slabs, 0, 0};
+        state.slab_begin = memory + sizeof(Slab);
+        state.slab_end = memory + kSlab;
     }
     void* block = state.slab_begin;
     state.slab_begin += bytes;
+    state.slabs->carved += bytes;
     count_allocation(bytes);
     return block;
 }
@@ -194,7 +241,7 @@ void count_allocation(size_t bytes) {
     } else {
         pointer = from_system(c.bytes);
         if (!pointer) {
-            shrink_to(0);
+            empty_cache();
             pointer = from_system(c.bytes);
             if (!pointer) out_of_memory(nbytes);
         }
@@ -240,7 +287,7 @@ void* allocate(size_t nbytes) {
     SmallBlock* block = state.small[index];
     if (__builtin_expect(!block, 0)) return carve(bytes);
     state.small[index] = block->next;
-    state.stats.cached -= bytes;
+    state.small_waiting -= bytes;
     ++state.stats.reuses;
     count_allocation(bytes);
     return block;
@@ -251,23 +298,28 @@ void deallocate(void* pointer, size_t nbytes) noexcept {
         if (pointer) deallocate_large(pointer, nbytes);
         return;
     }
-    const size_t index = (nbytes + kAlign - 1) / kAlign, bytes = index * kAlign;
-    SmallBlock* block = static_cast<SmallBlock*>(pointer);
-    block->next = state.small[index];
-    state.small[index] = block;
-    state.stats.cached += bytes;
+    const size_t bytes = (nbytes + kAlign - 1) & ~(kAlign - 1);
+    wait_small(pointer, bytes);
     state.stats.in_use -= bytes;
+    if (__builtin_expect(state.small_waiting > state.look_at, 0)) give_slabs_back();
 }
 
 #endif
 
-void empty_cache() noexcept { shrink_to(0); }
+void empty_cache() noexcept {
+    shrink_to(0);
+    give_slabs_back();
+}
 
 void set_cache_limit(size_t nbytes) noexcept {
     state.limit = std::max<size_t>(nbytes, 1);  // 0 stands for "not asked yet"
     shrink_to(nbytes);
 }
 
-MemoryStats memory_stats() noexcept { return state.stats; }
+MemoryStats memory_stats() noexcept {
+    MemoryStats stats = state.stats;
+    stats.cached = state.waiting + state.small_waiting;
+    return stats;
+}
 
 }  // namespace flb

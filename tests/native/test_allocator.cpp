@@ -94,6 +94,31 @@ static void the_cache_is_bounded_and_gives_back_the_oldest() {
     CHECK(memory_stats().cached == small);
     set_cache_limit(100 * mb);
 }
+
+static void slabs_without_living_blocks_go_back() {
+    const size_t count = 300000, bytes = 256;  // 77 MB
+    std::vector<unsigned char*> blocks;
+    for (size_t i = 0; i < count; ++i) {
+        blocks.push_back(static_cast<unsigned char*>(allocate(bytes)));
+        std::memset(blocks[i], int(i % 251), bytes);
+    }
+    // Every tenth block lives on in the first tenth: its slabs have to stay, and what they hold with them.
+    const auto lives = [&](size_t i) { return i < count / 10 && i % 10 == 0; };
+    for (size_t i = 0; i < count; ++i)
+        if (!lives(i)) deallocate(blocks[i], bytes);
+    CHECK(memory_stats().cached <= size_t(40) << 20);  // the bound of what waits, and a slab
+    empty_cache();
+    CHECK(memory_stats().cached <= size_t(8) << 20);
+    for (size_t i = 0; i < count; ++i)
+        if (lives(i))
+            for (size_t k = 0; k < bytes; ++k) CHECK(blocks[i][k] == i % 251);
+    for (size_t i = 0; i < count; ++i)
+        if (lives(i)) deallocate(blocks[i], bytes);
+    empty_cache();
+    CHECK(memory_stats().cached <= size_t(256) << 10);  // the slab that is being carved
+    CHECK(memory_stats().in_use == 0);
+    deallocate(allocate(bytes), bytes);
+}
 #endif
 
 static void a_forked_child_allocates() {
@@ -116,6 +141,7 @@ int main() {
 #if !defined(__SANITIZE_ADDRESS__)
     freed_blocks_come_back();
     the_cache_is_bounded_and_gives_back_the_oldest();
+    slabs_without_living_blocks_go_back();
 #endif
     a_forked_child_allocates();
 }
