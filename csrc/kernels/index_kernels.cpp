@@ -13,6 +13,7 @@ FLB_DEFINE_KERNEL(count_nonzero_bytes);
 FLB_DEFINE_KERNEL(compress_elements);
 FLB_DEFINE_KERNEL(float_keys);
 FLB_DEFINE_KERNEL(keys_not_above);
+FLB_DEFINE_KERNEL(least_of_groups);
 FLB_DEFINE_KERNEL(count_not_above);
 FLB_DEFINE_KERNEL(add_slices);
 

@@ -18,6 +18,8 @@ FLB_KERNEL(float_keys, void(uint32_t* keys, const float* in, int64_t n, uint32_t
 // search stopped; *found says how many there are.
 FLB_KERNEL(keys_not_above, int64_t(const uint32_t* keys, int64_t begin, int64_t n, uint32_t bar,
                                    int32_t* positions, int64_t room, int64_t* found));
+// The least of the keys at every 64th position, from each of the first 64 on; n >= 64.
+FLB_KERNEL(least_of_groups, void(const uint32_t* keys, int64_t n, uint32_t (&least)[64]));
 FLB_KERNEL(count_not_above, int64_t(const uint32_t* keys, int64_t n, uint32_t bar));
 
 // out[ids[i]] += in[i] for slices of `slice` contiguous elements; steps in elements. Positions outside [0, limit) are

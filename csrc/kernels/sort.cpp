@@ -180,6 +180,19 @@ void for_keys_not_above(const K* keys, int64_t begin, int64_t n, const K& bar, F
     for (int64_t i = begin; i < n; ++i)
         if (keys[i] <= bar) f(i);
 }
+// At least k keys are not above this, and seldom many more: k groups have a member that is not.
+template <class K>
+K first_bar(const K* keys, int64_t n, int64_t k) {
+    if constexpr (sizeof(K) == 4) {
+        if (k <= 32 && n >= 256) {
+            uint32_t least[64];
+            least_of_groups(keys, n, least);
+            std::nth_element(least, least + (k - 1), least + 64);
+            return least[k - 1];
+        }
+    }
+    return ~K(0);
+}
 template <class K>
 int64_t count_up_to(const K* keys, int64_t n, K bar) {
     if constexpr (sizeof(K) == 4) {
@@ -243,8 +256,9 @@ bool topk_rows(DType dtype, const SortDesc& d, int64_t k, bool largest, bool sor
                 fill_keys(row_keys.get(), row, d.n, flip);
                 E* list = best.get();
                 int64_t held = 0;
-                for (; held < room; ++held) list[held] = {keys[held], decltype(i)(held)};
-                K bar = ~K(0);
+                K bar = first_bar(keys, d.n, k);
+                const int64_t start = bar == ~K(0) ? room : 0;
+                for (; held < start; ++held) list[held] = {keys[held], decltype(i)(held)};
                 const auto offer = [&](int64_t c) {
                     if (keys[c] > bar) return;
                     if (held == room) {
@@ -255,7 +269,7 @@ bool topk_rows(DType dtype, const SortDesc& d, int64_t k, bool largest, bool sor
                     }
                     list[held++] = {keys[c], decltype(i)(c)};
                 };
-                for_keys_not_above(keys, room, d.n, bar, offer);
+                for_keys_not_above(keys, start, d.n, bar, offer);
                 if (held > k) std::nth_element(list, list + (k - 1), list + held);
                 if (sorted) std::sort(list, list + k);
                 if (d.n <= kTiesMax) {

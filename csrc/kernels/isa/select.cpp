@@ -113,6 +113,16 @@ static int64_t keys_not_above_impl(const uint32_t* keys, int64_t begin, int64_t 
     return i;
 }
 
+static void least_of_groups_impl(const uint32_t* keys, int64_t n, uint32_t (&least)[64]) {
+    uint32_t low[64];
+    for (int j = 0; j < 64; ++j) low[j] = keys[j];
+    int64_t i = 64;
+    for (; i + 64 <= n; i += 64)
+        for (int j = 0; j < 64; ++j) low[j] = keys[i + j] < low[j] ? keys[i + j] : low[j];
+    for (int j = 0; i < n; ++i, ++j) low[j] = keys[i] < low[j] ? keys[i] : low[j];
+    for (int j = 0; j < 64; ++j) least[j] = low[j];
+}
+
 static int64_t count_not_above_impl(const uint32_t* keys, int64_t n, uint32_t bar) {
     int64_t count = 0;
     for (int64_t begin = 0; begin < n; begin += 1 << 20) {
@@ -157,6 +167,7 @@ FLB_REGISTER_KERNEL(count_nonzero_bytes, &count_bytes_impl);
 FLB_REGISTER_KERNEL(compress_elements, &compress_impl);
 FLB_REGISTER_KERNEL(float_keys, &float_keys_impl);
 FLB_REGISTER_KERNEL(keys_not_above, &keys_not_above_impl);
+FLB_REGISTER_KERNEL(least_of_groups, &least_of_groups_impl);
 FLB_REGISTER_KERNEL(count_not_above, &count_not_above_impl);
 FLB_REGISTER_KERNEL(add_slices, &add_slices_impl);
 
