@@ -9,6 +9,7 @@
 #include "core/interpreter.h"
 #include "core/parallel.h"
 #include "kernels/block_moves.h"
+#include "kernels/streaming.h"
 #include "kernels/strided.h"
 
 namespace flb {
@@ -52,6 +53,30 @@ const LoopSet* find_loops(const char* name) {
     }();
     auto found = table->find(name);
     return found == table->end() ? nullptr : &found->second;
+}
+
+static std::vector<Registered>& registered_streaming() {
+    static auto* list = new std::vector<Registered>();
+    return *list;
+}
+
+void register_streaming_loops(int level, const LoopEntry* entries, int count) {
+    registered_streaming().push_back({level, entries, count});
+}
+
+Loop streaming_loop(Loop ordinary) {
+    static const auto* table = [] {
+        auto* map = new std::unordered_map<Loop, Loop>();
+        for (int level = 0; level <= int(cpu_level()); ++level)
+            for (const Registered& r : registered_streaming())
+                if (r.level == level)
+                    for (int i = 0; i < r.count; ++i)
+                        if (const LoopSet* loops = find_loops(r.entries[i].name))
+                            (*map)[(*loops)[r.entries[i].in].loop] = r.entries[i].loop;
+        return map;
+    }();
+    auto found = table->find(ordinary);
+    return found == table->end() ? nullptr : found->second;
 }
 
 bool LoopSet::choose(DType t, DType* compute) const {
@@ -258,6 +283,10 @@ void Iterator::run_line(Loop loop, const void* params, char** data, const int64_
         run_inner(loop, params, data, strides, n);
         return;
     }
+    if (streaming_ && !casts_) {
+        streaming_(data, strides, n, params);
+        return;
+    }
     alignas(64) char block[kStreamBlock];
     char* at[kMaxOperands];
     const int64_t step = kStreamBlock / width;
@@ -325,9 +354,10 @@ bool Iterator::crosses() const {
 
 // Two ways to spend less time on memory; neither changes a bit of the result.
 // A large fresh result will not be in the cache when it is read: written past it, it costs no reading of the lines that it
-// replaces. (Not so for loops that compute much: the copying would not overlap with the computing.) Operators on arrays somewhat larger than the second-level cache take turns in direction: each begins where the
-// one before ended, with what is still in the cache.
-void Iterator::plan_memory(bool light) {
+// replaces. Loops that have no form of their own for that write blocks which are copied; that pays for light ones only, as
+// the copying does not overlap with computing. Operators on arrays somewhat larger than the second-level cache take turns in
+// direction: each begins where the one before ended, with what is still in the cache.
+void Iterator::plan_memory(Loop loop, bool light) {
     const Operand& out = operands_[0];
     const int64_t bytes = numel_ * itemsize(out.dtype);
     if (!out.written || bytes < kTurnBytes) return;
@@ -337,7 +367,8 @@ void Iterator::plan_memory(bool light) {
         backward_ = turn && shape_.size() == 1;
         return;
     }
-    streams_ = light && out.strides[0] == itemsize(out.dtype);
+    streaming_ = streaming_loop(loop);
+    streams_ = (light || (streaming_ && !casts_)) && out.strides[0] == itemsize(out.dtype);
     for (int k = 1; k < count_; ++k) streams_ &= operands_[k].data != out.data && !operands_[k].written;
 }
 
@@ -353,7 +384,7 @@ void Iterator::run_merged(Loop loop, const void* params) {
 void Iterator::run(Loop loop, const void* params, bool light) {
     if (numel_ == 0) return;
     coalesce();
-    plan_memory(light);
+    plan_memory(loop, light);
     if (crosses()) {
         // Strips of the innermost dimension become dimensions of their own, outside the second one, so that the lines
         // fetched for one row of a strip still lie in the cache for the next.

@@ -32,7 +32,7 @@ class Iterator {
     void add(const Tensor& t, DType loop_dtype, bool written);
     void coalesce();
     bool crosses() const;
-    void plan_memory(bool light);
+    void plan_memory(Loop loop, bool light);
     void run_merged(Loop loop, const void* params);
     void run_range(Loop loop, const void* params, int64_t begin, int64_t end) const;
     void run_inner(Loop loop, const void* params, char** data, const int64_t* strides, int64_t n) const;
@@ -42,7 +42,8 @@ class Iterator {
     int64_t numel_;
     int count_ = 0;
     bool casts_ = false;
-    bool streams_ = false;  // see plan_memory
+    Loop streaming_ = nullptr;  // see plan_memory
+    bool streams_ = false;      // see plan_memory
     bool backward_ = false;
     Operand operands_[kMaxOperands];
 };

@@ -2,6 +2,7 @@
 #include "kernels/isa/vmath_maps.h"
 
 #include "kernels/isa/loops.h"
+#include "kernels/isa/stream_loops.h"
 
 namespace flb {
 namespace FLB_ISA {
@@ -99,6 +100,8 @@ struct Prelu {
     }
 };
 
+FLB_STREAMS(FLB_FLOATS(stream_unary, Relu, "relu"), FLB_FLOATS(stream_map, Silu, "silu"),
+            FLB_FLOATS(stream_map, Gelu, "gelu"), FLB_FLOATS(stream_map, GeluTanh, "gelu_tanh"));
 FLB_LOOPS(FLB_FLOATS(binary, Prelu, "prelu"));
 FLB_LOOPS(FLB_FLOATS(light_unary, Relu, "relu"), FLB_BYTES(light_unary, Relu, "relu"));
 FLB_LOOPS(FLB_FLOATS(light_binary, ReluBackward, "relu_backward"),

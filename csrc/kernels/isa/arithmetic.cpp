@@ -1,6 +1,7 @@
 // The arithmetic of numbers: add, sub, mul, div and their relatives.
 #include "kernels/isa/integers.h"
 #include "kernels/isa/loops.h"
+#include "kernels/isa/stream_loops.h"
 
 namespace flb {
 namespace FLB_ISA {
@@ -82,6 +83,11 @@ struct Scaled {
         FLB_INLINE T operator()(T a, T b) const { return F::f(a, Mul::f(alpha, b)); }
     };
 };
+FLB_STREAMS(FLB_FLOATS(stream_binary, Add, "add"), FLB_FLOATS(stream_binary, Sub, "sub"),
+            FLB_FLOATS(stream_binary, Mul, "mul"), FLB_FLOATS(stream_binary, Div, "div"));
+FLB_STREAMS(FLB_FLOATS(stream_unary, Neg, "neg"), FLB_FLOATS(stream_unary, Abs, "abs"),
+            FLB_FLOATS(stream_unary, Square, "square"));
+
 template <class T>
 using AddScaled = Scaled<Add>::With<T>;
 template <class T>

@@ -2,6 +2,7 @@
 #include "kernels/isa/vmath_maps.h"
 
 #include "kernels/isa/loops.h"
+#include "kernels/isa/stream_loops.h"
 
 namespace flb {
 namespace FLB_ISA {
@@ -106,6 +107,8 @@ struct Hypot {
     }
 };
 
+FLB_STREAMS(FLB_FLOATS(stream_map, Exp, "exp"), FLB_FLOATS(stream_map, Log, "log"),
+            FLB_FLOATS(stream_map, Sigmoid, "sigmoid"), FLB_FLOATS(stream_unary, Sqrt, "sqrt"));
 FLB_LOOPS(FLB_FLOATS(unary_map, Exp, "exp"));
 FLB_LOOPS(FLB_FLOATS(unary, Exp2, "exp2"));
 FLB_LOOPS(FLB_FLOATS(unary, Expm1, "expm1"));

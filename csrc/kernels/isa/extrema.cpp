@@ -1,5 +1,6 @@
 // The larger and the smaller of two elements, and limits.
 #include "kernels/isa/loops.h"
+#include "kernels/isa/stream_loops.h"
 
 namespace flb {
 namespace FLB_ISA {
@@ -52,6 +53,8 @@ FLB_LOOPS(FLB_INTS(binary, Fmax, "fmax"), FLB_FLOATS(binary, Fmax, "fmax"), bina
 FLB_LOOPS(FLB_INTS(binary, Fmin, "fmin"), FLB_FLOATS(binary, Fmin, "fmin"), binary<Fmin, bool>("fmin"));
 FLB_LOOPS(FLB_INTS(binary, Heaviside, "heaviside"), FLB_FLOATS(binary, Heaviside, "heaviside"),
           binary<Heaviside, bool>("heaviside"));
+FLB_STREAMS(FLB_FLOATS(stream_binary, Maximum, "maximum"), FLB_FLOATS(stream_binary, Minimum, "minimum"),
+            FLB_FLOATS(stream_ternary, Clamp, "clamp"));
 FLB_LOOPS(FLB_BYTES(light_ternary, Clamp, "clamp"), FLB_FLOATS(light_ternary, Clamp, "clamp"));
 
 }  // namespace FLB_ISA

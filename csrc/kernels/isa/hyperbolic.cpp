@@ -2,6 +2,7 @@
 #include "kernels/isa/vmath_maps.h"
 
 #include "kernels/isa/loops.h"
+#include "kernels/isa/stream_loops.h"
 
 namespace flb {
 namespace FLB_ISA {
@@ -88,6 +89,7 @@ struct Ndtr {
 
 FLB_LOOPS(FLB_FLOATS(unary, Sinh, "sinh"));
 FLB_LOOPS(FLB_FLOATS(unary, Cosh, "cosh"));
+FLB_STREAMS(FLB_FLOATS(stream_map, Tanh, "tanh"), FLB_FLOATS(stream_map, Erf, "erf"));
 FLB_LOOPS(FLB_FLOATS(unary_map, Tanh, "tanh"));
 FLB_LOOPS(FLB_FLOATS(unary, Asinh, "asinh"));
 FLB_LOOPS(FLB_FLOATS(unary, Acosh, "acosh"));
