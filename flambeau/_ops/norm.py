@@ -294,10 +294,22 @@ _group_norm_backward = op(
 )
 
 
-def _group_norm_vjp(grad, input, weight, mean, rstd, N, C, HxW, group, eps, needs):
-    if grad is None:
-        return None, None, None
-    return tuple(_group_norm_backward(grad, input, mean, rstd, weight, N, C, HxW, group, eps, _mask(needs)))
+def _group_norm_vjp(grads, input, weight, mean, rstd, N, C, HxW, group, eps, needs):
+    grad, grad_mean, grad_rstd = grads
+    found = [None, None, None]
+    if grad is not None:
+        found = list(_group_norm_backward(grad, input, mean, rstd, weight, N, C, HxW, group, eps, _mask(needs)))
+    if needs[0] and not (grad_mean is None and grad_rstd is None):
+        # d mean / dx = 1 / n,  d rstd / dx = -rstd^3 (x - mean) / n
+        rows = input.reshape(N, group, (C // group) * HxW)
+        through = rows.new_zeros(())
+        if grad_mean is not None:
+            through = through + grad_mean.unsqueeze(-1)
+        if grad_rstd is not None:
+            through = through - (grad_rstd * rstd**3).unsqueeze(-1) * (rows - mean.unsqueeze(-1))
+        through = (through / max(rows.size(-1), 1)).expand_as(rows).reshape(input.shape)
+        found[0] = through if found[0] is None else found[0] + through
+    return tuple(found)
 
 
 _group_norm = op(
@@ -314,11 +326,11 @@ _group_norm = op(
 def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
     """Normalisation over `group` groups of the C channels of every one of N samples: (output, mean, inverse deviation).
 
-    input: N * C * HxW elements; weight, bias: (C) or None; the last two results: (N, group), without gradient.
+    input: N * C * HxW elements; weight, bias: (C) or None; the last two results: (N, group).
     """
     output, *saved = _group_norm(input, weight, bias, N, C, HxW, group, eps)
     dtype = _statistics_dtype(input, weight, bias)
-    return output, *(s.detach().to(dtype) for s in saved)
+    return output, *(s.to(dtype) for s in saved)
 
 
 def group_norm(input, groups, weight, bias, eps):

@@ -527,20 +527,25 @@ class LinalgLstsq(Function):
             rank = flambeau.empty(0, dtype=flambeau.int64)
         if driver in ("gels", "gelsy"):
             values = values.new_empty((0,))
-        ctx.save_for_backward(A, B, solution)
+        ctx.save_for_backward(A, B)
         ctx.mark_non_differentiable(rank, values)
         return solution, residuals, rank, values
 
     @staticmethod
     def backward(ctx, grad, grad_residuals, _rank, _values):
-        A, B, solution = ctx.saved_tensors
-        P = linalg_pinv(A)
+        saved = ctx.saved_tensors
+        dtype = saved[0].dtype
+        # Squares of the condition number enter: single precision would not do.
+        wide = flambeau.complex128 if dtype.is_complex else flambeau.float64
+        A, B, grad = (t.to(wide) for t in (*saved, grad))
+        P = linalg_pinv(A, rtol=flambeau.finfo(dtype).eps * max(A.shape[-2:]))
         grad_B = _h(P) @ grad
         grad_A = _pinv_gradient(grad @ _h(B), P, A)
         if grad_residuals.numel():
+            solution = P @ B
             difference = 2 * (A @ solution - B) * grad_residuals.to(A.dtype).unsqueeze(-2)
             grad_A, grad_B = grad_A + difference @ _h(solution), grad_B - difference
-        return grad_A, grad_B, None, None
+        return grad_A.to(dtype), grad_B.to(dtype), None, None
 
 
 def linalg_lstsq(A, B, rcond=None, *, driver=None):

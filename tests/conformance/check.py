@@ -492,7 +492,7 @@ class Operator:
         raise Different(f"{what}: no error, PyTorch raises {type(error).__name__}: {shorten(error, 120)}")
 
     def _out(self, sample: SampleInput, close: Callable) -> None:
-        if not self.op.supports_out:
+        if not self.op.supports_out or self.op.name in left_out.OUT:
             return
         expected = self._reference(self.op, sample.input, *sample.args, **sample.kwargs)
         if (
