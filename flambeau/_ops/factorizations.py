@@ -60,6 +60,13 @@ def check_info(info, name, problem, error=LinAlgError):
     raise error(f"{name}: {where}{problem(int(flat[first]))}")
 
 
+def functions():
+    """The custom functions of linear algebra, loaded at first use: they bring the whole of autograd with them."""
+    from . import linalg_functions
+
+    return linalg_functions
+
+
 def wants_grad(*tensors):
     return flambeau.is_grad_enabled() and any(t.requires_grad for t in tensors)
 

@@ -4,14 +4,13 @@ import math
 
 import flambeau
 
-from ..autograd.function import Function
 from .factorizations import (
     FACTOR,
-    _lu_factor_ex,
     check_info,
     check_matrix,
     check_sides,
     check_square,
+    functions,
     triangular,
     wants_grad,
 )
@@ -258,25 +257,6 @@ def _definite_solve(B, L, upper):
     return triangular(second, triangular(first, B, upper=False), upper=True)
 
 
-class CholeskySolve(Function):
-    """A^-1 B for A = L L^H; the gradient is that of the whole product, both triangles of L counted."""
-
-    @staticmethod
-    def forward(ctx, B, L, upper):
-        ctx.upper = upper
-        X = _definite_solve(B, L, upper)
-        ctx.save_for_backward(L, X)
-        return X
-
-    @staticmethod
-    def backward(ctx, grad):
-        L, X = ctx.saved_tensors
-        grad_B = CholeskySolve.apply(grad, L, ctx.upper)
-        grad_A = -(grad_B @ _h(X))
-        grad_A = grad_A + _h(grad_A)
-        return grad_B, L @ grad_A if ctx.upper else grad_A @ L, None
-
-
 @composite(method=True)
 def cholesky_solve(B, L, upper=False, *, out=None):
     """The solution X of A X = B from A's Cholesky factor L.
@@ -292,7 +272,7 @@ def cholesky_solve(B, L, upper=False, *, out=None):
     _check_same(L, B, "cholesky_solve")
     _check_fit(L, B, True, "cholesky_solve")
     L, B = _broadcast(L, B)
-    return deliver(CholeskySolve.apply(B, L, upper), out, "cholesky_solve")
+    return deliver(functions().CholeskySolve.apply(B, L, upper), out, "cholesky_solve")
 
 
 @composite(method=True)
@@ -304,7 +284,7 @@ def cholesky_inverse(L, upper=False, *, out=None):
     """
     check_square(L, "cholesky_inverse")
     eye = flambeau.eye(L.size(-1), dtype=L.dtype).expand(L.shape)
-    return deliver(CholeskySolve.apply(eye, L, upper), out, "cholesky_inverse")
+    return deliver(functions().CholeskySolve.apply(eye, L, upper), out, "cholesky_inverse")
 
 
 # ---- inverses -----------------------------------------------------------------------------------------------
@@ -402,60 +382,6 @@ def linalg_tensorsolve(A, B, dims=None, *, out=None):
 # ---- determinants -------------------------------------------------------------------------------------------
 
 
-def _diagonal_and_sign(A):
-    """U's diagonal and the sign of the permutation."""
-    LU, pivots, _ = _lu_factor_ex(A)
-    swaps = (pivots != flambeau.arange(1, A.size(-1) + 1, dtype=flambeau.int32)).sum(-1)
-    return LU.diagonal(0, -2, -1), (1 - 2 * (swaps % 2)).to(A.dtype)
-
-
-class LinalgDet(Function):
-    """The determinant. Its gradient is det(A) A^-H, for singular matrices the cofactors, from singular values."""
-
-    @staticmethod
-    def forward(ctx, A):
-        diagonal, sign = _diagonal_and_sign(A)
-        result = diagonal.prod(-1) * sign
-        ctx.save_for_backward(A, result)
-        return result
-
-    @staticmethod
-    def backward(ctx, grad):
-        A, det = ctx.saved_tensors
-        weight = (grad * det.conj())[..., None, None]
-        if bool((det != 0).all()):
-            eye = flambeau.eye(A.size(-1), dtype=A.dtype).expand(A.shape)
-            return _solve(_h(A), weight * eye)[0]
-        U, S, Vh = flambeau.linalg.svd(A)
-        phase = flambeau.linalg.det(U.detach()) * flambeau.linalg.det(Vh.detach())
-        n = A.size(-1)
-        others = (
-            S.unsqueeze(-2).expand(*S.shape, n).masked_fill(flambeau.eye(n, dtype=flambeau.bool), 1).prod(-1)
-        )
-        return (grad * phase.conj())[..., None, None] * (U * others.unsqueeze(-2)) @ Vh
-
-
-class LinalgSlogdet(Function):
-    """Sign and logarithm of the determinant."""
-
-    @staticmethod
-    def forward(ctx, A):
-        diagonal, parity = _diagonal_and_sign(A)
-        sign = flambeau.sgn(diagonal).prod(-1) * parity
-        logarithm = diagonal.abs().log().sum(-1)
-        ctx.save_for_backward(A, sign)
-        return sign, logarithm
-
-    @staticmethod
-    def backward(ctx, grad_sign, grad_logarithm):
-        A, sign = ctx.saved_tensors
-        weight = grad_logarithm.to(A.dtype)
-        if A.is_complex():
-            weight = weight - 1j * (grad_sign.conj() * sign).imag
-        eye = flambeau.eye(A.size(-1), dtype=A.dtype).expand(A.shape)
-        return _solve(_h(A), weight[..., None, None] * eye)[0]
-
-
 @composite(method=True)
 def det(input, *, out=None):
     """The determinants of square matrices (*, n, n).
@@ -464,7 +390,7 @@ def det(input, *, out=None):
     tensor(-2.0000)
     """
     check_square(input, "linalg.det")
-    return deliver(LinalgDet.apply(input), out, "linalg.det", same_dtype=True)
+    return deliver(functions().LinalgDet.apply(input), out, "linalg.det", same_dtype=True)
 
 
 @composite(method=True)
@@ -475,7 +401,9 @@ def slogdet(input, *, out=None):
     tensor(-1.)
     """
     check_square(input, "linalg.slogdet")
-    return flambeau.return_types.slogdet(deliver_all(LinalgSlogdet.apply(input), out, "linalg.slogdet"))
+    return flambeau.return_types.slogdet(
+        deliver_all(functions().LinalgSlogdet.apply(input), out, "linalg.slogdet")
+    )
 
 
 def linalg_slogdet(A, *, out=None):
@@ -495,7 +423,7 @@ def logdet(input):
     tensor(0.)
     """
     check_square(input, "logdet")
-    sign, logarithm = LinalgSlogdet.apply(input)
+    sign, logarithm = functions().LinalgSlogdet.apply(input)
     if input.is_complex():
         return sign.log() + logarithm
     return flambeau.where(sign == -1.0, float("nan"), logarithm)

@@ -8,8 +8,7 @@ import math
 
 import flambeau
 
-from ..autograd.function import Function
-from .factorizations import FACTOR, LinAlgError, check_info, check_matrix, check_square, wants_grad
+from .factorizations import FACTOR, LinAlgError, check_info, check_matrix, check_square, functions, wants_grad
 from .linalg import _h
 from .outputs import deliver, deliver_all
 from .registry import composite, op
@@ -361,36 +360,6 @@ for _function in (svd_lowrank, pca_lowrank):
 # ---- pseudo-inverse, rank, condition ------------------------------------------------------------------------
 
 
-def _pinv_gradient(grad, P, A):
-    """The gradient of A's pseudo-inverse P (Golub and Pereyra, theorem 4.3)."""
-    adjoint = _h(grad)
-    across = _h(P) @ grad @ _h(P)
-    left = adjoint @ P @ _h(P)
-    right = _h(P) @ P @ adjoint
-    return left - A @ (P @ left) + right - (right @ P) @ A - across
-
-
-class LinalgPinv(Function):
-    @staticmethod
-    def forward(ctx, A, cutoff, hermitian):
-        if hermitian:
-            values, U = _eigh_of(A, "L", True)
-            V, sizes = U, values.abs()
-        else:
-            U, values, Vh = _svd_of(A, False, True)
-            V, sizes = _h(Vh), values
-        kept = sizes > cutoff(sizes)
-        inverse = flambeau.where(kept, 1 / flambeau.where(kept, values, 1), 0).to(A.dtype)
-        P = (V * inverse.unsqueeze(-2)) @ _h(U)
-        ctx.save_for_backward(A, P)
-        return P
-
-    @staticmethod
-    def backward(ctx, grad):
-        A, P = ctx.saved_tensors
-        return _pinv_gradient(grad, P, A), None, None
-
-
 def _cutoff(A, atol, rtol):
     """From the largest value of a matrix, the size below which a value counts as zero."""
     shared = atol is not None and rtol is None
@@ -433,7 +402,7 @@ def linalg_pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None, out=Non
     if A.numel() == 0:
         result = A.mT.clone()
     else:
-        result = LinalgPinv.apply(A, _cutoff(A, atol, rcond if rtol is None else rtol), hermitian)
+        result = functions().LinalgPinv.apply(A, _cutoff(A, atol, rcond if rtol is None else rtol), hermitian)
     return deliver(result, out, "linalg.pinv", same_dtype=True)
 
 
@@ -504,50 +473,6 @@ _lstsq = op(
 )
 
 
-class LinalgLstsq(Function):
-    @staticmethod
-    def forward(ctx, A, B, rcond, driver):
-        m, n = A.shape[-2:]
-        if not bool(A.isfinite().all() & B.isfinite().all()):
-            raise LinAlgError("torch.linalg.lstsq: input and other should not contain infs or NaNs.")
-        found, rank, values, info = _lstsq(A, B, rcond, driver)
-        check_info(
-            info,
-            "torch.linalg.lstsq",
-            lambda code: (
-                "The least squares solution could not be computed because the input matrix does not have full rank "
-                f"(error code: {code})."
-            ),
-        )
-        solution = found[..., :n, :]
-        residuals = A.abs().new_empty((0,))
-        if m > n and driver != "gelsy" and (driver == "gels" or bool((rank == n).all())):
-            residuals = (found[..., n:, :].abs() ** 2).sum(-2)
-        if driver == "gels":
-            rank = flambeau.empty(0, dtype=flambeau.int64)
-        if driver in ("gels", "gelsy"):
-            values = values.new_empty((0,))
-        ctx.save_for_backward(A, B)
-        ctx.mark_non_differentiable(rank, values)
-        return solution, residuals, rank, values
-
-    @staticmethod
-    def backward(ctx, grad, grad_residuals, _rank, _values):
-        saved = ctx.saved_tensors
-        dtype = saved[0].dtype
-        # Squares of the condition number enter: single precision would not do.
-        wide = flambeau.complex128 if dtype.is_complex else flambeau.float64
-        A, B, grad = (t.to(wide) for t in (*saved, grad))
-        P = linalg_pinv(A, rtol=flambeau.finfo(dtype).eps * max(A.shape[-2:]))
-        grad_B = _h(P) @ grad
-        grad_A = _pinv_gradient(grad @ _h(B), P, A)
-        if grad_residuals.numel():
-            solution = P @ B
-            difference = 2 * (A @ solution - B) * grad_residuals.to(A.dtype).unsqueeze(-2)
-            grad_A, grad_B = grad_A + difference @ _h(solution), grad_B - difference
-        return grad_A.to(dtype), grad_B.to(dtype), None, None
-
-
 def linalg_lstsq(A, B, rcond=None, *, driver=None):
     """X that minimises the Frobenius norm of A X - B, for A (*, m, n) and B (*, m, k) or (*, m).
 
@@ -590,8 +515,8 @@ def linalg_lstsq(A, B, rcond=None, *, driver=None):
         rcond = flambeau.finfo(A.dtype).eps * max(A.shape[-2:])
     if A.numel() == 0 or B.numel() == 0:
         solution = A.new_zeros((*batch, A.size(-1), B.size(-1)))
-        results = solution, *(t for t in LinalgLstsq.apply(A, B, float(rcond), driver)[1:])
+        results = solution, *(t for t in functions().LinalgLstsq.apply(A, B, float(rcond), driver)[1:])
     else:
-        results = LinalgLstsq.apply(A, B, float(rcond), driver)
+        results = functions().LinalgLstsq.apply(A, B, float(rcond), driver)
     solution = results[0].squeeze(-1) if vector else results[0]
     return flambeau.return_types.linalg_lstsq((solution, *results[1:]))
