@@ -32,7 +32,10 @@ def processor_flags():
 # What else a program is linked with.
 SOURCES = {
     "special_functions_test": ["csrc/kernels/special_functions.cpp", "csrc/kernels/complex_functions.cpp"],
-    "special_polynomials_test": ["csrc/kernels/special_functions.cpp", "csrc/kernels/special_polynomials.cpp"],
+    "special_polynomials_test": [
+        "csrc/kernels/special_functions.cpp",
+        "csrc/kernels/special_polynomials.cpp",
+    ],
 }
 
 

@@ -29,7 +29,8 @@ constexpr size_t kAlign = 64;
 constexpr size_t kSmallMax = size_t(4) << 10;
 constexpr size_t kMediumMax = size_t(256) << 10;
 constexpr size_t kSlab = size_t(256) << 10;
-constexpr size_t kSmallWaiting = size_t(32) << 20;  // bytes in small blocks that may wait before slabs are looked at
+constexpr size_t kSmallWaiting = size_t(32)
+                                 << 20;  // bytes in small blocks that may wait before slabs are looked at
 constexpr size_t kPage = size_t(4) << 10;
 constexpr size_t kHugePage = size_t(2) << 20;
 #if defined(__SANITIZE_ADDRESS__)
@@ -48,11 +49,10 @@ struct SmallBlock {
 // At the start of every slab, which is aligned to its size: a block's address leads to it.
 struct alignas(kAlign) Slab {
     Slab* next;
-    size_t carved, waiting;  // bytes in blocks; `waiting` is counted by give_slabs_back only, and 0 between its calls
+    size_t carved,
+        waiting;  // bytes in blocks; `waiting` is counted by give_slabs_back only, and 0 between its calls
 };
-Slab* slab_of(SmallBlock* block) {
-    return reinterpret_cast<Slab*>(uintptr_t(block) & ~uintptr_t(kSlab - 1));
-}
+Slab* slab_of(SmallBlock* block) { return reinterpret_cast<Slab*>(uintptr_t(block) & ~uintptr_t(kSlab - 1)); }
 struct Block {
     Block *newer, *older;            // by age, over all classes
     Block *class_next, *class_prev;  // within the class, the most recent first

@@ -298,7 +298,9 @@ def _group_norm_vjp(grads, input, weight, mean, rstd, N, C, HxW, group, eps, nee
     grad, grad_mean, grad_rstd = grads
     found = [None, None, None]
     if grad is not None:
-        found = list(_group_norm_backward(grad, input, mean, rstd, weight, N, C, HxW, group, eps, _mask(needs)))
+        found = list(
+            _group_norm_backward(grad, input, mean, rstd, weight, N, C, HxW, group, eps, _mask(needs))
+        )
     if needs[0] and not (grad_mean is None and grad_rstd is None):
         # d mean / dx = 1 / n,  d rstd / dx = -rstd^3 (x - mean) / n
         rows = input.reshape(N, group, (C // group) * HxW)
