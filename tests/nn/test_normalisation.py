@@ -170,10 +170,24 @@ def test_saved_statistics(name):
     x = numbers(3, 4, grad=True)
     output, mean, rstd = statistics(name, x, None)
     assert output.requires_grad
-    assert not mean.requires_grad
-    assert not rstd.requires_grad
+    # As in PyTorch, only those of groups are differentiable.
+    assert mean.requires_grad == rstd.requires_grad == (name == "group")
     rows = {"layer": x.tolist(), "batch": x.T.tolist(), "group": x.reshape(6, 2).tolist()}[name]
     assert_close(mean.detach(), [math.fsum(row) / len(row) for row in rows])
+
+
+def test_gradients_through_statistics_of_groups():
+    x = numbers(2, 4, 3, grad=True).double().detach().requires_grad_()
+    for weight in (None, numbers(4).double()):
+        assert torch.autograd.gradcheck(
+            lambda x, weight=weight: torch.native_group_norm(x, weight, None, 2, 4, 3, 2, 0.5), (x,)
+        )
+        assert torch.autograd.gradgradcheck(
+            lambda x, weight=weight: torch.native_group_norm(x, weight, None, 2, 4, 3, 2, 0.5), (x,)
+        )
+    empty = torch.ones(0, 2, requires_grad=True)
+    torch.native_group_norm(empty, None, None, 0, 2, 1, 1, 1e-5)[1].sum().backward()
+    assert empty.grad.shape == (0, 2)
 
 
 def test_statistics_of_evaluation_are_empty():
