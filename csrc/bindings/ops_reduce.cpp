@@ -272,7 +272,8 @@ MomentsPlan moments_plan(Call& call, Tensor& in, bool root, bool has_dim) {
 TensorRef part_of(Tensor& in, int part) {
     const DType real = info(in.dtype).real;
     Dims strides = in.strides;
-    for (int64_t& stride : strides) stride *= 2;
+    // Of a dimension of one element it may be any number.
+    for (int64_t& stride : strides) stride = int64_t(uint64_t(stride) * 2);
     return make_view_dtype(in, in.sizes, strides, in.offset * 2 + part, real);
 }
 

@@ -21,6 +21,9 @@ namespace {
 
 constexpr int64_t kGrain = 32768;
 
+// A stride in bytes. That of a dimension of one element may be any number: it is multiplied without a sign.
+int64_t in_bytes(int64_t stride, int64_t width) { return int64_t(uint64_t(stride) * uint64_t(width)); }
+
 // An odometer over `sizes`, moving any number of pointers by their own byte strides.
 template <int N>
 struct Odometer {
@@ -28,7 +31,7 @@ struct Odometer {
         : sizes(sizes), index(sizes.size(), 0) {
         for (int k = 0; k < N; ++k) {
             step[k].resize(sizes.size());
-            for (int d = 0; d < sizes.size(); ++d) step[k][d] = (*strides[k])[d] * widths[k];
+            for (int d = 0; d < sizes.size(); ++d) step[k][d] = in_bytes((*strides[k])[d], widths[k]);
         }
     }
     void seek(int64_t position) {
@@ -411,7 +414,7 @@ struct IndexWalk {
 
 void gather(Tensor& out, Tensor& in, int dim, Tensor& index) {
     if (index.numel == 0) return;
-    const int64_t width = itemsize(in.dtype), stride = in.stride(dim) * width;
+    const int64_t width = itemsize(in.dtype), stride = in_bytes(in.stride(dim), width);
     char* o = kernel_pointer(out);
     const char* a = kernel_pointer(in);
     const IndexWalk walk(index, dim, in, out.strides, width);
@@ -430,7 +433,7 @@ void gather(Tensor& out, Tensor& in, int dim, Tensor& index) {
 void scatter(Tensor& out, int dim, Tensor& index, Tensor* src, const Scalar* value, Reduce reduce,
              Tensor* counts) {
     if (index.numel == 0) return;
-    const int64_t width = itemsize(out.dtype), stride = out.stride(dim) * width;
+    const int64_t width = itemsize(out.dtype), stride = in_bytes(out.stride(dim), width);
     char* o = kernel_pointer(out);
     const char* s = src ? kernel_pointer(*src) : nullptr;
     int64_t* c = counts ? reinterpret_cast<int64_t*>(kernel_pointer(*counts)) : nullptr;
@@ -491,8 +494,8 @@ void index_write(Tensor& out, int dim, Tensor& index, Tensor& src, Reduce reduce
     const int64_t slice = checked_numel(sizes);
     const bool flat = is_contiguous(sizes, out_strides) && is_contiguous(sizes, src_strides);
     // A zero-dimensional source is one element for every index.
-    const int64_t count = dense->numel, limit = out.size(dim), out_step = out.stride(dim) * width;
-    const int64_t src_step = src.ndim() ? src.stride(dim) * width : 0;
+    const int64_t count = dense->numel, limit = out.size(dim), out_step = in_bytes(out.stride(dim), width);
+    const int64_t src_step = src.ndim() ? in_bytes(src.stride(dim), width) : 0;
     const DType dtype = out.dtype;
     Unlocked unlocked(src.numel > kGrain);
     if (flat && !c && reduce == Reduce::Add &&

@@ -25,8 +25,8 @@ class Iterator {
         char* data;
         Dims strides;  // bytes, one per dimension of shape_
         DType dtype, loop_dtype;
-        bool written;
-        bool dense;  // contiguous with exactly this shape
+        bool written = false;
+        bool dense = false;  // contiguous with exactly this shape
         alignas(16) char value[16];
     };
     void add(const Tensor& t, DType loop_dtype, bool written);

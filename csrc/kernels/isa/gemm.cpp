@@ -21,7 +21,7 @@ template <class T>
 struct LastVector {
     int64_t n;
 #if defined(__AVX512F__)
-    uint16_t mask = uint16_t(0xffffu >> (16 - n));
+    uint16_t mask = uint16_t(n < 16 ? 0xffffu >> (16 - n) : 0xffffu);
 #endif
     FLB_INLINE explicit LastVector(int64_t left) : n(left < kLanes<T> ? left : kLanes<T>) {}
     FLB_INLINE Vector<T> read(const T* p) const {
