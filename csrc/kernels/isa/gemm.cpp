@@ -21,9 +21,10 @@ template <class T>
 struct LastVector {
     int64_t n;
 #if defined(__AVX512F__)
-    uint16_t mask = uint16_t(n < 16 ? 0xffffu >> (16 - n) : 0xffffu);
+    uint16_t mask = uint16_t(0xffffu >> (16 - (n < 16 ? n : 16)));
 #endif
-    FLB_INLINE explicit LastVector(int64_t left) : n(left < kLanes<T> ? left : kLanes<T>) {}
+    // left may be negative where edges are padded: there nothing is masked.
+    FLB_INLINE explicit LastVector(int64_t left) : n(left < 0 ? 0 : left < kLanes<T> ? left : kLanes<T>) {}
     FLB_INLINE Vector<T> read(const T* p) const {
 #if defined(__AVX512F__)
         if constexpr (sizeof(T) == 4) return (Vector<T>)_mm512_maskz_loadu_ps(mask, p);
