@@ -112,7 +112,9 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="list the workloads and their targets")
     parser.add_argument("--json", type=Path, help="write the ratios to this file")
     parser.add_argument("--no-footprint", action="store_true", help="leave out import time, memory and size")
-    parser.add_argument("--library", default="flambeau", help="what to compare; `torch` tests the harness")
+    parser.add_argument(
+        "--library", dest="ours", default="flambeau", help="what to compare; `torch` tests the harness"
+    )
     parser.add_argument("--peer", default="torch", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
 
@@ -138,7 +140,7 @@ def main() -> int:
             )
             limit = tuple(map(float, printed.stdout.split()))
         start = lambda: {  # noqa: E731
-            "ours": Server(arguments.library, threads),  # noqa: B023
+            "ours": Server(arguments.ours, threads),  # noqa: B023
             "theirs": Server(arguments.peer, threads),  # noqa: B023
         }
         servers, ratios, behind = start(), {}, []
@@ -169,7 +171,7 @@ def main() -> int:
             print(f"  {len(names) - len(ratios)} missing, {len(behind)} short of their target")
         record[str(threads)] = ratios
     if not arguments.no_footprint:
-        footprint(arguments.library, arguments.peer)
+        footprint(arguments.ours, arguments.peer)
     if arguments.json:
         arguments.json.write_text(json.dumps(record, indent=1) + "\n")
     return 0

@@ -7,7 +7,7 @@ import pytest
 import flambeau
 from flambeau._ops.nn import convolution
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="PyTorch, the peer of these comparisons, is not installed")
 
 
 def ours_of(t):

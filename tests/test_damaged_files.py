@@ -18,7 +18,7 @@ import flambeau
 from flambeau import serialization
 from flambeau._serialization.zip_format import Reader, Writer
 
-hypothesis = pytest.importorskip("hypothesis")
+hypothesis = pytest.importorskip("hypothesis", reason="hypothesis chooses the damage")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 

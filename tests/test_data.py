@@ -202,7 +202,7 @@ def test_collate():
 
 
 def test_collate_numpy():
-    np = pytest.importorskip("numpy")
+    np = pytest.importorskip("numpy", reason="arrays of NumPy are what is tested")
     assert default_collate([np.ones(2), np.zeros(2)]).tolist() == [[1, 1], [0, 0]]
     assert default_collate([np.float32(1), np.float32(2)]).dtype is flambeau.float32
     with pytest.raises(TypeError, match="default_collate"):

@@ -33,7 +33,7 @@ def test_first_losses_equal_pytorch(tmp_path):
 
 
 def test_accuracy_and_picture(tmp_path):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="the example draws with it")
     picture = tmp_path / "digits.png"
     printed = run_example("--out", str(picture))
     accuracy = float(re.search(r"held-out digits: ([\d.]+)%", printed)[1])

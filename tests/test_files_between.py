@@ -172,7 +172,7 @@ def test_pytorch_reads_what_we_wrote(exchanged):
 
 
 def test_safetensors(exchanged):
-    pytest.importorskip("safetensors")
+    pytest.importorskip("safetensors", reason="the package under test is not installed")
     assert [parts[-1] for parts in exchanged] == ["all safetensors are good\n"] * 3
 
 

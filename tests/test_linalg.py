@@ -6,7 +6,7 @@ import pytest
 
 import flambeau
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="PyTorch, the peer of these comparisons, is not installed")
 
 FLOATS = ["float16", "bfloat16", "float32", "float64"]
 INTEGERS = ["int8", "uint8", "int16", "int32", "int64"]

@@ -69,7 +69,7 @@ def test_share_memory():
 
 
 def test_memory_that_others_show_can_be_shared():
-    np = pytest.importorskip("numpy")
+    np = pytest.importorskip("numpy", reason="arrays of NumPy are what is tested")
     array = np.arange(3.0)
     x = flambeau.from_numpy(array).share_memory_()
     in_child(lambda: x.add_(1))

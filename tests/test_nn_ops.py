@@ -7,7 +7,7 @@ import pytest
 import flambeau
 import flambeau.nn.functional as F
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="PyTorch, the peer of these comparisons, is not installed")
 TF = torch.nn.functional
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import flambeau
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="PyTorch, the peer of these comparisons, is not installed")
 
 DTYPES = [
     "bool",

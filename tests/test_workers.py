@@ -330,7 +330,7 @@ class Seeds(IterableDataset):
 
 def test_seeds_of_workers():
     """The numbers that PyTorch's workers draw for the same seed."""
-    pytest.importorskip("numpy")
+    pytest.importorskip("numpy", reason="arrays of NumPy are what is tested")
     flambeau.manual_seed(3)
     rows = list(DataLoader(Seeds(), batch_size=None, num_workers=2))
     assert [tuple(row[:2]) for row in rows] == [(BASE_SEED + i, BASE_SEED + i) for i in range(2)]
@@ -361,7 +361,7 @@ NUMPY_IN_WORKER = """
 
 
 def test_numpy_is_seeded_when_a_worker_imports_it():
-    pytest.importorskip("numpy")
+    pytest.importorskip("numpy", reason="arrays of NumPy are what is tested")
     status, output, errors = run(NUMPY_IN_WORKER)
     assert status == 0, errors
     assert output.strip() == str([False, DRAWN[0][1]])

@@ -82,7 +82,7 @@ class Problem:
         make = lambda shape: torch.randn(shape, dtype=dtype, generator=generator)  # noqa: E731
         values = [make(shape) for shape in shapes], make((5,)), [make(shape) for shape in shapes]
         starts, data, self.cotangents = values if library is torch else to_peer(values)
-        self.library = library
+        self.tensors = library
         self.data = data
         # Directions of unequal slope: no method is there at one stroke, and from then on compares noise.
         self.scale = library.linspace(0.3, 1.7, 10)
@@ -202,7 +202,7 @@ class Entry:
             before = ours.state_dict(), theirs.state_dict()
             new_problems, ours, theirs = self._pair(kwargs, dtype)
             for new, old in zip(new_problems, problems, strict=True):
-                with new.library.no_grad():
+                with new.tensors.no_grad():
                     for to, source in zip(new.params, old.params, strict=True):
                         to.copy_(source)
             ours.load_state_dict(from_peer(before[1]) if take_theirs else before[0])
