@@ -7,7 +7,7 @@ of matrix derivative results (2008); Walter and Lehmann, Algorithmic differentia
 import flambeau
 
 from .linalg import _h
-from .outputs import deliver, deliver_all
+from .outputs import _class_name, deliver, deliver_all
 from .registry import composite, op
 
 FACTOR = {"method": False, "public": False}
@@ -42,12 +42,6 @@ def check_sides(t, name, argument="A"):
         raise RuntimeError(
             f"{name}: {argument} must be batches of square matrices, but they are {rows} by {cols} matrices"
         )
-
-
-def _class_name(dtype):
-    from .outputs import _class_name
-
-    return _class_name(dtype)
 
 
 def check_info(info, name, problem, error=LinAlgError):

@@ -2,7 +2,7 @@
 
 import flambeau
 
-from .outputs import deliver
+from .outputs import _class_name, deliver
 from .registry import composite, op
 
 _NATIVE = {"method": False, "public": False}
@@ -74,8 +74,6 @@ def _promoted(input, complex):
     if not (dtype.is_floating_point or dtype.is_complex):
         dtype = flambeau.get_default_dtype()
     if dtype not in (flambeau.float32, flambeau.float64, flambeau.complex64, flambeau.complex128):
-        from .outputs import _class_name
-
         raise RuntimeError(
             f"Unsupported dtype {_class_name(dtype)}: transforms take single and double precision"
         )
@@ -86,8 +84,6 @@ def _promoted(input, complex):
 
 def _real(input, name):
     if input.is_complex():
-        from .outputs import _class_name
-
         raise RuntimeError(f"{name} expects a real input tensor, but got {_class_name(input.dtype)}")
     return _promoted(input, False)
 
@@ -150,12 +146,8 @@ def _check_points(sizes):
 
 def _deliver(result, out, name):
     if out is not None and result.is_complex() and not out.is_complex():
-        from .outputs import _class_name
-
         raise RuntimeError(f"{name} expects a complex output tensor, but got {_class_name(out.dtype)}")
     if out is not None and not result.is_complex() and not out.is_floating_point():
-        from .outputs import _class_name
-
         raise RuntimeError(f"{name} expects a floating point output tensor, but got {_class_name(out.dtype)}")
     return deliver(result, out, name)
 
