@@ -494,6 +494,7 @@ FIRST_OUTPUT = frozenset(
 
 #: Operators whose derivative cannot be checked alone, and why.
 CHECKED_ELSEWHERE = {
+    "_standard_gamma": "a draw moves with its parameter: see tests/test_sampling_derivatives.py",
     "_cdist_backward": "its arguments depend on each other: the second derivative of _cdist",
     "_pdist_backward": "its arguments depend on each other: the second derivative of _pdist",
     "_scaled_dot_product_flash_attention_for_cpu_backward": "its arguments depend on each other: the second derivative of "

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/isa/loops.h"
+#include "kernels/sampling_derivatives.h"
 #include "kernels/special_functions.h"
 #include "kernels/special_polynomials.h"
 
@@ -67,6 +68,17 @@ FLB_SPECIAL_BINARY(hermite_polynomial_h, "special_hermite_polynomial_h");
 FLB_SPECIAL_BINARY(hermite_polynomial_he, "special_hermite_polynomial_he");
 FLB_SPECIAL_BINARY(laguerre_polynomial_l, "special_laguerre_polynomial_l");
 FLB_SPECIAL_BINARY(legendre_polynomial_p, "special_legendre_polynomial_p");
+FLB_SPECIAL_BINARY(gamma_draw_derivative, "_standard_gamma_grad");
+
+// Of a Dirichlet draw's element x with respect to its concentration, over 1 - x: the others shrink in proportion.
+struct DirichletGrad {
+    template <class T>
+    static FLB_INLINE T f(T x, T concentration, T total) {
+        const double slope = special::beta_draw_derivative(x, concentration, double(total) - double(concentration));
+        return x < 1 ? T(slope / (1 - double(x))) : T(0);
+    }
+};
+FLB_LOOPS(FLB_FLOATS(ternary, DirichletGrad, "_dirichlet_grad"));
 
 template <class T>
 struct Polygamma {

@@ -1,5 +1,8 @@
 """Random numbers: PyTorch's for the same seed, bit for bit (docs/random.md)."""
 
+import flambeau
+
+from ._pointwise import binary
 from .outputs import deliver
 from .registry import composite, op
 
@@ -112,10 +115,37 @@ _factory(
     "How many of `count` trials succeed, each with probability `prob`; the two broadcast.",
     vjp={"prob": _zero, "count": _zero},
 )
-_factory("_standard_gamma(Tensor input, GENERATOR)", "Gamma draws of rate 1.", why_not="not written")
+_factory(
+    "_standard_gamma(Tensor input, GENERATOR)",
+    "Gamma draws of rate 1.",
+    vjp={"input": lambda grad, input, result: grad * flambeau._standard_gamma_grad(input, result)},
+)
+binary(
+    "_standard_gamma_grad",
+    """How draws `output` of gamma distributions with shape `input` move with it (csrc/kernels/sampling_derivatives.h).
+
+    >>> flambeau._standard_gamma_grad(flambeau.tensor(2.0), flambeau.tensor(1.5))
+    tensor(0.9366)
+    """,
+    operands="Tensor input, Tensor output",
+    why_not="not written",
+    inplace=False,
+    method=False,
+)
 _factory(
     "_sample_dirichlet(Tensor input, GENERATOR)",
     "Dirichlet draws along the last dimension.",
+    why_not="not written",
+)
+op(
+    "_dirichlet_grad(Tensor x, Tensor alpha, Tensor total) -> Tensor",
+    """How elements `x` of Dirichlet draws move with their own concentration `alpha` out of `total`, over 1 - x.
+
+    >>> flambeau._dirichlet_grad(flambeau.tensor(0.25), flambeau.tensor(2.0), flambeau.tensor(5.0))
+    tensor(0.1802)
+    """,
+    family="pointwise",
+    kind="same",
     why_not="not written",
 )
 _factory(
