@@ -57,7 +57,7 @@ globals().update(_operators)
 _SUBMODULES = frozenset(
     "amp autograd backends cuda distributed distributions fft func futures hub jit library linalg masked mps "
     "multiprocessing nested nn onnx optim overrides package profiler quantization random return_types serialization "
-    "signal sparse special storage testing torch_version types utils version xpu cpu compiler fx _VF".split()
+    "distributions signal sparse special storage testing torch_version types utils version xpu cpu compiler fx _VF".split()
 )
 
 #: Names that another module defines, loaded at first use: {name: module}.

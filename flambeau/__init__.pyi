@@ -61,6 +61,7 @@ from ._functional_names import cosine_embedding_loss as cosine_embedding_loss
 from . import cpu as cpu
 from . import cuda as cuda
 from ._C import device as device
+from . import distributions as distributions
 from ._C import dtype as dtype
 from ._functional_names import embedding as embedding
 from .autograd.grad_mode import enable_grad as enable_grad

@@ -7,18 +7,26 @@ import inspect
 import pytest
 
 import flambeau
-from flambeau import nn
+from flambeau import distributions, nn
 from flambeau._ops import registry
 
 #: Modules whose public functions and classes are documented, beside the operators.
 MODULES = """
-    autograd autograd.functional autograd.gradcheck linalg masked nn nn.functional nn.init nn.parameter nn.utils
-    nn.utils.rnn optim optim.lr_scheduler overrides random serialization signal.windows special testing utils.data
+    autograd autograd.functional autograd.gradcheck distributions distributions.constraints distributions.transforms
+    distributions.constraint_registry distributions.kl distributions.utils linalg masked nn nn.functional nn.init nn.parameter
+    nn.utils nn.utils.rnn optim optim.lr_scheduler overrides random serialization signal.windows special testing utils.data
     _settings _tensor.legacy _tensor.interop
 """.split()
 
 #: What examples may use without importing it.
-NAMES = {"flambeau": flambeau, "nn": nn, "F": nn.functional}
+NAMES = {
+    **vars(distributions.utils),
+    **vars(distributions.constraints),
+    **{name: getattr(distributions, name) for name in distributions.__all__},
+    "flambeau": flambeau,
+    "nn": nn,
+    "F": nn.functional,
+}
 
 parser = doctest.DocTestParser()
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

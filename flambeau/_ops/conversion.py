@@ -45,7 +45,7 @@ op(
 op(
     "type_as(Tensor input, Tensor other) -> Tensor",
     "The tensor with the dtype and device of `other`.",
-    vjp=_same,
+    vjp={**_same, "other": None},
     public=False,
 )
 
