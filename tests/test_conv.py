@@ -125,6 +125,68 @@ def test_every_channel_its_own_window(size, kernel, padding, dilation, dtype):
         agree(a.grad, t.grad, tolerance * 10)
 
 
+def gradients(library, x, w, b, weight, **settings):
+    result = library.nn.functional.conv2d(x, w, b, **settings)
+    (result * weight).sum().backward()
+    return [result.detach(), *(t.grad for t in (x, w, b) if t is not None)]
+
+
+def compare_with_float64(x, w, b, layout, tolerance=2e-6, **settings):
+    """Result and all gradients, with errors relative to the largest element; the same bits on one and two threads."""
+    theirs = [None if t is None else t.double().requires_grad_() for t in (x, w, b)]
+    weight = torch.randn_like(torch.nn.functional.conv2d(*theirs, **settings)).float()
+    expected = gradients(torch, *theirs, weight.double(), **settings)
+    before, results = flambeau.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            flambeau.set_num_threads(threads)
+            ours = [None if t is None else in_layout(ours_of(t), layout).requires_grad_() for t in (x, w, b)]
+            results.append(gradients(flambeau, *ours, in_layout(ours_of(weight), layout), **settings))
+    finally:
+        flambeau.set_num_threads(before)
+    for one, two, reference in zip(*results, expected, strict=True):
+        assert one.tolist() == two.tolist()
+        agree(one, reference, tolerance * max([1.0, *reference.abs().flatten().tolist()]))
+
+
+def in_layout(t, layout):
+    if t.dim() < 4:
+        return t
+    if layout == "odd strides":
+        shape = t.shape
+        wide = flambeau.empty(shape[0], shape[2], shape[1], 2 * shape[3]).permute(0, 2, 1, 3)[..., ::2]
+        return wide.copy_(t)
+    return t.contiguous(memory_format=getattr(flambeau, layout))
+
+
+LAYOUTS = ("contiguous_format", "channels_last", "odd strides")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "batch,channels,size,kernel,settings",
+    [
+        (2, 33, (14, 14), (3, 3), {"padding": 1}),
+        (1, 16, (7, 7), (3, 3), {"padding": 1}),
+        (3, 40, (17, 31), (3, 3), {"padding": 0}),
+        (2, 5, (2, 35), (3, 3), {"padding": (2, 1)}),
+        (2, 20, (9, 16), (3, 3), {"padding": (5, 4)}),
+        (2, 32, (12, 13), (3, 3), {"padding": 2, "dilation": 2}),
+        (2, 18, (15, 12), (3, 3), {"padding": 1, "stride": 2}),
+        (2, 7, (11, 20), (5, 4), {"padding": (2, 3), "stride": (1, 3)}),
+        (1, 64, (10, 9), (5, 5), {"padding": 2}),
+        (2, 17, (8, 40), (1, 3), {"padding": (0, 1)}),
+        (2, 17, (8, 40), (7, 1), {"padding": (3, 0)}),
+        (1, 3, (1, 1), (3, 3), {"padding": 1}),
+        (0, 4, (6, 6), (3, 3), {"padding": 1}),
+    ],
+)
+def test_depthwise(batch, channels, size, kernel, settings, layout):
+    torch.manual_seed(0)
+    x, w, b = (torch.randn(s) for s in ((batch, channels, *size), (channels, 1, *kernel), (channels,)))
+    compare_with_float64(x, w, b, layout, groups=channels, **settings)
+
+
 @pytest.mark.parametrize("dtype", ["int64", "complex64"])
 def test_the_bias_has_the_dtype_of_the_input(dtype):
     x, w = (flambeau.ones(1, 1, 4, dtype=getattr(flambeau, dtype)) for _ in range(2))

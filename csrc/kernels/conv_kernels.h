@@ -36,17 +36,30 @@ void conv_input_gradient(DType type, const ConvShape& shape, const ConvImage& gr
 void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
                           const ConvImage& grad_output, void* grad_weight);
 
-// The same where every channel has its own window, which moves by single steps over rows of neighbouring elements
-// (conv_planes.cpp): whether that is so, and the three of them.
+// The ways that these go:
+// Outputs gathered from windows (conv_gather.cpp), or backwards: inputs gathered from the outputs' gradients.
+void gather_outputs(DType type, const ConvShape& shape, bool backward, const ConvImage& source,
+                    const void* weight, const void* bias, const ConvImage& target);
+// Products of gradients and inputs (conv_weight_gradient.cpp).
+void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
+                             const ConvImage& grad_output, void* grad_weight);
+
+// Where every channel has its own window:
+bool is_depthwise(const ConvShape& shape);
+// ... vectors run over channels (conv_depthwise.cpp);
+void depthwise_outputs(DType type, const ConvShape& shape, bool backward, const ConvImage& source,
+                       const void* weight, const void* bias, const ConvImage& target);
+void depthwise_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
+                               const ConvImage& grad_output, void* grad_weight);
+// ... or along the rows of a plane, where the window moves by single steps over neighbouring elements
+// (conv_planes.cpp): whether that is so.
 bool has_planes(const ConvShape& shape, const ConvImage& input, const ConvImage& output);
-void planes_forward(DType type, const ConvShape& shape, const ConvImage& input, const void* weight,
-                    const void* bias, const ConvImage& output);
-void planes_input_gradient(DType type, const ConvShape& shape, const ConvImage& grad_output,
-                           const void* weight, const void* bias, const ConvImage& grad_input);
+void planes_outputs(DType type, const ConvShape& shape, bool backward, const ConvImage& source,
+                    const void* weight, const void* bias, const ConvImage& target);
 void planes_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
                             const ConvImage& grad_output, void* grad_weight);
 
-// ---- the loops (isa/conv.cpp, isa/conv_planes.cpp) -------------------------------------------------------------------------------------
+// ---- the loops (isa/conv*.cpp) --------------------------------------------------------------------------------
 
 // Where part of a window lies: offsets of the input relative to the output's position, and of the packed weights.
 struct ConvRun {
@@ -69,28 +82,42 @@ struct ConvRowsJob {
     const void* bias;     // of whole panels
     int64_t channels;     // to be written
 };
-FLB_KERNEL(conv_panel, int64_t(DType));  // channels per panel, also the slack that images need at their end
+FLB_KERNEL(conv_panel, int64_t(DType));  // channels per panel
 FLB_KERNEL(conv_rows, void(DType, const ConvRowsJob&));
-// The same where every channel has its own window: weights and bias are [k][channels rounded up to a panel].
-FLB_KERNEL(conv_depthwise_rows, void(DType, const ConvRowsJob&));
 
-// grad_weight[k][channel] += ... where every channel has its own window; one run of one element per k.
-FLB_KERNEL(conv_depthwise_weight, void(DType, const ConvRowsJob&, void* grad_weight));
-
-// One plane of one channel whose window moves by single steps, from a frame with its padding written out.
-struct ConvPlane {
-    const void* frame;
-    int64_t frame_row;  // from one row to the next, in elements
-    void* out;
-    int64_t out_row, rows, columns;
-    const int64_t* offsets;  // of the taps in the frame
-    const void* weights;
-    int64_t taps;
+// Neighbouring outputs of one row, every channel having its own window. Either all meet the same taps; or the taps come
+// in threes, of which each reads one step of the input beyond the last, and only steps [low, high) exist: output i reads
+// steps i to i + 2.
+struct DepthwiseRow {
+    const void* input;
+    int64_t input_step;
+    bool threes;
+    int64_t low, high;
+    void* output;  // read for the gradient of the weights
+    int64_t output_step, positions;
+    const int64_t *offsets,
+        *taps;  // by tap that is met: where the first output's lies in the input, and its number
+    int64_t tap_count, channels;
 };
-// out = bias + the sum over taps of weight times frame.
-FLB_KERNEL(conv_plane, void(DType, const ConvPlane&, double bias));
-// sums[tap] += the sum over positions of out (only read) times frame.
-FLB_KERNEL(conv_plane_weight, void(DType, const ConvPlane&, void* sums));
+// output = bias (may be null) + the sum over taps; weights: [tap][channels].
+FLB_KERNEL(conv_depthwise_row, void(DType, const DepthwiseRow&, const void* weights, const void* bias));
+// sums[tap][channel] += ...
+FLB_KERNEL(conv_depthwise_weight, void(DType, const DepthwiseRow&, void* sums));
+
+// A plane of one channel, as if zeros surrounded it, and the outputs of a window that moves over it by single steps.
+struct ConvPlane {
+    const void* image;
+    int64_t image_row, image_rows, image_columns;
+    int64_t top, left;  // where the first tap of the first output lies in the image
+    int64_t kernel[2], dilation[2];
+    void* out;  // read for the gradient of the weights
+    int64_t out_row, rows, columns;
+};
+// out = bias + the sum over taps of weight times image; the weights are weight_step apart.
+FLB_KERNEL(conv_plane, void(DType, const ConvPlane&, const void* weights, int64_t weight_step, double bias));
+// weights = the sum over `count` planes, their distances given, and over positions, of out times image.
+FLB_KERNEL(conv_plane_weight, void(DType, const ConvPlane&, int64_t count, int64_t image_distance,
+                                   int64_t out_distance, void* weights));
 
 // to[i * to_i + j * to_j] = from[i * from_i + j * from_j] by element size, walking both sides in blocks.
 FLB_KERNEL(conv_transpose_copy, void(int itemsize, int64_t ni, int64_t nj, const void* from, int64_t from_i,

@@ -113,97 +113,6 @@ void conv_rows_impl(DType type, const ConvRowsJob& job) {
     else rows_of<float>(job);
 }
 
-// ---- every channel its own window ---------------------------------------------------------------------------------
-
-template <class T, int Rows>
-FLB_INLINE void depthwise_tile(const ConvRowsJob& job, const T* in, const T* weights, const T* bias, T* out,
-                               int64_t weight_step, int64_t cols) {
-    using V = Vector<T>;
-    V sum[Rows];
-#pragma GCC unroll 4
-    for (int i = 0; i < Rows; ++i) sum[i] = load(bias);
-    for (int64_t r = 0; r < job.run_count; ++r) {
-        const V w = load(weights + job.runs[r].weight * weight_step);
-        const T* x = in + job.runs[r].input;
-#pragma GCC unroll 4
-        for (int i = 0; i < Rows; ++i) sum[i] = multiply_add<T>(load(x + i * job.input_step), w, sum[i]);
-    }
-    if (cols >= kLanes<T>) {
-#pragma GCC unroll 4
-        for (int i = 0; i < Rows; ++i) store(out + i * job.output_step, sum[i]);
-    } else {
-        for (int i = 0; i < Rows; ++i) {
-            alignas(64) T edge[kLanes<T>];
-            store(edge, sum[i]);
-            for (int64_t j = 0; j < cols; ++j) out[i * job.output_step + j] = edge[j];
-        }
-    }
-}
-
-template <class T>
-void depthwise_of(const ConvRowsJob& job) {
-    const int64_t weight_step = (job.channels + kPanel<T> - 1) / kPanel<T> * kPanel<T>;
-    for (int64_t r = 0; r < job.row_count; ++r)
-        for (int64_t c = 0; c < job.channels; c += kLanes<T>) {
-            const T* in = static_cast<const T*>(job.rows[r].input) + c;
-            const T* weights = static_cast<const T*>(job.weights) + c;
-            const T* bias = static_cast<const T*>(job.bias) + c;
-            T* out = static_cast<T*>(job.rows[r].output) + c;
-            int64_t p = 0;
-            for (; p + 4 <= job.positions; p += 4)
-                depthwise_tile<T, 4>(job, in + p * job.input_step, weights, bias, out + p * job.output_step,
-                                     weight_step, job.channels - c);
-            for (; p < job.positions; ++p)
-                depthwise_tile<T, 1>(job, in + p * job.input_step, weights, bias, out + p * job.output_step,
-                                     weight_step, job.channels - c);
-        }
-}
-
-void conv_depthwise_rows_impl(DType type, const ConvRowsJob& job) {
-    if (type == DType::Float64) depthwise_of<double>(job);
-    else depthwise_of<float>(job);
-}
-
-// ---- gradient of the weights ----------------------------------------------------------------------------------------
-
-template <class T, int Taps>
-FLB_INLINE void depthwise_weight_tile(const ConvRowsJob& job, const ConvRun* runs, int64_t c, T* grad_weight,
-                                      int64_t weight_step) {
-    using V = Vector<T>;
-    V sum[Taps] = {};
-    for (int64_t r = 0; r < job.row_count; ++r) {
-        const T* x = static_cast<const T*>(job.rows[r].input) + c;
-        const T* g = static_cast<const T*>(job.rows[r].output) + c;
-        for (int64_t p = 0; p < job.positions; ++p) {
-            const V y = load(g + p * job.output_step);
-#pragma GCC unroll 8
-            for (int t = 0; t < Taps; ++t)
-                sum[t] = multiply_add<T>(load(x + p * job.input_step + runs[t].input), y, sum[t]);
-        }
-    }
-#pragma GCC unroll 8
-    for (int t = 0; t < Taps; ++t) {
-        T* out = grad_weight + runs[t].weight * weight_step + c;
-        store(out, load(out) + sum[t]);
-    }
-}
-
-template <class T>
-void depthwise_weight_of(const ConvRowsJob& job, T* grad_weight) {
-    const int64_t weight_step = (job.channels + kPanel<T> - 1) / kPanel<T> * kPanel<T>;
-    for (int64_t c = 0; c < job.channels; c += kLanes<T>)
-        for (int64_t t = 0; t < job.run_count; t += 8)
-            with_constant<8>(job.run_count - t < 8 ? job.run_count - t : 8, [&](auto taps) {
-                depthwise_weight_tile<T, decltype(taps)::value>(job, job.runs + t, c, grad_weight,
-                                                                weight_step);
-            });
-}
-
-void conv_depthwise_weight_impl(DType type, const ConvRowsJob& job, void* grad_weight) {
-    if (type == DType::Float64) depthwise_weight_of(job, static_cast<double*>(grad_weight));
-    else depthwise_weight_of(job, static_cast<float*>(grad_weight));
-}
-
 // ---- between layouts ------------------------------------------------------------------------------------------------
 
 // Blocks of ni rows of nj neighbours become nj rows of ni neighbours.
@@ -267,8 +176,6 @@ void conv_transpose_copy_impl(int itemsize, int64_t ni, int64_t nj, const void* 
 
 FLB_REGISTER_KERNEL(conv_panel, &conv_panel_impl);
 FLB_REGISTER_KERNEL(conv_rows, &conv_rows_impl);
-FLB_REGISTER_KERNEL(conv_depthwise_rows, &conv_depthwise_rows_impl);
-FLB_REGISTER_KERNEL(conv_depthwise_weight, &conv_depthwise_weight_impl);
 FLB_REGISTER_KERNEL(conv_transpose_copy, &conv_transpose_copy_impl);
 
 }  // namespace FLB_ISA
