@@ -439,6 +439,12 @@ SAMPLES = {
         for weight in (None, positive(3).detach()) for r in (0, 1, 2)
     ],
     "nll_loss_backward": lambda: [Call(y(), x(3, 3, grad=False), ints(0, 2, 1), None, 1, 1)],
+    "_difference_loss": lambda: [
+        Call(x(2, 3), y(2, 3), kind, 0.7, r) for kind in range(4) for r in range(3)
+    ],
+    "_difference_loss_backward": lambda: [
+        Call(y(2, 3) if r == 0 else y(), x(2, 3), y(2, 3), kind, 0.7, r) for kind in range(4) for r in range(3)
+    ],
     "_cross_entropy": lambda: [
         Call(x(3, 3), ints(0, 2, 1), weight, r, 1)
         for weight in (None, positive(3).detach()) for r in (0, 1, 2)

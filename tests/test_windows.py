@@ -8,6 +8,7 @@ import pytest
 import flambeau
 import flambeau.nn.functional as F
 from flambeau import nn
+from flambeau._ops.pooling import _max_pool_backward
 
 
 def image(*shape, dtype=flambeau.float32):
@@ -57,6 +58,38 @@ def test_the_last_nan_of_a_window_is_its_maximum_in_every_layout():
         values, indices = F.max_pool2d(y, 2, return_indices=True)
         assert values[0, :, 0, 0].isnan().all() and (indices[0, :, 0, 0] == 4).all()
         assert (indices[0, :, 1, 1] == 10).all()  # where nothing exceeds -inf the first element stands
+
+
+@pytest.mark.parametrize("channels", [2, 1100])
+def test_gradients_of_maxima_reach_their_places_however_long_the_runs_of_indices(channels):
+    x = image(2, channels, 4, 46).repeat(1, 1, 13, 1) if channels == 2 else image(2, channels, 4, 4)
+    for format in (flambeau.contiguous_format, flambeau.channels_last):
+        y = x.contiguous(memory_format=format).requires_grad_()
+        values, indices = F.max_pool2d(y, 2, 1, return_indices=True)
+        g = image(*values.shape).contiguous(memory_format=format)
+        (found,) = flambeau.autograd.grad(values, y, g)
+        flat = flambeau.zeros(2, channels, y.shape[2] * y.shape[3])
+        flat.scatter_add_(2, indices.flatten(2), g.flatten(2))
+        assert flambeau.equal(found, flat.reshape(found.shape))
+        with_two = flambeau.get_num_threads()
+        try:
+            flambeau.set_num_threads(1 if with_two > 1 else 2)
+            values = F.max_pool2d(y, 2, 1)
+            assert flambeau.equal(flambeau.autograd.grad(values, y, g)[0], found)
+        finally:
+            flambeau.set_num_threads(with_two)
+
+
+@pytest.mark.parametrize("bad", [-1, 16, 2**32, -(2**63)])
+def test_indices_outside_of_the_plane_are_refused(bad):
+    x = image(1, 3, 4, 4)
+    indices = F.max_pool2d(x, 2, return_indices=True)[1]
+    indices[0, 2, 1, 1] = bad
+    for format in (flambeau.contiguous_format, flambeau.channels_last):
+        with pytest.raises(RuntimeError, match="outside of the input's 16 elements"):
+            _max_pool_backward(
+                flambeau.ones(1, 3, 2, 2), indices.contiguous(memory_format=format), [1, 3, 4, 4], 2
+            )
 
 
 def test_integers_in_channels_last():

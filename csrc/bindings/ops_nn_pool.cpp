@@ -1,6 +1,7 @@
 // Pooling over windows, regular or adaptive. Inputs are (channels, *spatial) or (batch, channels, *spatial); `n`, the number of
 // spatial dimensions, is what the lengths of the lists say.
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "bindings/nn_common.h"
@@ -253,7 +254,7 @@ PyObject* adaptive_max_pool_op(Call& call) {  // input, output_size
 }
 
 // grad, indices, input's size, spatial dimensions: adds every gradient at its maximum's place, plane by plane in order.
-PyObject* max_pool_backward(Call& call) {
+PyObject* max_pool_backward_op(Call& call) {
     Tensor &grad = call.tensor(0), &indices = call.tensor(1);
     const Dims sizes = call.ints(2);
     const int n = int(call.integer(3));
@@ -276,27 +277,23 @@ PyObject* max_pool_backward(Call& call) {
     const MemoryFormat format = format_of(indices);
     const int64_t inner = format == MemoryFormat::ChannelsLast ? sizes[1] : 1;
     TensorRef out = empty_format(sizes, dtype, DeviceType::Cpu, format);
-    fill(*out, Scalar(0.0));
-    if (out->numel && grad.numel) {
-        TensorRef g = dense_in(grad, dtype, format), index = clone(indices, format);
+    if (out->numel && !grad.numel) {
+        fill(*out, Scalar(0.0));
+    } else if (out->numel) {
+        call.check(in_size < INT32_MAX, "planes of ", in_size, " elements are too large");
+        TensorRef g = dense_in(grad, dtype, format), index = dense_in(indices, DType::Int64, format);
+        const MaxPoolBackward shape{in_size, out_size, inner};
+        const void* from = data_of(g);
         const int64_t* at = data_of<int64_t>(index);
-        bool inside = true;
-        for (int64_t i = 0; i < index->numel; ++i) inside &= uint64_t(at[i]) < uint64_t(in_size);
-        call.check(inside, "found an index outside of the input's ", in_size, " elements per plane");
-        const auto work = [&](auto tag) {
-            using T = typename decltype(tag)::type;
-            const T* from = data_of<T>(g);
-            T* to = data_of<T>(out);
+        void* to = data_of(out);
+        std::atomic<bool> inside{true};
+        {
             Unlocked unlocked(out->numel > kNnGrain);
-            parallel_for(0, planes / inner, grain_for(out_size * inner), [&](int64_t b, int64_t e) {
-                for (int64_t p = b; p < e; ++p)
-                    for (int64_t o = p * out_size; o < (p + 1) * out_size; ++o)
-                        for (int64_t i = o * inner; i < (o + 1) * inner; ++i)
-                            to[(p * in_size + at[i]) * inner + (i - o * inner)] += from[i];
+            parallel_for(0, planes / inner, grain_for(in_size * inner), [&](int64_t b, int64_t e) {
+                if (!max_pool_backward(dtype, shape, from, at, to, b, e)) inside = false;
             });
-        };
-        if (dtype == DType::Float32) work(Type<float>{});
-        else work(Type<double>{});
+        }
+        call.check(inside, "found an index outside of the input's ", in_size, " elements per plane");
     }
     return cast(*out, grad.dtype).release();
 }
@@ -389,7 +386,7 @@ PyObject* adaptive_avg_pool_backward_op(Call& call) {  // grad, input's size, ou
 
 FLB_OPS({"_max_pool_with_indices", max_pool_op<true>}, {"_max_pool", max_pool_op<false>},
         {"_adaptive_max_pool_with_indices", adaptive_max_pool_op<true>},
-        {"_adaptive_max_pool", adaptive_max_pool_op<false>}, {"_max_pool_backward", max_pool_backward},
+        {"_adaptive_max_pool", adaptive_max_pool_op<false>}, {"_max_pool_backward", max_pool_backward_op},
         {"_avg_pool", avg_pool_op}, {"_avg_pool_backward", avg_pool_backward_op},
         {"_adaptive_avg_pool", adaptive_avg_pool_op},
         {"_adaptive_avg_pool_backward", adaptive_avg_pool_backward_op});

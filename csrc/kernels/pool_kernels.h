@@ -32,6 +32,13 @@ FLB_KERNEL(max_pool, void(DType dtype, const PoolShape& s, const void* in, void*
                           int64_t begin, int64_t end));
 FLB_KERNEL(adaptive_max_pool, void(DType dtype, const AdaptiveShape& s, const void* in, void* out,
                                    int64_t* index, int64_t begin, int64_t end));
+// Every gradient is added at its maximum's place in planes [begin, end) of the input, or, for channels-last data, in images
+// of `inner` channels. False, and not all is written, if an index lies outside of the plane, which has less than 2^31 elements.
+struct MaxPoolBackward {
+    int64_t in_size, out_size, inner;
+};
+FLB_KERNEL(max_pool_backward, bool(DType dtype, const MaxPoolBackward& s, const void* grad,
+                                   const int64_t* index, void* grad_in, int64_t begin, int64_t end));
 FLB_KERNEL(avg_pool,
            void(DType dtype, const PoolShape& s, const void* in, void* out, int64_t begin, int64_t end));
 FLB_KERNEL(avg_pool_backward, void(DType dtype, const PoolShape& s, const void* grad, void* grad_in,

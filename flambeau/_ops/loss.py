@@ -1,4 +1,4 @@
-"""Losses of class indices. `reduction` is 0 (none), 1 (mean) or 2 (sum)."""
+"""Losses of class indices, and of differences. `reduction` is 0 (none), 1 (mean) or 2 (sum)."""
 
 import flambeau
 
@@ -79,4 +79,57 @@ cross_entropy_rows = op(
         ),
         "weight": None,
     },
+)
+
+
+# --- functions of input - target -------------------------------------------------------------------------------------
+
+SQUARED, ABSOLUTE, SMOOTH_ABSOLUTE, HUBER = range(4)
+
+
+def _difference_gradient(grad_output, input, target, kind, width, reduction):
+    """The gradient of `difference_loss` with respect to the input, with differentiable operators."""
+    difference = input - target
+    if kind == SQUARED:
+        slope = 2 * difference
+    elif kind == ABSOLUTE:
+        slope = difference.sign()
+    else:
+        slope = flambeau.where(difference.abs() < width, difference / width, difference.sign())
+        if kind == HUBER:
+            slope = slope * width
+    return slope * (grad_output / input.numel() if reduction == 1 else grad_output)
+
+
+_difference_loss_backward = op(
+    "_difference_loss_backward(Tensor grad_output, Tensor input, Tensor target, int kind, float width, int reduction)"
+    " -> Tensor",
+    "The gradient of `_difference_loss` with respect to the input; with respect to the target it is the opposite.",
+    public=False,
+    method=False,
+    vjp={
+        "grad_output, input, target": lambda grad, grad_output, input, target, kind, width, reduction, needs: (
+            vjp_through(
+                lambda g, x, y: _difference_gradient(g, x, y, kind, width, reduction),
+                (grad_output, input, target),
+                (grad,),
+                needs,
+            )
+        )
+    },
+)
+
+
+def _difference_vjp(grad, input, target, kind, width, reduction, needs):
+    found = _difference_loss_backward(grad, input, target, kind, width, reduction)
+    return found if needs[0] else None, -found if needs[1] else None
+
+
+difference_loss = op(
+    "_difference_loss(Tensor input, Tensor target, int kind, float width, int reduction) -> Tensor",
+    "A loss that depends on input - target, of two tensors of one shape and floating dtype. kind: SQUARED, ABSOLUTE, or "
+    "quadratic nearer than `width` and linear beyond, with the slope 1 (SMOOTH_ABSOLUTE) or `width` (HUBER).",
+    public=False,
+    method=False,
+    vjp={"input, target": _difference_vjp},
 )

@@ -41,6 +41,12 @@ def _weighted(loss, weight, reduction):
     return loss.sum() / weight.sum() if reduction == "mean" else reduced(loss, reduction)
 
 
+def _of_difference(input, target, kind, width, reduction):
+    """The fused losses take one dtype."""
+    dtype = flambeau.result_type(input, target)
+    return _native.difference_loss(input.to(dtype), target.to(dtype), kind, width, _REDUCTIONS[reduction])
+
+
 # --- regression ----------------------------------------------------------------------------------------------------
 
 
@@ -53,8 +59,9 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
     reduction = legacy_reduction(size_average, reduce, reduction)
     _check_reduction(reduction)
     input, target = _same_size(input, target)
-    difference = input - target
-    return _weighted(difference * difference, weight, reduction)
+    if weight is None:
+        return _of_difference(input, target, _native.SQUARED, 0.0, reduction)
+    return _weighted(_of_difference(input, target, _native.SQUARED, 0.0, "none"), weight, reduction)
 
 
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
@@ -62,6 +69,8 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
     reduction = legacy_reduction(size_average, reduce, reduction)
     _check_reduction(reduction)
     input, target = _same_size(input, target)
+    if weight is None and flambeau.result_type(input, target).is_floating_point:
+        return _of_difference(input, target, _native.ABSOLUTE, 0.0, reduction)
     return _weighted((input - target).abs(), weight, reduction)
 
 
@@ -72,11 +81,8 @@ def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mea
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     input, target = _same_size(input, target)
-    distance = (input - target).abs()
-    if beta != 0:
-        near = distance.clamp(max=beta)
-        distance = near * (distance - 0.5 * near) * (1 / beta)
-    return reduced(distance, reduction)
+    kind = _native.SMOOTH_ABSOLUTE if beta != 0 else _native.ABSOLUTE
+    return _of_difference(input, target, kind, beta, reduction)
 
 
 def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
@@ -85,14 +91,11 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     input, target = _same_size(input, target)
-    distance = (input - target).abs()
-    near = distance.clamp(max=delta)
-    loss = near * (distance - 0.5 * near)
-    if weight is not None:
-        if weight.size() != loss.size():
-            raise ValueError("Weights and input must have the same size.")
-        loss = loss * weight
-    return reduced(loss, reduction)
+    if weight is None:
+        return _of_difference(input, target, _native.HUBER, delta, reduction)
+    if weight.size() != input.size():
+        raise ValueError("Weights and input must have the same size.")
+    return reduced(_of_difference(input, target, _native.HUBER, delta, "none") * weight, reduction)
 
 
 def poisson_nll_loss(

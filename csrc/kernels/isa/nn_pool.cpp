@@ -250,6 +250,48 @@ void max_pool_any(DType dtype, const PoolShape& s, const void* in, void* out, in
     else FLB_FLOAT_OR_DOUBLE(dtype, max_any<T>(s, in, out, index, begin, end));
 }
 
+// The indices of a run are read once, into a buffer where they are checked: whatever other threads of the program do to
+// them, nothing outside the plane is written.
+constexpr int64_t kIndexRun = 512;
+template <class T>
+bool max_backward(const MaxPoolBackward& s, const T* grad, const int64_t* index, T* grad_in, int64_t begin,
+                  int64_t end) {
+    uint32_t at[kIndexRun];
+    const uint64_t in_size = uint64_t(s.in_size);
+    // Planes are one run, channels-last images a run per output.
+    const bool plane_wise = s.inner == 1;
+    const int64_t run = plane_wise ? s.out_size : s.inner, runs = plane_wise ? 1 : s.out_size;
+    for (int64_t p = begin; p < end; ++p) {
+        T* plane = grad_in + p * s.in_size * s.inner;
+        __builtin_memset(plane, 0, size_t(s.in_size * s.inner) * sizeof(T));
+        for (int64_t r = p * runs; r < (p + 1) * runs; ++r)
+            for (int64_t first = 0; first < run; first += kIndexRun) {
+                const int64_t count = run - first < kIndexRun ? run - first : kIndexRun;
+                const int64_t* from = index + r * run + first;
+                int outside = 0;
+                for (int64_t i = 0; i < count; ++i) {
+                    const uint64_t place = uint64_t(from[i]);
+                    at[i] = uint32_t(place);
+                    outside |= place >= in_size;
+                }
+                if (outside) return false;
+                const T* g = grad + r * run + first;
+                if (plane_wise)
+                    for (int64_t i = 0; i < count; ++i) plane[at[i]] += g[i];
+                else
+                    for (int64_t i = 0; i < count; ++i) plane[int64_t(at[i]) * run + first + i] += g[i];
+            }
+    }
+    return true;
+}
+bool max_backward_any(DType dtype, const MaxPoolBackward& s, const void* grad, const int64_t* index,
+                      void* grad_in, int64_t begin, int64_t end) {
+    bool inside = true;
+    FLB_FLOAT_OR_DOUBLE(dtype, inside = max_backward(s, static_cast<const T*>(grad), index,
+                                                     static_cast<T*>(grad_in), begin, end));
+    return inside;
+}
+
 // Windows of several rows are first joined column by column, with vectors, then along the row they leave.
 constexpr int64_t kWidest = 1024;
 FLB_INLINE bool joins_rows(const AdaptiveShape& s, int64_t i, int64_t j) {
@@ -478,6 +520,7 @@ void adaptive_avg_backward_any(DType dtype, const AdaptiveShape& s, const void* 
 }
 
 FLB_REGISTER_KERNEL(max_pool, &max_pool_any);
+FLB_REGISTER_KERNEL(max_pool_backward, &max_backward_any);
 FLB_REGISTER_KERNEL(adaptive_max_pool, &adaptive_max_any);
 FLB_REGISTER_KERNEL(avg_pool, &avg_any);
 FLB_REGISTER_KERNEL(avg_pool_backward, &avg_backward_any);
