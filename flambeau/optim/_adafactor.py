@@ -64,10 +64,12 @@ class Adafactor(RuleOptimizer):
         else:
             state["variance"] = flambeau.zeros_like(param, memory_format=flambeau.preserve_format)
 
-    def _weight_decay(self, group, param, grad, lr):
+    @staticmethod
+    def _weight_decay(group, param, grad, lr):
         return grad  # comes later: the step's size looks at the parameters first
 
-    def _update(self, group, param, grad, state, lr):
+    @staticmethod
+    def _update(group, param, grad, state, lr):
         eps1, eps2 = group["eps"]
         if eps1 is None:
             eps1 = flambeau.finfo(param.dtype).eps

@@ -85,15 +85,18 @@ class Muon(RuleOptimizer):
     def _init_state(self, group, param, state):
         state["momentum_buffer"] = zeros_like(param)
 
-    def _check_grad(self, grad):
+    @classmethod
+    def _check_grad(cls, grad):
         if grad.is_complex():
             raise RuntimeError("Muon does not support complex parameters")
         super()._check_grad(grad)
 
-    def _weight_decay(self, group, param, grad, lr):
+    @staticmethod
+    def _weight_decay(group, param, grad, lr):
         return grad
 
-    def _update(self, group, param, grad, state, lr):
+    @staticmethod
+    def _update(group, param, grad, state, lr):
         buffer = state["momentum_buffer"].lerp_(grad, 1 - group["momentum"])
         update = grad.lerp(buffer, group["momentum"]) if group["nesterov"] else buffer
         update = _orthogonalized(update, group["ns_coefficients"], group["ns_steps"], group["eps"])

@@ -80,7 +80,8 @@ class RuleOptimizer(Optimizer):
     weight decay have been applied to the gradient.
     """
 
-    def _weight_decay(self, group, param, grad, lr):
+    @staticmethod
+    def _weight_decay(group, param, grad, lr):
         decay = group.get("weight_decay", 0)
         if decay == 0:
             return grad
@@ -89,9 +90,10 @@ class RuleOptimizer(Optimizer):
             return grad
         return grad.add(param, alpha=decay)
 
-    def _check_grad(self, grad):
+    @classmethod
+    def _check_grad(cls, grad):
         if grad.is_sparse:
-            raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
+            raise RuntimeError(f"{cls.__name__} does not support sparse gradients")
 
     @_use_grad_for_differentiable
     def step(self, closure=None):
@@ -115,12 +117,58 @@ class RuleOptimizer(Optimizer):
             if differentiable:
                 # The graph may need this step's values: the next one works on copies.
                 state.update({k: v.clone() for k, v in state.items() if isinstance(v, flambeau.Tensor)})
-            if "step" in state:
-                state["step"] += 1
-            if group.get("maximize", False):
-                grad = -grad
-            if param.is_complex():
-                state = {k: real_view(v) if isinstance(v, flambeau.Tensor) else v for k, v in state.items()}
-                param, grad = real_view(param), real_view(grad)
-            grad = self._weight_decay(group, param, grad, lr)
-            self._update(group, param, grad, state, lr)
+            self._apply_rule(group, param, grad, state, lr)
+
+    @classmethod
+    def _apply_rule(cls, group, param, grad, state, lr):
+        if "step" in state:
+            state["step"] += 1
+        if group.get("maximize", False):
+            grad = -grad
+        if param.is_complex():
+            state = {k: real_view(v) if isinstance(v, flambeau.Tensor) else v for k, v in state.items()}
+            param, grad = real_view(param), real_view(grad)
+        grad = cls._weight_decay(group, param, grad, lr)
+        cls._update(group, param, grad, state, lr)
+
+
+def step_lists(optimizer, params, grads, states, *, grad_scale=None, found_inf=None, **group):
+    """One step of an optimizer's class on lists: what the functional forms (``optim.rprop.rprop``) do.
+
+    `states` has a list of tensors for each name of the class's state, parallel to `params`, or an empty list for one
+    that these options do not use. All are updated in place. `grad_scale` (which the gradients are divided by) and
+    `found_inf` (nothing is done where it is not zero) come from a gradient scaler.
+    """
+    if not all(isinstance(step, flambeau.Tensor) for step in states.get("step", ())):
+        raise RuntimeError(
+            "API has changed, `state_steps` argument must contain a list of singleton tensors, got "
+            f"{[type(step).__name__ for step in states['step']]}"
+        )
+    if not unscale(grads, grad_scale, found_inf):
+        return
+    differentiable = group.get("differentiable", False)
+    lr = group["lr"] if differentiable else number(group["lr"])
+    for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
+        optimizer._check_grad(grad)
+        given = {name: tensors[i] for name, tensors in states.items() if tensors}
+        # The graph may need the values that the rule writes: the caller's tensors only receive them.
+        state = {name: tensor.clone() for name, tensor in given.items()} if differentiable else given
+        optimizer._apply_rule(group, param, grad, state, lr)
+        if differentiable:
+            for name, tensor in given.items():
+                tensor.copy_(state[name])
+
+
+def unscale(grads, grad_scale, found_inf):
+    """Divides the gradients by the scaler's factor; False where it found an overflow, and the step is left out."""
+    if found_inf is not None and number(found_inf) != 0:
+        return False
+    if grad_scale is not None:
+        for grad in grads:
+            grad.div_(grad_scale)
+    return True
+
+
+def recorded(*lists):
+    """Whether autograd would record a write to one of these tensors, which the native steps would hide from it."""
+    return flambeau.is_grad_enabled() and any(tensor.requires_grad for tensors in lists for tensor in tensors)

@@ -6,10 +6,11 @@ from ._rules import (
     check_lr,
     check_nonnegative,
     step_count,
+    step_lists,
     zeros_like,
 )
 
-__all__ = ["Adadelta"]
+__all__ = ["Adadelta", "adadelta"]
 
 
 class Adadelta(RuleOptimizer):
@@ -57,7 +58,8 @@ class Adadelta(RuleOptimizer):
         state["square_avg"] = zeros_like(param)
         state["acc_delta"] = zeros_like(param)
 
-    def _update(self, group, param, grad, state, lr):
+    @staticmethod
+    def _update(group, param, grad, state, lr):
         rho, eps = group["rho"], group["eps"]
         square = state["square_avg"].mul_(rho).addcmul_(grad, grad, value=1 - rho)
         delta = state["acc_delta"].add(eps).sqrt_()
@@ -66,3 +68,42 @@ class Adadelta(RuleOptimizer):
         delta.div_(square.add(eps).sqrt_()).mul_(grad)
         state["acc_delta"].mul_(rho).addcmul_(delta, delta, value=1 - rho)
         add_scaled(param, delta, -lr)
+
+
+def adadelta(
+    params,
+    grads,
+    square_avgs,
+    acc_deltas,
+    state_steps,
+    capturable=False,
+    foreach=None,
+    differentiable=False,
+    has_complex=False,
+    *,
+    lr,
+    rho,
+    eps,
+    weight_decay,
+    maximize,
+):
+    """One step of :class:`Adadelta` on lists of tensors, updated in place, with the class's options by keyword.
+
+    `foreach` and `capturable` are accepted, and complex parameters need no notice (`has_complex`).
+    """
+    step_lists(
+        Adadelta,
+        params,
+        grads,
+        {
+            "step": state_steps,
+            "square_avg": square_avgs,
+            "acc_delta": acc_deltas,
+        },
+        lr=lr,
+        rho=rho,
+        eps=eps,
+        weight_decay=weight_decay,
+        maximize=maximize,
+        differentiable=differentiable,
+    )

@@ -10,13 +10,16 @@ from ._rules import (
     check_nonnegative,
     check_options,
     number,
+    recorded,
     run_closure,
     step_count,
+    step_lists,
+    unscale,
     zeros_like,
 )
 from .optimizer import _use_grad_for_differentiable
 
-__all__ = ["Adam"]
+__all__ = ["Adam", "adam"]
 
 
 class Adam(RuleOptimizer):
@@ -129,24 +132,19 @@ class Adam(RuleOptimizer):
             if not state:
                 self._init_state(group, param, state)
             states.append(state)
-        beta1, beta2 = group["betas"]
-        native(
+        _one_pass(
+            native,
             params,
             grads,
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
             [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else [],
             [state["step"] for state in states],
-            number(group["lr"]),
-            number(beta1),
-            number(beta2),
-            group["eps"],
-            group["weight_decay"],
-            group["decoupled_weight_decay"],
-            group["maximize"],
+            group,
         )
 
-    def _update(self, group, param, grad, state, lr):
+    @staticmethod
+    def _update(group, param, grad, state, lr):
         beta1, beta2 = group["betas"]
         if not group["differentiable"]:
             beta1, beta2 = number(beta1), number(beta2)
@@ -162,3 +160,77 @@ class Adam(RuleOptimizer):
             square = largest
         denominator = (square.sqrt() / (1 - beta2**step) ** 0.5).add_(group["eps"])
         addcdiv_scaled(param, mean, denominator, -(lr / (1 - beta1**step)))
+
+
+def _one_pass(native, params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, state_steps, group):
+    beta1, beta2 = group["betas"]
+    native(
+        params,
+        grads,
+        exp_avgs,
+        exp_avg_sqs,
+        max_exp_avg_sqs,
+        state_steps,
+        number(group["lr"]),
+        number(beta1),
+        number(beta2),
+        group["eps"],
+        group["weight_decay"],
+        group["decoupled_weight_decay"],
+        group["maximize"],
+    )
+
+
+def adam(
+    params,
+    grads,
+    exp_avgs,
+    exp_avg_sqs,
+    max_exp_avg_sqs,
+    state_steps,
+    foreach=None,
+    capturable=False,
+    differentiable=False,
+    fused=None,
+    grad_scale=None,
+    found_inf=None,
+    has_complex=False,
+    decoupled_weight_decay=False,
+    *,
+    amsgrad,
+    beta1,
+    beta2,
+    lr,
+    weight_decay,
+    eps,
+    maximize,
+):
+    """One step of :class:`Adam` on lists of tensors, updated in place, with the class's options by keyword.
+
+    `max_exp_avg_sqs` may be empty without `amsgrad`. `grad_scale` divides the gradients, and nothing happens where
+    `found_inf` is not zero. `foreach`, `fused` and `capturable` are accepted, and complex parameters need no notice
+    (`has_complex`).
+    """
+    group = {
+        "lr": lr,
+        "betas": (beta1, beta2),
+        "eps": eps,
+        "weight_decay": weight_decay,
+        "amsgrad": amsgrad,
+        "maximize": maximize,
+        "differentiable": differentiable,
+        "decoupled_weight_decay": decoupled_weight_decay,
+    }
+    largest = max_exp_avg_sqs if amsgrad else []
+    native = native_step("adam_step")
+    on_lists = (params, grads, exp_avgs, exp_avg_sqs, largest)
+    if native is None or differentiable or not usable(params, grads) or recorded(*on_lists):
+        states = {
+            "step": state_steps,
+            "exp_avg": exp_avgs,
+            "exp_avg_sq": exp_avg_sqs,
+            "max_exp_avg_sq": largest,
+        }
+        step_lists(Adam, params, grads, states, grad_scale=grad_scale, found_inf=found_inf, **group)
+    elif unscale(grads, grad_scale, found_inf):
+        _one_pass(native, *on_lists, state_steps, group)

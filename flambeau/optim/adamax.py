@@ -9,10 +9,11 @@ from ._rules import (
     check_lr,
     check_nonnegative,
     step_count,
+    step_lists,
     zeros_like,
 )
 
-__all__ = ["Adamax"]
+__all__ = ["Adamax", "adamax"]
 
 
 class Adamax(RuleOptimizer):
@@ -59,10 +60,51 @@ class Adamax(RuleOptimizer):
         state["exp_avg"] = zeros_like(param)
         state["exp_inf"] = zeros_like(param)
 
-    def _update(self, group, param, grad, state, lr):
+    @staticmethod
+    def _update(group, param, grad, state, lr):
         beta1, beta2 = group["betas"]
         mean, largest = state["exp_avg"], state["exp_inf"]
         mean.lerp_(grad, 1 - beta1)
         decayed = largest * beta2 if group["differentiable"] else largest.mul_(beta2)
         largest.copy_(flambeau.maximum(decayed, grad.abs().add_(group["eps"])))
         addcdiv_scaled(param, mean, largest, -(lr / (1 - beta1 ** state["step"].item())))
+
+
+def adamax(
+    params,
+    grads,
+    exp_avgs,
+    exp_infs,
+    state_steps,
+    foreach=None,
+    maximize=False,
+    differentiable=False,
+    capturable=False,
+    has_complex=False,
+    *,
+    eps,
+    beta1,
+    beta2,
+    lr,
+    weight_decay,
+):
+    """One step of :class:`Adamax` on lists of tensors, updated in place, with the class's options by keyword.
+
+    `foreach` and `capturable` are accepted, and complex parameters need no notice (`has_complex`).
+    """
+    step_lists(
+        Adamax,
+        params,
+        grads,
+        {
+            "step": state_steps,
+            "exp_avg": exp_avgs,
+            "exp_inf": exp_infs,
+        },
+        lr=lr,
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=weight_decay,
+        maximize=maximize,
+        differentiable=differentiable,
+    )

@@ -9,10 +9,11 @@ from ._rules import (
     check_nonnegative,
     number,
     step_count,
+    step_lists,
     zeros_like,
 )
 
-__all__ = ["ASGD"]
+__all__ = ["ASGD", "asgd"]
 
 
 class ASGD(RuleOptimizer):
@@ -59,7 +60,8 @@ class ASGD(RuleOptimizer):
         state["mu"] = flambeau.ones((), dtype=flambeau.float32)
         state["ax"] = zeros_like(param)
 
-    def _update(self, group, param, grad, state, lr):
+    @staticmethod
+    def _update(group, param, grad, state, lr):
         eta = state["eta"].item()
         step = state["step"].item()
         param.mul_(1 - group["lambd"] * eta)
@@ -71,3 +73,46 @@ class ASGD(RuleOptimizer):
             average.add_(param.sub(average).mul_(mu))
         state["eta"].copy_(flambeau.as_tensor(lr / ((1 + group["lambd"] * lr * step) ** group["alpha"])))
         state["mu"].copy_(flambeau.as_tensor(1 / max(1, step - group["t0"])))
+
+
+def asgd(
+    params,
+    grads,
+    axs,
+    mus,
+    etas,
+    state_steps,
+    foreach=None,
+    maximize=False,
+    differentiable=False,
+    capturable=False,
+    has_complex=False,
+    *,
+    lambd,
+    lr,
+    t0,
+    alpha,
+    weight_decay,
+):
+    """One step of :class:`ASGD` on lists of tensors, updated in place, with the class's options by keyword.
+
+    `foreach` and `capturable` are accepted, and complex parameters need no notice (`has_complex`).
+    """
+    step_lists(
+        ASGD,
+        params,
+        grads,
+        {
+            "step": state_steps,
+            "eta": etas,
+            "mu": mus,
+            "ax": axs,
+        },
+        lr=lr,
+        lambd=lambd,
+        alpha=alpha,
+        t0=t0,
+        weight_decay=weight_decay,
+        maximize=maximize,
+        differentiable=differentiable,
+    )

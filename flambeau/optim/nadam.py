@@ -9,10 +9,11 @@ from ._rules import (
     check_lr,
     check_nonnegative,
     step_count,
+    step_lists,
     zeros_like,
 )
 
-__all__ = ["NAdam"]
+__all__ = ["NAdam", "nadam"]
 
 
 class NAdam(RuleOptimizer):
@@ -67,7 +68,8 @@ class NAdam(RuleOptimizer):
         state["exp_avg"] = zeros_like(param)
         state["exp_avg_sq"] = zeros_like(param)
 
-    def _update(self, group, param, grad, state, lr):
+    @staticmethod
+    def _update(group, param, grad, state, lr):
         beta1, beta2 = group["betas"]
         step = state["step"].item()
         decay = group["momentum_decay"]
@@ -85,3 +87,49 @@ class NAdam(RuleOptimizer):
             denominator.add_(group["eps"])
         addcdiv_scaled(param, grad, denominator, -lr * (1.0 - momentum) / (1.0 - product))
         addcdiv_scaled(param, mean, denominator, -lr * next_momentum / (1.0 - product * next_momentum))
+
+
+def nadam(
+    params,
+    grads,
+    exp_avgs,
+    exp_avg_sqs,
+    mu_products,
+    state_steps,
+    decoupled_weight_decay=False,
+    foreach=None,
+    capturable=False,
+    differentiable=False,
+    has_complex=False,
+    maximize=False,
+    *,
+    beta1,
+    beta2,
+    lr,
+    weight_decay,
+    momentum_decay,
+    eps,
+):
+    """One step of :class:`NAdam` on lists of tensors, updated in place, with the class's options by keyword.
+
+    `foreach` and `capturable` are accepted, and complex parameters need no notice (`has_complex`).
+    """
+    step_lists(
+        NAdam,
+        params,
+        grads,
+        {
+            "step": state_steps,
+            "mu_product": mu_products,
+            "exp_avg": exp_avgs,
+            "exp_avg_sq": exp_avg_sqs,
+        },
+        lr=lr,
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=weight_decay,
+        momentum_decay=momentum_decay,
+        decoupled_weight_decay=decoupled_weight_decay,
+        maximize=maximize,
+        differentiable=differentiable,
+    )

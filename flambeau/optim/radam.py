@@ -7,10 +7,11 @@ from ._rules import (
     check_lr,
     check_nonnegative,
     step_count,
+    step_lists,
     zeros_like,
 )
 
-__all__ = ["RAdam"]
+__all__ = ["RAdam", "radam"]
 
 
 class RAdam(RuleOptimizer):
@@ -60,7 +61,8 @@ class RAdam(RuleOptimizer):
         state["exp_avg"] = zeros_like(param)
         state["exp_avg_sq"] = zeros_like(param)
 
-    def _update(self, group, param, grad, state, lr):
+    @staticmethod
+    def _update(group, param, grad, state, lr):
         beta1, beta2 = group["betas"]
         step = state["step"].item()
         mean, square = state["exp_avg"], state["exp_avg_sq"]
@@ -77,3 +79,45 @@ class RAdam(RuleOptimizer):
             param.add_(direction, alpha=-1.0)
         else:
             add_scaled(param, direction * lr, -1.0)
+
+
+def radam(
+    params,
+    grads,
+    exp_avgs,
+    exp_avg_sqs,
+    state_steps,
+    decoupled_weight_decay=False,
+    foreach=None,
+    differentiable=False,
+    capturable=False,
+    has_complex=False,
+    maximize=False,
+    *,
+    beta1,
+    beta2,
+    lr,
+    weight_decay,
+    eps,
+):
+    """One step of :class:`RAdam` on lists of tensors, updated in place, with the class's options by keyword.
+
+    `foreach` and `capturable` are accepted, and complex parameters need no notice (`has_complex`).
+    """
+    step_lists(
+        RAdam,
+        params,
+        grads,
+        {
+            "step": state_steps,
+            "exp_avg": exp_avgs,
+            "exp_avg_sq": exp_avg_sqs,
+        },
+        lr=lr,
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=weight_decay,
+        decoupled_weight_decay=decoupled_weight_decay,
+        maximize=maximize,
+        differentiable=differentiable,
+    )

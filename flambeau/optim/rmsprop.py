@@ -7,10 +7,11 @@ from ._rules import (
     check_lr,
     check_nonnegative,
     step_count,
+    step_lists,
     zeros_like,
 )
 
-__all__ = ["RMSprop"]
+__all__ = ["RMSprop", "rmsprop"]
 
 
 class RMSprop(RuleOptimizer):
@@ -66,7 +67,8 @@ class RMSprop(RuleOptimizer):
         if group["centered"]:
             state["grad_avg"] = zeros_like(param)
 
-    def _update(self, group, param, grad, state, lr):
+    @staticmethod
+    def _update(group, param, grad, state, lr):
         alpha = group["alpha"]
         square = state["square_avg"].mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
         if group["centered"]:
@@ -80,3 +82,48 @@ class RMSprop(RuleOptimizer):
             add_scaled(param, buffer, -lr)
         else:
             addcdiv_scaled(param, grad, root, -lr)
+
+
+def rmsprop(
+    params,
+    grads,
+    square_avgs,
+    grad_avgs,
+    momentum_buffer_list,
+    state_steps,
+    foreach=None,
+    maximize=False,
+    differentiable=False,
+    capturable=False,
+    has_complex=False,
+    *,
+    lr,
+    alpha,
+    eps,
+    weight_decay,
+    momentum,
+    centered,
+):
+    """One step of :class:`RMSprop` on lists of tensors, updated in place, with the class's options by keyword.
+
+    `foreach` and `capturable` are accepted, and complex parameters need no notice (`has_complex`).
+    """
+    step_lists(
+        RMSprop,
+        params,
+        grads,
+        {
+            "step": state_steps,
+            "square_avg": square_avgs,
+            "grad_avg": grad_avgs,
+            "momentum_buffer": momentum_buffer_list,
+        },
+        lr=lr,
+        alpha=alpha,
+        eps=eps,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        centered=centered,
+        maximize=maximize,
+        differentiable=differentiable,
+    )

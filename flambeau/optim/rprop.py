@@ -2,9 +2,9 @@
 
 import flambeau
 
-from ._rules import RuleOptimizer, check_lr, step_count, zeros_like
+from ._rules import RuleOptimizer, check_lr, step_count, step_lists, zeros_like
 
-__all__ = ["Rprop"]
+__all__ = ["Rprop", "rprop"]
 
 
 class Rprop(RuleOptimizer):
@@ -52,7 +52,8 @@ class Rprop(RuleOptimizer):
             memory_format=flambeau.preserve_format,
         )
 
-    def _update(self, group, param, grad, state, lr):
+    @staticmethod
+    def _update(group, param, grad, state, lr):
         shrink, grow = group["etas"]
         smallest, largest = group["step_sizes"]
         product = grad * state["prev"]
@@ -63,3 +64,41 @@ class Rprop(RuleOptimizer):
         grad = grad.masked_fill(product < 0, 0)
         param.addcmul_(grad.sign(), size, value=-1)
         state["prev"].copy_(grad)
+
+
+def rprop(
+    params,
+    grads,
+    prevs,
+    step_sizes,
+    state_steps,
+    foreach=None,
+    capturable=False,
+    maximize=False,
+    differentiable=False,
+    has_complex=False,
+    *,
+    step_size_min,
+    step_size_max,
+    etaminus,
+    etaplus,
+):
+    """One step of :class:`Rprop` on lists of tensors, updated in place, with the class's options by keyword.
+
+    `foreach` and `capturable` are accepted, and complex parameters need no notice (`has_complex`).
+    """
+    step_lists(
+        Rprop,
+        params,
+        grads,
+        {
+            "step": state_steps,
+            "prev": prevs,
+            "step_size": step_sizes,
+        },
+        lr=0.0,
+        etas=(etaminus, etaplus),
+        step_sizes=(step_size_min, step_size_max),
+        maximize=maximize,
+        differentiable=differentiable,
+    )

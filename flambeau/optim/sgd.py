@@ -1,7 +1,17 @@
 """Stochastic gradient descent."""
 
 from ._native import native_step, usable
-from ._rules import add_scaled, check_lr, check_nonnegative, check_options, number, run_closure, zeros_like
+from ._rules import (
+    add_scaled,
+    check_lr,
+    check_nonnegative,
+    check_options,
+    number,
+    recorded,
+    run_closure,
+    unscale,
+    zeros_like,
+)
 from .optimizer import Optimizer, _use_grad_for_differentiable
 
 __all__ = ["SGD", "sgd"]
@@ -74,17 +84,12 @@ class SGD(Optimizer):
             buffers = None
             if group["momentum"] != 0:
                 buffers = [self.state[param].get("momentum_buffer") for param in params]
-            sgd(
+            _step(
                 params,
                 grads,
                 buffers,
-                weight_decay=group["weight_decay"],
-                momentum=group["momentum"],
-                lr=group["lr"] if group["differentiable"] else number(group["lr"]),
-                dampening=group["dampening"],
-                nesterov=group["nesterov"],
-                maximize=group["maximize"],
-                differentiable=group["differentiable"],
+                group["lr"] if group["differentiable"] else number(group["lr"]),
+                group,
             )
             if buffers is not None:
                 for param, buffer in zip(params, buffers, strict=True):
@@ -94,8 +99,13 @@ class SGD(Optimizer):
 
 def sgd(
     params,
-    grads,
-    momentum_buffers,
+    d_p_list,
+    momentum_buffer_list,
+    has_sparse_grad=False,
+    foreach=None,
+    fused=None,
+    grad_scale=None,
+    found_inf=None,
     *,
     weight_decay,
     momentum,
@@ -103,23 +113,32 @@ def sgd(
     dampening,
     nesterov,
     maximize,
-    differentiable=False,
 ):
-    """One step on lists of tensors. Entries of `momentum_buffers` that are None are made in the list."""
+    """One step of :class:`SGD` on lists of tensors, updated in place, with the class's options by keyword.
+
+    Entries of `momentum_buffer_list` that are None are made in the list. `grad_scale` divides the gradients, and nothing
+    happens where `found_inf` is not zero. `foreach` and `fused` are accepted.
+    """
+    if not unscale(d_p_list, grad_scale, found_inf):
+        return
+    group = {
+        "weight_decay": weight_decay,
+        "momentum": momentum,
+        "dampening": dampening,
+        "nesterov": nesterov,
+        "maximize": maximize,
+        "differentiable": recorded(params, d_p_list),
+    }
+    _step(params, d_p_list, momentum_buffer_list, lr if group["differentiable"] else number(lr), group)
+
+
+def _step(params, grads, momentum_buffers, lr, group):
     native = native_step("sgd_step")
-    if native is not None and not differentiable and usable(params, grads):
-        _native_sgd(
-            native,
-            params,
-            grads,
-            momentum_buffers,
-            lr,
-            momentum,
-            dampening,
-            weight_decay,
-            nesterov,
-            maximize,
-        )
+    momentum, dampening, weight_decay = group["momentum"], group["dampening"], group["weight_decay"]
+    nesterov, maximize = group["nesterov"], group["maximize"]
+    if native is not None and not group["differentiable"] and usable(params, grads):
+        buffers = momentum_buffers if momentum != 0 else None
+        _native_sgd(native, params, grads, buffers, lr, momentum, dampening, weight_decay, nesterov, maximize)
         return
     for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
         grad = -grad if maximize else grad
@@ -129,7 +148,7 @@ def sgd(
             buffer = momentum_buffers[i]
             if buffer is None:
                 buffer = grad.detach().clone()
-            elif differentiable:
+            elif group["differentiable"]:
                 buffer = buffer * momentum + grad * (1 - dampening)
             else:
                 buffer.mul_(momentum).add_(grad, alpha=1 - dampening)
