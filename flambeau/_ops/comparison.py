@@ -244,5 +244,5 @@ binary(
     tensor([0.0000, 0.5000, 1.0000])
     """,
     operands="Tensor input, Tensor values",
-    why_not="not differentiable",
+    why_not="not written",
 )

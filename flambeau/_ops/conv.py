@@ -18,16 +18,21 @@ def _each(values, ndim):
     return list(values) * (ndim - 2) if len(values) == 1 else list(values)
 
 
+def _cut(result, shape):
+    """An output padding as large as the stride leaves room for windows that no input stood for."""
+    for d in range(2, len(shape)):
+        if result.size(d) > shape[d]:
+            result = result.narrow(d, 0, shape[d])
+    return result
+
+
 def _conv_input(grad, weight, input_shape, stride, padding, dilation, transposed, groups):
     n = len(input_shape)
     stride, padding, dilation = (_each(v, n) for v in (stride, padding, dilation))
     if transposed:
-        result = _convolution(grad, weight, None, stride, padding, dilation, False, [0], groups)
-        for d in range(2, n):
-            # An output padding as large as the stride leaves room for windows that no input stood for.
-            if result.size(d) > input_shape[d]:
-                result = result.narrow(d, 0, input_shape[d])
-        return result
+        return _cut(
+            _convolution(grad, weight, None, stride, padding, dilation, False, [0], groups), input_shape
+        )
     extra = _output_padding(input_shape, grad.shape, weight.shape, stride, padding, dilation)
     return _convolution(grad, weight, None, stride, padding, dilation, True, extra, groups)
 
@@ -68,8 +73,8 @@ _convolution_weight = op(
     public=False,
     vjp={
         "input": _weight_input,
-        "grad_output": lambda grad, input, stride, padding, dilation, groups: _convolution(
-            input, grad, None, stride, padding, dilation, False, [0], groups
+        "grad_output": lambda grad, input, grad_output_shape, stride, padding, dilation, groups: _cut(
+            _convolution(input, grad, None, stride, padding, dilation, False, [0], groups), grad_output_shape
         ),
     },
 )

@@ -425,6 +425,7 @@ def _reflections(input, tau):
 
 
 def _apply_reflections(factors, c, adjoint):
+    c = c.view_as(c)  # without reflections, too, the result is a tensor of its own
     for v, t in factors:
         c = c - (t.conj() if adjoint else t) * (v @ (_h(v) @ c))
     return c

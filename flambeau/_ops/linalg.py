@@ -85,7 +85,7 @@ def _matmul_vjp(grad, input, other, needs):
     if needs[1]:
         if other.dim() == 2 and input.dim() > 2:
             # One matrix met every row of the batch: one product.
-            grad_other = _h(input.reshape(-1, input.size(-1))).mm(grad.reshape(-1, grad.size(-1)))
+            grad_other = _h(input.flatten(0, -2)).mm(grad.flatten(0, -2))
         else:
             grad_other = _h(input).matmul(grad)
         if vector_right:

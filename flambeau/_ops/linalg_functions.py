@@ -51,13 +51,16 @@ class LinalgSlogdet(Function):
         sign = flambeau.sgn(diagonal).prod(-1) * parity
         logarithm = diagonal.abs().log().sum(-1)
         ctx.save_for_backward(A, sign)
+        ctx.set_materialize_grads(False)
         return sign, logarithm
 
     @staticmethod
     def backward(ctx, grad_sign, grad_logarithm):
         A, sign = ctx.saved_tensors
-        weight = grad_logarithm.to(A.dtype)
-        if A.is_complex():
+        if grad_logarithm is None and (grad_sign is None or not A.is_complex()):
+            return None  # the sign of a real determinant is constant
+        weight = flambeau.zeros_like(sign) if grad_logarithm is None else grad_logarithm.to(A.dtype)
+        if A.is_complex() and grad_sign is not None:
             weight = weight - 1j * (grad_sign.conj() * sign).imag
         eye = flambeau.eye(A.size(-1), dtype=A.dtype).expand(A.shape)
         return _solve(_h(A), weight[..., None, None] * eye)[0]

@@ -316,9 +316,9 @@ for _name, _words, _rule in (
 
 
 def _vector_norm_vjp(grad, x, ord, dim, keepdim, result):
-    grad, norm = _keep(grad, x.shape, dim, keepdim), _keep(result, x.shape, dim, keepdim)
     if ord == 0:
-        return x * 0
+        return None  # a count: as in PyTorch, nothing flows back
+    grad, norm = _keep(grad, x.shape, dim, keepdim), _keep(result, x.shape, dim, keepdim)
     if ord == 1:
         return x.sgn() * grad
     if ord == 2:

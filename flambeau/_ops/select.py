@@ -100,6 +100,7 @@ op(
     "The different elements of a vector or rows of a matrix, in order, or those that differ from the one before.",
     public=False,
     method=False,
+    why_not="not written",
 )
 
 
