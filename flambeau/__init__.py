@@ -80,6 +80,13 @@ _LAZY = {
     ),
     **dict.fromkeys("set_default_device get_default_device".split(), "_device"),
     **dict.fromkeys("from_dlpack to_dlpack".split(), "utils.dlpack"),
+    **dict.fromkeys(
+        "sparse_coo_tensor sparse_compressed_tensor sparse_csr_tensor sparse_csc_tensor sparse_bsr_tensor "
+        "sparse_bsc_tensor".split(),
+        "_ops.sparse.construct",
+    ),
+    **dict.fromkeys("dsmm hsmm hspmm saddmm smm sspaddmm".split(), "_ops.sparse.products"),
+    "resize_as_sparse_": "_ops.sparse.convert",
     **dict.fromkeys("is_tensor is_storage typename".split(), "_tensor.methods"),
     **dict.fromkeys(
         "set_default_tensor_type DoubleTensor FloatTensor HalfTensor BFloat16Tensor ByteTensor CharTensor ShortTensor "

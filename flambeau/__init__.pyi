@@ -61,7 +61,7 @@ from ._functional_names import cosine_embedding_loss as cosine_embedding_loss
 from . import cpu as cpu
 from . import cuda as cuda
 from ._C import device as device
-from . import distributions as distributions
+from ._ops.sparse.products import dsmm as dsmm
 from ._C import dtype as dtype
 from ._functional_names import embedding as embedding
 from .autograd.grad_mode import enable_grad as enable_grad
@@ -79,6 +79,8 @@ from ._tensor.printing import get_printoptions as get_printoptions
 from .random import get_rng_state as get_rng_state
 from ._functional_names import group_norm as group_norm
 from ._functional_names import hinge_embedding_loss as hinge_embedding_loss
+from ._ops.sparse.products import hsmm as hsmm
+from ._ops.sparse.products import hspmm as hspmm
 from ._dtypes_info import iinfo as iinfo
 from .autograd.grad_mode import inference_mode as inference_mode
 from .random import initial_seed as initial_seed
@@ -113,8 +115,10 @@ from ._functional_names import pixel_shuffle as pixel_shuffle
 from ._functional_names import pixel_unshuffle as pixel_unshuffle
 from ._functional_names import poisson_nll_loss as poisson_nll_loss
 from . import random as random
+from ._ops.sparse.convert import resize_as_sparse_ as resize_as_sparse_
 from . import return_types as return_types
 from ._functional_names import rms_norm as rms_norm
+from ._ops.sparse.products import saddmm as saddmm
 from .serialization import save as save
 from .random import seed as seed
 from . import serialization as serialization
@@ -131,7 +135,16 @@ from ._tensor.printing import set_printoptions as set_printoptions
 from .random import set_rng_state as set_rng_state
 from ._settings import set_warn_always as set_warn_always
 from . import signal as signal
+from ._ops.sparse.products import smm as smm
+from . import sparse as sparse
+from ._ops.sparse.construct import sparse_bsc_tensor as sparse_bsc_tensor
+from ._ops.sparse.construct import sparse_bsr_tensor as sparse_bsr_tensor
+from ._ops.sparse.construct import sparse_compressed_tensor as sparse_compressed_tensor
+from ._ops.sparse.construct import sparse_coo_tensor as sparse_coo_tensor
+from ._ops.sparse.construct import sparse_csc_tensor as sparse_csc_tensor
+from ._ops.sparse.construct import sparse_csr_tensor as sparse_csr_tensor
 from . import special as special
+from ._ops.sparse.products import sspaddmm as sspaddmm
 from . import storage as storage
 from . import testing as testing
 from .utils.dlpack import to_dlpack as to_dlpack

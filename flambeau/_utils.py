@@ -49,6 +49,21 @@ def _rebuild_tensor_v3(
     return _finish(tensor, requires_grad, backward_hooks, metadata)
 
 
+def _rebuild_sparse_tensor(layout, data):
+    """A sparse tensor from its parts; a file may hold any indices, so they are checked."""
+    from ._ops.sparse import construct
+
+    if layout is flambeau.sparse_coo:
+        indices, values, size, *rest = data
+        return construct.sparse_coo_tensor(
+            indices, values, size, check_invariants=True, is_coalesced=bool(rest and rest[0])
+        )
+    starts, plain, values, size = data
+    return construct.sparse_compressed_tensor(
+        starts, plain, values, size, layout=layout, check_invariants=True
+    )
+
+
 def _rebuild_meta_tensor_no_storage(dtype, size, stride, requires_grad):
     tensor = flambeau.empty_strided(tuple(size), tuple(stride), dtype=dtype, device="meta")
     return _finish(tensor, requires_grad, None)

@@ -131,13 +131,6 @@ def test_sums_do_not_depend_on_threads():
     assert all(flambeau.equal(a, b) for a, b in zip(*found, strict=True))
 
 
-def test_sparse_gradients_are_dense_and_say_so():
-    weight = table().requires_grad_()
-    with pytest.warns(UserWarning, match="gradients of the table are dense"):
-        F.embedding(flambeau.tensor([1, 1]), weight, sparse=True).sum().backward()
-    assert weight.grad.tolist()[1] == [2.0, 2.0, 2.0]
-
-
 @pytest.mark.parametrize(
     "indices, offsets, options, error, text",
     [

@@ -4,12 +4,13 @@
 #include "autograd/node.h"
 #include "bindings/op.h"
 #include "kernels/pointwise.h"
+#include "tensor/sparse.h"
 
 namespace flb {
 
 namespace {
 
-OpHandle add_op("add");
+OpHandle add_into_op("add_");
 OpHandle clone_op("clone");
 
 // A gradient becomes `.grad` as it is when nobody else holds it and it lies in memory like the leaf.
@@ -23,15 +24,21 @@ bool can_take(const TensorRef& grad, const Tensor& leaf) {
     return true;
 }
 
+// The same of a sparse gradient: its values are nobody else's.
+bool can_take_parts(const TensorRef& grad) {
+    return Py_REFCNT(grad.object()) == 1 && !grad->grad_fn &&
+           grad->sparse->values->storage->references == 1 && grad->sparse->indices->storage->references == 1;
+}
+
 void apply_accumulate(Node* n, TensorRef* in, TensorRef*) {
     if (!in[0] || !n->payload) return;
     Tensor& leaf = *reinterpret_cast<Tensor*>(n->payload);
     AutogradMeta& meta = leaf.ensure_meta();
     TensorRef incoming = std::move(in[0]);
     if (!meta.grad) {
-        if (grad_mode()) {
+        if (grad_mode() || (incoming->sparse && !can_take_parts(incoming))) {
             incoming = invoke_tensor(clone_op, {incoming.object()});
-        } else if (!can_take(incoming, leaf)) {
+        } else if (!incoming->sparse && !can_take(incoming, leaf)) {
             const bool dense = is_non_overlapping_and_dense(leaf);
             TensorRef copy = dense
                                  ? empty_strided(leaf.sizes, leaf.strides, incoming->dtype, incoming->device)
@@ -45,13 +52,17 @@ void apply_accumulate(Node* n, TensorRef* in, TensorRef*) {
     }
     // Held: another thread may set `.grad` while this one adds.
     const TensorRef grad = TensorRef::borrow(meta.grad);
-    if (grad_mode()) {
-        TensorRef sum = invoke_tensor(add_op, {grad.object(), incoming.object()});
+    if (grad_mode() || (grad->sparse && !incoming->sparse)) {
+        TensorRef sum = add_gradients(grad, incoming);
         PyObject* old = std::exchange(meta.grad, sum.release());
         Py_XDECREF(old);
         return;
     }
     if (grad->is_meta()) return;
+    if (incoming->sparse) {
+        invoke_tensor(add_into_op, {grad.object(), incoming.object()});
+        return;
+    }
     if (grad->storage->read_only) own_memory(grad->storage);
     add_into(*grad, *incoming);
     bump_version(*grad, "accumulating a gradient");

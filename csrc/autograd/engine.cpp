@@ -72,10 +72,12 @@ class Arena {
 std::unique_ptr<char[]> Arena::spare_;
 
 OpHandle add_op("add");
+OpHandle clone_op("clone");
 OpHandle sum_op("sum");
 OpHandle view_as_real_op("view_as_real");
 OpHandle select_op("select");
 OpHandle to_op("_to");
+OpHandle to_dense_op("_sparse_to_dense");
 
 }  // namespace
 
@@ -188,7 +190,7 @@ void Pass::deliver(Task* t, uint32_t input_nr, TensorRef grad) {
     }
     const uint64_t bit = input_nr < 64 ? uint64_t(1) << input_nr : 0;
     if ((t->owned & bit) && !grad_mode() && slot->dtype == grad->dtype && slot->sizes == grad->sizes &&
-        !slot->is_meta()) {
+        !slot->is_meta() && !slot->sparse && !grad->sparse) {
         add_into(*slot, *grad);
         return;
     }
@@ -276,7 +278,7 @@ static void store_retained(Tensor& t, TensorRef& grad) {
     // Like a leaf's gradient, a first one must not change when the pass goes on adding into its buffers.
     TensorRef sum = meta.grad     ? add_gradients(TensorRef::borrow(meta.grad), grad)
                     : grad_mode() ? grad
-                                  : clone(*grad);
+                                  : invoke_tensor(clone_op, {grad.object()});
     PyObject* old = std::exchange(meta.grad, sum.release());
     Py_XDECREF(old);
 }
@@ -496,6 +498,8 @@ TensorRef zeros_for(const OutputMeta& meta) {
 }
 
 TensorRef add_gradients(const TensorRef& a, const TensorRef& b) {
+    // A dense and a sparse one give a dense sum; the operator wants the dense one first.
+    if (a->sparse && !b->sparse) return invoke_tensor(add_op, {b.object(), a.object()});
     return invoke_tensor(add_op, {a.object(), b.object()});
 }
 
@@ -522,6 +526,7 @@ TensorRef fit_gradient(TensorRef grad, const OutputMeta& meta, const Node* from,
         check(broadcastable_to(meta.sizes, grad->sizes), "Function ", from ? node_name(from) : "backward",
               " returned an invalid gradient at index ", index, " - got ", str(grad->sizes),
               " but expected shape compatible with ", str(meta.sizes));
+        if (grad->sparse) grad = invoke_tensor(to_dense_op, {grad.object()});
         grad = sum_to(std::move(grad), meta.sizes);
     }
     if (grad->dtype == meta.dtype) return grad;
@@ -531,7 +536,7 @@ TensorRef fit_gradient(TensorRef grad, const OutputMeta& meta, const Node* from,
         grad = invoke_tensor(select_op, {parts.object(), last.get(), zero.get()});
     }
     if (grad->dtype == meta.dtype) return grad;
-    if (!grad_mode()) return cast(*grad, meta.dtype);
+    if (!grad_mode() && !grad->sparse) return cast(*grad, meta.dtype);
     return invoke_tensor(to_op, {grad.object(), dtype_object(meta.dtype)});
 }
 

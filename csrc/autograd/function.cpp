@@ -108,7 +108,9 @@ TensorRef wrap_output(Node* n, Tensor& t, int index, int num_tensor_outputs, boo
         rebase_history(t, n, index);
         return TensorRef::borrow(&t);
     }
-    TensorRef result = is_input ? make_view(t, t.sizes, t.strides, t.offset) : TensorRef::borrow(&t);
+    TensorRef result = !is_input  ? TensorRef::borrow(&t)
+                       : t.sparse ? shallow_copy(t)
+                                  : make_view(t, t.sizes, t.strides, t.offset);
     set_history(*result, n, index);
     if (result->base)
         result->view_kind = num_tensor_outputs > 1 ? ViewKind::MultiOutput : ViewKind::CustomFunction;

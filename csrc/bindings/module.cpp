@@ -8,6 +8,7 @@
 #include "core/dispatch.h"
 #include "core/interpreter.h"
 #include "core/parallel.h"
+#include "tensor/sparse.h"
 
 namespace flb {
 
@@ -102,6 +103,7 @@ extern "C" __attribute__((visibility("default"))) PyObject* PyInit__C() {
         init_generator_type(module);
         init_torch_function(module);
         init_tensor_type(module);
+        init_sparse(module);
         init_autograd(module);
         init_ops(module);
         init_interop(module);

@@ -7,6 +7,7 @@
 
 #include "bindings/signature.h"
 #include "bindings/types.h"
+#include "tensor/sparse.h"
 
 namespace flb {
 
@@ -178,7 +179,44 @@ static ObjectRef run(Op* op, PyObject** args) {
     return result;
 }
 
+// ---- sparse arguments and implementations in Python ----------------------------------------------------------------------
+
+// What runs a call that may have sparse tensors among its arguments: the operator itself if it has none.
+[[gnu::noinline]] static Op* form_for(Op* op, PyObject** args) {
+    const Tensor* found = nullptr;
+    const auto look_at = [&](PyObject* o) {
+        if (!o || o == Py_None || found) return;
+        if (is_tensor(o)) {
+            if (reinterpret_cast<Tensor*>(o)->sparse) found = reinterpret_cast<Tensor*>(o);
+        } else if (PyTuple_Check(o) || PyList_Check(o)) {
+            for (Py_ssize_t k = 0; k < PySequence_Fast_GET_SIZE(o) && !found; ++k) {
+                PyObject* item = PySequence_Fast_GET_ITEM(o, k);
+                if (is_tensor(item) && reinterpret_cast<Tensor*>(item)->sparse)
+                    found = reinterpret_cast<Tensor*>(item);
+            }
+        }
+    };
+    for (int i = 0; i < op->input_tensors; ++i) look_at(args[i]);
+    if (op->out_param >= 0) look_at(args[op->out_param]);
+    if (!found || op->takes_sparse) return op;
+    if (op->sparse_form) return op->sparse_form;
+    const std::string full = op->cname;
+    fail(ErrorKind::NotImplemented, "Could not run 'aten::", full.substr(0, full.find('.')),
+         "' with arguments from the '", backend_word(layout_of(*found)),
+         "' backend: the operator has no form for sparse tensors, and one of its arguments has layout ",
+         layout_word(layout_of(*found)), " and shape ", str(found->sizes),
+         "; to_dense() makes it an ordinary one");
+}
+
+static PyObject* python_impl(Call& call) {
+    const GradModeGuard unrecorded(false);
+    PyObject* args[kMaxParams];
+    for (int i = 0; i < call.count(); ++i) args[i] = call.args[i] ? call.args[i] : Py_None;
+    return checked_object(PyObject_Vectorcall(call.op->python, args, size_t(call.count()), nullptr));
+}
+
 PyObject* invoke(Op* op, PyObject** args) {
+    if (__builtin_expect(living_sparse_tensors != 0, 0)) op = form_for(op, args);
     ObjectRef result = run(op, args);
     if (__builtin_expect(has_warnings, 0) && running == 0) issue_warnings();
     return result.release();
@@ -196,14 +234,15 @@ TensorRef invoke_tensor(OpHandle& handle, std::initializer_list<PyObject*> given
 // ---- construction from the record ---------------------------------------------------------------------------------------
 
 static PyObject* op_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
-    static const char* const names[] = {"signature", "doc",  "vjp",       "inplace", "view", "family",
-                                        "kind",      "impl", "node_name", "why_not", nullptr};
+    static const char* const names[] = {"signature", "doc",  "vjp",       "inplace", "view",   "family",
+                                        "kind",      "impl", "node_name", "why_not", "python", nullptr};
     const char *signature, *family = nullptr, *kind = nullptr, *impl_name = nullptr, *node_name = nullptr,
                            *why_not = nullptr;
-    PyObject *doc = Py_None, *vjp = Py_None;
+    PyObject *doc = Py_None, *vjp = Py_None, *python = nullptr;
     int inplace = 0, view = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "s|OOppzzzzz", const_cast<char**>(names), &signature, &doc,
-                                     &vjp, &inplace, &view, &family, &kind, &impl_name, &node_name, &why_not))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "s|OOppzzzzzO", const_cast<char**>(names), &signature,
+                                     &doc, &vjp, &inplace, &view, &family, &kind, &impl_name, &node_name,
+                                     &why_not, &python))
         return nullptr;
     return guarded([&]() -> PyObject* {
         Op* op = reinterpret_cast<Op*>(checked_object(type->tp_alloc(type, 0)));
@@ -218,7 +257,11 @@ static PyObject* op_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
         op->doc = doc;
         parse_signature(op, signature);
         const std::string key = impl_name ? impl_name : PyUnicode_AsUTF8(op->name);
-        if (family) {
+        if (python) {
+            op->python = Py_NewRef(python);
+            op->impl = python_impl;
+            op->takes_sparse = true;
+        } else if (family) {
             auto found = families().find(family);
             check(found != families().end(), "record of ", op->cname, ": unknown family '", family, "'");
             op->impl = found->second.impl;
@@ -439,7 +482,49 @@ static PyObject* result_type(PyObject*, PyObject* args) {
         return reinterpret_cast<PyObject*>(make_result_type(name, names));
     });
 }
+// _sparse_form(op, function, vjp, node_name): what runs calls of `op` with sparse arguments. A vjp of None: the rule is the
+// operator's own.
+static PyObject* sparse_form(PyObject*, PyObject* args) {
+    PyObject *target, *function, *vjp;
+    const char* node_name = nullptr;
+    if (!PyArg_ParseTuple(args, "OOOz", &target, &function, &vjp, &node_name)) return nullptr;
+    return guarded([&]() -> PyObject* {
+        check_as(ErrorKind::Type, Py_TYPE(target) == OpType && PyCallable_Check(function),
+                 "_sparse_form takes an operator and a function");
+        Op* op = reinterpret_cast<Op*>(target);
+        check(!op->sparse_form, "record of ", op->cname, ": two forms for sparse tensors");
+        Op* form = reinterpret_cast<Op*>(checked_object(OpType->tp_alloc(OpType, 0)));
+        const PyObject header = form->ob_base;
+        *form = *op;  // operators live as long as the process, and so does all that they point to
+        form->ob_base = header;
+        form->dict = nullptr;
+        form->sparse_form = nullptr;
+        form->takes_sparse = true;
+        form->python = Py_NewRef(function);
+        form->impl = python_impl;
+        if (vjp != Py_None) {
+            form->rule = build_rule(form, vjp, node_name ? node_name : op->rule ? op->rule->node_name : "");
+            form->why_not_differentiable = nullptr;
+        }
+        op->sparse_form = form;
+        Py_RETURN_NONE;
+    });
+}
+// _takes_sparse(op): its native function needs no memory of its tensors.
+static PyObject* takes_sparse(PyObject*, PyObject* target) {
+    if (Py_TYPE(target) != OpType) {
+        PyErr_SetString(PyExc_TypeError, "_takes_sparse takes an operator");
+        return nullptr;
+    }
+    reinterpret_cast<Op*>(target)->takes_sparse = true;
+    Py_RETURN_NONE;
+}
 static PyMethodDef op_functions[] = {
+    {"_sparse_form", sparse_form, METH_VARARGS,
+     "_sparse_form(op, function, vjp, node_name): declares what runs an operator's calls with sparse "
+     "arguments."},
+    {"_takes_sparse", takes_sparse, METH_O,
+     "_takes_sparse(op): declares that a native operator handles sparse tensors itself."},
     {"_result_type", result_type, METH_VARARGS,
      "_result_type(name, fields): a named tuple of results for a composite."},
     {nullptr, nullptr, 0, nullptr},

@@ -102,6 +102,9 @@ struct Op {
     bool inplace;             // writes parameter 0 and returns it
     bool is_view;             // outputs are views of parameter 0
     bool differentiable_out;  // unused outputs dtypes decide
+    bool takes_sparse;        // handles sparse tensors itself; of other operators, `sparse_form` does
+    Op* sparse_form;          // null: there is none, and sparse tensors are refused
+    PyObject* python;  // the implementation, where it is a Python function of the parameters; else null
     const char*
         why_not_differentiable;  // "not differentiable" / "not written", for the error; null otherwise
 };

@@ -229,12 +229,18 @@ ObjectRef index_list(const Indexed& indexed) {
     return list;
 }
 
+PyObject* sparse_getitem(PyObject* self, PyObject* key) {
+    ObjectRef module = ObjectRef::steal(checked_object(PyImport_ImportModule("flambeau._ops.sparse.shape")));
+    return checked_object(PyObject_CallMethod(module.get(), "getitem", "OO", self, key));
+}
+
 }  // namespace
 
 PyObject* tensor_subscript(PyObject* self, PyObject* key) {
     return guarded([&]() -> PyObject* {
         Tensor& t = *reinterpret_cast<Tensor*>(self);
         if (!is_exact_tensor(self) && has_torch_function(self)) return subclass_getitem(self, key);
+        if (t.sparse) return sparse_getitem(self, key);
         const bool record = grad_mode() && t.requires_grad();
         Indexed indexed = take_window(t, key, record);
         if (indexed.indices.empty()) return indexed.window.release();
@@ -247,6 +253,7 @@ int tensor_ass_subscript(PyObject* self, PyObject* key, PyObject* value) {
     PyObject* ok = guarded([&]() -> PyObject* {
         check_as(ErrorKind::Type, value, "Tensor does not support deleting items");
         Tensor& t = *reinterpret_cast<Tensor*>(self);
+        check_as(ErrorKind::Type, !t.sparse, "Cannot assign to a sparse tensor");
         if (!is_exact_tensor(self) && has_torch_function(self)) return subclass_setitem(self, key, value);
         const bool record = grad_mode() && t.requires_grad();
         Indexed indexed = take_window(t, key, record);

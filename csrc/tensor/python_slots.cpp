@@ -108,7 +108,7 @@ int truth(PyObject* self) {
         Tensor& t = self_of(self);
         check(t.numel != 0, "Boolean value of Tensor with no values is ambiguous");
         check(t.numel == 1, "Boolean value of Tensor with more than one value is ambiguous");
-        return PyBool_FromLong(item(t).to_bool());
+        return PyBool_FromLong(number_of(t).to_bool());
     });
     if (!value) return -1;
     Py_DECREF(value);
@@ -117,7 +117,7 @@ int truth(PyObject* self) {
 
 PyObject* to_int(PyObject* self) {
     return guarded([&]() -> PyObject* {
-        const Scalar s = item(self_of(self));
+        const Scalar s = number_of(self_of(self));
         if (s.is_integral()) return s.is_bool() ? PyLong_FromLong(s.to_bool()) : scalar_object(s);
         check(!s.is_complex() || s.to_complex().im == 0,
               "value cannot be converted to type int64_t without overflow");
@@ -126,7 +126,7 @@ PyObject* to_int(PyObject* self) {
 }
 PyObject* to_float(PyObject* self) {
     return guarded([&]() -> PyObject* {
-        const Scalar s = item(self_of(self));
+        const Scalar s = number_of(self_of(self));
         check(!s.is_complex() || s.to_complex().im == 0,
               "value cannot be converted to type double without overflow");
         return PyFloat_FromDouble(s.to_double());
@@ -160,6 +160,13 @@ PyObject* iterate(PyObject* self) {
 }
 
 }  // namespace
+
+Scalar number_of(Tensor& t) {
+    if (!t.sparse) return item(t);
+    check(t.numel == 1, "a Tensor with ", t.numel, " elements cannot be converted to Scalar");
+    static OpHandle sum("sum");
+    return item(*invoke_tensor(sum, {t.object()}));
+}
 
 void add_protocol_slots(std::vector<PyType_Slot>& slots) {
     const auto add = [&](int id, auto* function) {

@@ -5,6 +5,7 @@
 #include "bindings/op.h"
 #include "bindings/types.h"
 #include "tensor/python_slots.h"
+#include "tensor/sparse.h"
 
 namespace flb {
 
@@ -82,10 +83,23 @@ PyObject* get_dtype(PyObject* self, void*) { return Py_NewRef(dtype_object(self_
 PyObject* get_device(PyObject* self, void*) {
     return guarded([&] { return device_object(Device{self_of(self).device}); });
 }
-PyObject* get_layout(PyObject*, void*) { return Py_NewRef(layout_object(Layout::Strided)); }
+PyObject* get_layout(PyObject* self, void*) { return Py_NewRef(layout_object(layout_of(self_of(self)))); }
+PyObject* get_is_sparse(PyObject* self, void*) {
+    return PyBool_FromLong(layout_of(self_of(self)) == Layout::SparseCoo);
+}
+PyObject* get_is_sparse_csr(PyObject* self, void*) {
+    return PyBool_FromLong(layout_of(self_of(self)) == Layout::SparseCsr);
+}
 PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(self_of(self).ndim()); }
 PyObject* get_itemsize(PyObject* self, void*) { return PyLong_FromLong(itemsize(self_of(self).dtype)); }
-PyObject* get_nbytes(PyObject* self, void*) { return PyLong_FromSize_t(self_of(self).nbytes()); }
+PyObject* get_nbytes(PyObject* self, void*) {
+    return guarded([&]() -> PyObject* {
+        check(!self_of(self).sparse,
+              "nbytes is not defined for sparse tensors: add the nbytes of the indices and the values, "
+              "or multiply numel() by element_size() for the size of the equivalent dense tensor.");
+        return PyLong_FromSize_t(self_of(self).nbytes());
+    });
+}
 PyObject* get_requires_grad(PyObject* self, void*) { return PyBool_FromLong(self_of(self).requires_grad()); }
 void set_requires_grad_value(Tensor& t, bool value) {
     if (!t.is_leaf()) {
@@ -140,6 +154,9 @@ int set_grad(PyObject* self, PyObject* value, void*) {
         check(g.dtype == t.dtype, "attempting to assign a gradient with dtype '", info(g.dtype).class_name,
               "' to a tensor with dtype '", info(t.dtype).class_name,
               "'. The gradient must match the tensor's dtype");
+        check(layout_of(g) == layout_of(t) || !t.sparse,
+              "attempting to assign a gradient to a tensor that has data of a different type: its layout is ",
+              layout_word(layout_of(g)), ", not ", layout_word(layout_of(t)));
         check(g.device == t.device, "assigned grad has data located on a different device");
         check(g.sizes == t.sizes, "assigned grad has data of a different size: ", str(g.sizes),
               " for a tensor of size ", str(t.sizes));
@@ -195,6 +212,11 @@ int set_data(PyObject* self, PyObject* value, void*) {
         Tensor &t = self_of(self), &from = self_of(value);
         check(!t.requires_grad() || is_differentiable(from.dtype),
               "data set to a tensor that requires gradients must be floating point or complex dtype");
+        check(layout_of(t) == layout_of(from),
+              "Attempted to call `variable.set_data(tensor)`, but `variable` and `tensor` have incompatible "
+              "tensor type: ",
+              layout_word(layout_of(t)), " and ", layout_word(layout_of(from)));
+        if (from.sparse) set_parts(t, SparseParts(*from.sparse));
         set_storage(t, from.storage);
         t.dtype = from.dtype;
         t.sizes = from.sizes;
@@ -217,7 +239,7 @@ PyGetSetDef getset[] = {
     {"shape", get_shape, nullptr, "The size of each dimension, as a torch.Size.", nullptr},
     {"dtype", get_dtype, nullptr, "The dtype of the elements.", nullptr},
     {"device", get_device, nullptr, "Where the elements live.", nullptr},
-    {"layout", get_layout, nullptr, "torch.strided.", nullptr},
+    {"layout", get_layout, nullptr, "torch.strided, or one of the sparse layouts.", nullptr},
     {"ndim", get_ndim, nullptr, "The number of dimensions.", nullptr},
     {"itemsize", get_itemsize, nullptr, "Bytes of one element.", nullptr},
     {"nbytes", get_nbytes, nullptr, "Bytes of all elements: numel() * itemsize.", nullptr},
@@ -243,8 +265,8 @@ PyGetSetDef getset[] = {
     {"is_maia", get_false, nullptr, nullptr, nullptr},
     {"is_ipu", get_false, nullptr, nullptr, nullptr},
     {"is_vulkan", get_false, nullptr, nullptr, nullptr},
-    {"is_sparse", get_false, nullptr, nullptr, nullptr},
-    {"is_sparse_csr", get_false, nullptr, nullptr, nullptr},
+    {"is_sparse", get_is_sparse, nullptr, nullptr, nullptr},
+    {"is_sparse_csr", get_is_sparse_csr, nullptr, nullptr, nullptr},
     {"is_quantized", get_false, nullptr, nullptr, nullptr},
     {"is_mkldnn", get_false, nullptr, nullptr, nullptr},
     {"is_nested", get_false, nullptr, nullptr, nullptr},
@@ -271,6 +293,10 @@ PyObject* dims_or_one(PyObject* self, PyObject* const* args, Py_ssize_t nargs, P
             if (t.ndim() == 0)
                 fail(ErrorKind::Index, "Dimension specified as ", dim, " but tensor has no dimensions");
             return PyLong_FromLongLong((t.*field)[wrap_dim(dim, t.ndim())]);
+        }
+        if constexpr (field == &Tensor::strides) {
+            check(layout_of(t) <= Layout::SparseCoo, layout_word(layout_of(t)),
+                  " tensors do not have strides");
         }
         if constexpr (field == &Tensor::sizes) {
             return size_object(t.sizes);
@@ -324,7 +350,7 @@ PyObject* method_is_inference(PyObject* self, PyObject*) { return PyBool_FromLon
 PyObject* method_is_view(PyObject* self, PyObject*) { return PyBool_FromLong(self_of(self).base != nullptr); }
 PyObject* method_false(PyObject*, PyObject*) { Py_RETURN_FALSE; }
 PyObject* method_item(PyObject* self, PyObject*) {
-    return guarded([&]() -> PyObject* { return scalar_object(item(self_of(self))); });
+    return guarded([&]() -> PyObject* { return scalar_object(number_of(self_of(self))); });
 }
 PyObject* method_requires_grad_(PyObject* self, PyObject* args, PyObject* kwargs) {
     static const char* const names[] = {"requires_grad", nullptr};
@@ -336,7 +362,12 @@ PyObject* method_requires_grad_(PyObject* self, PyObject* args, PyObject* kwargs
     });
 }
 PyObject* method_untyped_storage(PyObject* self, PyObject*) {
-    return guarded([&]() -> PyObject* { return storage_object(self_of(self).storage); });
+    return guarded([&]() -> PyObject* {
+        Tensor& t = self_of(self);
+        check_as(ErrorKind::NotImplemented, !t.sparse, "Cannot access storage of a tensor of layout ",
+                 layout_word(layout_of(t)), ": it has none; its indices and values have");
+        return storage_object(t.storage);
+    });
 }
 PyObject* method_is_set_to(PyObject* self, PyObject* other) {
     if (!is_tensor(other)) Py_RETURN_FALSE;
@@ -472,6 +503,7 @@ PyObject* as_subclass(TensorRef plain, PyTypeObject* type) {
     out->output_nr = plain->output_nr;
     std::swap(out->base, plain->base);
     std::swap(out->grad_fn, plain->grad_fn);
+    std::swap(out->sparse, plain->sparse);
     return out->object();
 }
 

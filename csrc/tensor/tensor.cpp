@@ -3,6 +3,7 @@
 #include <new>
 
 #include "autograd/node.h"
+#include "tensor/sparse.h"
 
 namespace flb {
 
@@ -67,9 +68,10 @@ static void construct_fields(Tensor* t) {
     t->base = nullptr;
     t->grad_fn = nullptr;
     t->meta = nullptr;
+    t->sparse = nullptr;
 }
 
-static TensorRef new_tensor() {
+TensorRef new_tensor() {
     Tensor* t;
     if (free_count) {
         t = free_tensors[--free_count];
@@ -123,6 +125,7 @@ void release_fields(Tensor* t) {
         release(t->storage);
         t->storage = nullptr;
     }
+    if (t->sparse) drop_parts(*t);
     t->sizes.~Dims();
     t->strides.~Dims();
     new (&t->sizes) Dims();
@@ -267,6 +270,7 @@ TensorRef from_storage(Storage* storage, const Dims& sizes, const Dims& strides,
 }
 
 TensorRef make_view_dtype(Tensor& of, const Dims& sizes, const Dims& strides, int64_t offset, DType dtype) {
+    if (of.sparse) fail_no_memory(of);
     TensorRef t = from_storage(of.storage, sizes, strides, offset, dtype);
     if (of.own_version) {
         t->own_version = of.own_version;
@@ -305,10 +309,12 @@ TensorRef shallow_copy(Tensor& of) {
     t->device = of.device;
     t->contiguous = of.contiguous;
     t->inference = of.inference;
+    if (of.sparse) set_parts(*t, *of.sparse);
     return t;
 }
 
 void set_window(Tensor& t, const Dims& sizes, const Dims& strides, int64_t offset) {
+    if (t.sparse) fail_no_memory(t);
     check_window(*t.storage, sizes, strides, offset, t.dtype);
     t.sizes = sizes;
     t.strides = strides;
@@ -419,6 +425,7 @@ char* kernel_pointer(const Tensor& t) {
     check_as(
         ErrorKind::NotImplemented, !t.is_meta(),
         "Cannot copy out of meta tensor; no data! A kernel needs data, and a meta tensor has only a shape");
+    if (__builtin_expect(t.sparse != nullptr, 0)) fail_no_memory(t);
     if (t.numel == 0) return nullptr;
     const Storage& s = *t.storage;
     const int64_t size = itemsize(t.dtype);

@@ -9,6 +9,7 @@
 namespace flb {
 
 struct Node;
+struct SparseParts;
 struct Tensor;
 using TensorRef = Ref<Tensor>;
 
@@ -68,6 +69,7 @@ struct Tensor {
     Tensor* base;           // of a view: the tensor it views (never itself a view); owned
     Node* grad_fn;          // owned
     AutogradMeta* meta;
+    SparseParts* sparse;  // owned; null for a dense tensor: see tensor/sparse.h
 
     int ndim() const { return sizes.size(); }
     bool is_meta() const { return device == DeviceType::Meta; }

@@ -30,13 +30,29 @@ embedding_dense_backward = op(
         "indices": None,
     },
 )
+
+
+def _sparse_rows(grad, indices, shape, padding_idx, scale_grad_by_freq):
+    """The gradient of the table as a COO tensor: one row for every index."""
+    from .sparse.construct import make_coo
+
+    if scale_grad_by_freq:
+        raise RuntimeError("embedding_backward: scale_grad_by_freq not supported with sparse gradients")
+    flat = indices.reshape(-1).long()
+    rows = grad.reshape(flat.numel(), *shape[1:])
+    if padding_idx != -1:
+        kept = (flat != padding_idx).nonzero().squeeze(1)
+        flat, rows = flat.index_select(0, kept), rows.index_select(0, kept)
+    return make_coo(flat.unsqueeze(0), rows, shape)
+
+
 embedding = op(
     "embedding(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False)"
     " -> Tensor",
     """Rows of `weight` (num, dim) at integer `indices` (*): a tensor (*, dim).
 
     padding_idx: this row gets no gradient (-1: none). scale_grad_by_freq: divide a row's gradient by how often it was
-    looked up. sparse: accepted; gradients are dense.
+    looked up. sparse: the gradient of `weight` is a sparse COO tensor of the rows looked up.
 
     >>> flambeau.embedding(flambeau.tensor([[1.0], [2.0]]), flambeau.tensor([1, 0, 1]))
     tensor([[2.],
@@ -45,8 +61,10 @@ embedding = op(
     """,
     method=False,
     vjp={
-        "weight": lambda grad, weight_shape, indices, padding_idx, scale_grad_by_freq: (
-            embedding_dense_backward(grad, indices, weight_shape[0], padding_idx, scale_grad_by_freq)
+        "weight": lambda grad, weight_shape, indices, padding_idx, scale_grad_by_freq, sparse: (
+            _sparse_rows(grad, indices, weight_shape, padding_idx, scale_grad_by_freq)
+            if sparse
+            else embedding_dense_backward(grad, indices, weight_shape[0], padding_idx, scale_grad_by_freq)
         ),
         "indices": None,
     },
@@ -118,10 +136,17 @@ _embedding_bag_backward = op(
 
 def _table_gradient(
     grad, weight_shape, indices, offset2bag, bag_size, max_indices, scale_grad_by_freq, mode, per_sample_weights,
-    padding_idx,
+    padding_idx, sparse,
 ):  # fmt: skip
     if grad is None:
         return None
+    if sparse and mode != 2:
+        indices, offset2bag = indices.long(), offset2bag.long()
+        padding = padding_idx % weight_shape[0] if padding_idx != -1 else -1
+        scale = _entry_scale(grad.dtype, indices, offset2bag, bag_size, False, mode, padding)
+        scale = scale if per_sample_weights is None else scale * per_sample_weights
+        rows = grad.index_select(0, offset2bag.clamp(min=0)) * scale.unsqueeze(1)
+        return _sparse_rows(rows, indices, weight_shape, padding, scale_grad_by_freq)
     return _embedding_bag_backward(
         grad, indices, offset2bag, bag_size, max_indices, weight_shape[0], scale_grad_by_freq, mode,
         per_sample_weights, padding_idx,

@@ -52,18 +52,38 @@ op(
     "gather(Tensor input, int dim, Tensor index, *, bool sparse_grad=False, Tensor? out=None) -> Tensor",
     """Elements picked along `dim`: for dim=0, ``out[i, j] = input[index[i, j], j]``.
 
-    `index` has as many dimensions as `input`; the result has its shape.
+    `index` has as many dimensions as `input`; the result has its shape. sparse_grad: the gradient of `input` is a sparse
+    COO tensor of the elements picked.
 
     >>> flambeau.gather(flambeau.tensor([[1, 2], [3, 4]]), 1, flambeau.tensor([[0, 0], [1, 0]]))
     tensor([[1, 1],
             [4, 3]])
     """,
     vjp={
-        "input": lambda grad, input_shape, dim, index: grad.new_zeros(input_shape).scatter_add(
-            dim, index, grad
+        "input": lambda grad, input_shape, dim, index, sparse_grad: (
+            _picked_gradient(grad, input_shape, dim, index)
+            if sparse_grad
+            else grad.new_zeros(input_shape).scatter_add(dim, index, grad)
         )
     },
 )
+
+
+def _picked_gradient(grad, shape, dim, index):
+    """The gradient of `gather` as a COO tensor: one element for every one picked."""
+    import flambeau
+
+    from .sparse.construct import make_coo
+
+    if not shape:
+        return make_coo(index.reshape(1)[None][:0], grad.reshape(1), ())
+    dim %= len(shape)
+    rows = []
+    for d, size in enumerate(index.shape):
+        along = flambeau.arange(size).view([-1 if k == d else 1 for k in range(index.dim())])
+        rows.append((index if d == dim else along.expand(index.shape)).reshape(-1))
+    return make_coo(flambeau.stack(rows), grad.reshape(-1), shape)
+
 
 _SCATTER_SRC = {
     "input": lambda grad, dim, index: grad.scatter(dim, index, 0),

@@ -200,7 +200,6 @@ def _dumps_by_walking(obj, persistent_id, protocol: int) -> bytes:
 
 # What files may hold and we don't have: {name or its beginning: what it is}.
 _MISSING = {
-    "torch._utils._rebuild_sparse": "a sparse tensor (PyTorch's tensor.to_dense() makes it an ordinary one)",
     "torch._utils._rebuild_qtensor": "a quantized tensor (PyTorch's tensor.dequantize() makes it an ordinary one)",
     "torch._utils._rebuild_nested": "a nested tensor (PyTorch's tensor.to_padded_tensor(0.0) makes it an ordinary one)",
     "torch._utils._rebuild_device_tensor": "a tensor of a device that only PyTorch has",

@@ -28,7 +28,7 @@ _DTYPES = (
 ).split()
 _REBUILDERS = (
     "_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_meta_tensor_no_storage _rebuild_parameter "
-    "_rebuild_parameter_with_state"
+    "_rebuild_parameter_with_state _rebuild_sparse_tensor"
 ).split()
 
 _LARGE = 1 << 20

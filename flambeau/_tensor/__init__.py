@@ -39,10 +39,17 @@ def install(Tensor):
     Tensor.__format__ = _late("printing", "tensor_format")
     Tensor.__reduce_ex__ = _late("pickling", "reduce_ex")
     Tensor.__deepcopy__ = _late("pickling", "deepcopy")
+    for name in _SPARSE_METHODS:
+        setattr(Tensor, name, _late("sparse_methods", name))
     plain_pickles.install()
     _install_storage_methods(_C.UntypedStorage)
 
 
+_SPARSE_METHODS = (
+    "_coalesced_ _indices _nnz _values ccol_indices coalesce col_indices crow_indices dense_dim indices is_coalesced "
+    "resize_as_sparse_ row_indices smm sparse_dim sparse_mask sparse_resize_ sparse_resize_and_clear_ sspaddmm to_dense "
+    "to_sparse to_sparse_bsc to_sparse_bsr to_sparse_coo to_sparse_csc to_sparse_csr values"
+).split()
 _STORAGE_METHODS = (
     "clone tolist copy_ fill_ untyped cpu to cuda element_size get_device is_pinned new byteswap".split()
 )

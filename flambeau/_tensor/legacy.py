@@ -158,6 +158,8 @@ def type_(self, dtype=None, non_blocking=False, **kwargs):
     """
     if dtype is None:
         place = "" if self.device.type == "cpu" else self.device.type + "."
+        if self.layout is not flambeau.strided:
+            place += "sparse." if self.is_sparse else "sparse_csr."
         return f"torch.{place}{_class_name(self.dtype)}"
     if isinstance(dtype, str):
         dtype = _dtype_of_name(dtype)

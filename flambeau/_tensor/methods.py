@@ -147,21 +147,6 @@ def reinforce(self, *args, **kwargs):
     raise RuntimeError("reinforce() was removed: use torch.distributions and its log_prob")
 
 
-def to_dense(self, dtype=None, *, masked_grad=True):
-    """The tensor itself: all tensors are dense."""
-    return self if dtype is None else self.to(dtype)
-
-
-def dense_dim(self) -> int:
-    """The number of dimensions: all are dense."""
-    return self.dim()
-
-
-def sparse_dim(self) -> int:
-    """0: no dimension is sparse."""
-    return 0
-
-
 def dim_order(self, *, ambiguity_check=False):
     """The dimensions from the outermost in memory to the innermost.
 
@@ -195,9 +180,6 @@ def install(Tensor):
         resize,
         resize_as,
         reinforce,
-        to_dense,
-        dense_dim,
-        sparse_dim,
         dim_order,
         is_distributed,
     ):

@@ -26,6 +26,11 @@ def _metadata(tensor) -> dict:
 
 def _recipe(tensor):
     """A rebuilding function and its arguments, for the values, size and strides of a tensor."""
+    if tensor.layout is not flambeau.strided:
+        indices, plain, values, coalesced = flambeau._C._sparse_parts(tensor)
+        parts = (indices, values) if plain is None else (indices, plain, values)
+        known = (coalesced,) if plain is None else ()
+        return _utils._rebuild_sparse_tensor, (tensor.layout, (*parts, tensor.shape, *known))
     size, stride = tuple(tensor.size()), tuple(tensor.stride())
     if tensor.device.type == "meta":
         return _utils._rebuild_meta_tensor_no_storage, (tensor.dtype, size, stride, tensor.requires_grad)
@@ -97,11 +102,15 @@ def deepcopy(tensor, memo: dict):
         return memo[id(tensor)]
     if not tensor.is_leaf:
         raise RuntimeError(_NOT_A_LEAF)
-    size, stride, offset = tuple(tensor.size()), tuple(tensor.stride()), tensor.storage_offset()
     with flambeau.no_grad():
-        if tensor.device.type == "meta":
-            result = flambeau.empty_strided(size, stride, dtype=tensor.dtype, device="meta")
+        if tensor.layout is not flambeau.strided:
+            result = flambeau.Tensor.clone(tensor)
+        elif tensor.device.type == "meta":
+            result = flambeau.empty_strided(
+                tuple(tensor.size()), tuple(tensor.stride()), dtype=tensor.dtype, device="meta"
+            )
         else:
+            size, stride, offset = tuple(tensor.size()), tuple(tensor.stride()), tensor.storage_offset()
             storage = copy_storage(tensor.untyped_storage(), memo)
             result = flambeau._C.tensor_from_storage(storage, tensor.dtype, offset, size, stride)
             if _metadata(tensor):

@@ -219,9 +219,30 @@ def _contents(tensor, indent: int) -> str:
     return _layout(nested, tensor.dim(), _choose_format(values, tensor.dtype), indent)
 
 
-def _append_facts(text: str, facts: list[str], indent: int) -> str:
+def _named_parts(tensor) -> list:
+    """The parts of a sparse tensor with the names of the methods that give them."""
+    indices, plain, values, _ = flambeau._C._sparse_parts(tensor)
+    if plain is None:
+        return [("indices", indices), ("values", values)]
+    by_row = tensor.layout in (flambeau.sparse_csr, flambeau.sparse_bsr)
+    names = ("crow_indices", "col_indices") if by_row else ("ccol_indices", "row_indices")
+    return [(names[0], indices), (names[1], plain), ("values", values)]
+
+
+def _sparse_contents(tensor, indent: int) -> str:
+    lines = []
+    for name, part in _named_parts(tensor):
+        prefix = f"{name}=tensor("
+        text = prefix + _contents(part, indent + len(prefix))
+        if part.numel() == 0:
+            text += f", size={tuple(part.shape)}"
+        lines.append(text + ")")
+    return (",\n" + " " * indent).join(lines)
+
+
+def _append_facts(text: str, facts: list[str], indent: int, on_new_line: bool = False) -> str:
     """Add ``, dtype=...`` and its like, starting a new line for one that would not fit."""
-    column = len(text) - text.rfind("\n") + 1
+    column = options.linewidth if on_new_line else len(text) - text.rfind("\n") + 1
     for fact in facts:
         if column + len(fact) + 2 > options.linewidth:
             text += ",\n" + " " * indent + fact
@@ -248,7 +269,11 @@ def tensor_repr(tensor) -> str:
     facts = []
     dtype = tensor.dtype
     values = flambeau.Tensor.detach(tensor) if plain else tensor.detach().as_subclass(flambeau.Tensor)
-    if tensor.device.type == "meta":
+    sparse = tensor.layout is not flambeau.strided
+    if sparse:
+        facts += [f"size={tuple(tensor.shape)}", f"nnz={tensor._nnz()}"]
+        body = _sparse_contents(values, indent)
+    elif tensor.device.type == "meta":
         facts += ["device='meta'", f"size={tuple(tensor.shape)}"]
         body = "..."
     else:
@@ -259,15 +284,17 @@ def tensor_repr(tensor) -> str:
         body = _contents(values, indent)
     if (
         dtype is not flambeau.get_default_dtype()
-        if tensor.numel() == 0 or tensor.device.type == "meta"
+        if not sparse and tensor.numel() == 0 or tensor.device.type == "meta"
         else not _is_usual_dtype(dtype)
     ):
         facts.append(f"dtype={dtype}")
+    if sparse:
+        facts.append(f"layout={tensor.layout}")
     if tensor.grad_fn is not None:
         facts.append(f"grad_fn=<{tensor.grad_fn.name()}>")
     elif tensor.requires_grad:
         facts.append("requires_grad=True")
-    return _append_facts(prefix + body, facts, indent)
+    return _append_facts(prefix + body, facts, indent, on_new_line=tensor.is_sparse)
 
 
 def tensor_format(tensor, spec: str) -> str:

@@ -1,7 +1,5 @@
 """Linear maps and embeddings."""
 
-import warnings
-
 import flambeau
 
 from .._ops import nn as _nn
@@ -56,12 +54,6 @@ def one_hot(tensor, num_classes=-1):
     return result.scatter_(-1, tensor.unsqueeze(-1), 1)
 
 
-def _dense_gradients():
-    warnings.warn(
-        "sparse=True: gradients of the table are dense tensors here; values are the same.", stacklevel=3
-    )
-
-
 def _padding_index(padding_idx, rows):
     if padding_idx > 0 and padding_idx >= rows:
         raise AssertionError("Padding_idx must be within num_embeddings")
@@ -81,11 +73,9 @@ def embedding(
         padding_idx: this row gets no gradient.
         max_norm: rows looked up are first scaled down, in place, to this norm of order `norm_type`.
         scale_grad_by_freq: divide a row's gradient by how often it was looked up.
-        sparse: gradients are dense all the same; a warning says so.
+        sparse: the gradient of `weight` is a sparse COO tensor of the rows looked up.
     """
     padding_idx = -1 if padding_idx is None else _padding_index(padding_idx, weight.size(0))
-    if sparse:
-        _dense_gradients()
     if max_norm is not None:
         with flambeau.no_grad():
             flambeau.embedding_renorm_(weight, input, max_norm, norm_type)
@@ -159,8 +149,6 @@ def embedding_bag(
                 f"padding_idx must be within the number of embeddings, {-rows} through {rows - 1}, but got {padding_idx}"
             )
         padding_idx %= rows
-    if sparse:
-        _dense_gradients()
     if max_norm is not None:
         with flambeau.no_grad():
             flambeau.embedding_renorm_(weight, input, max_norm, norm_type)

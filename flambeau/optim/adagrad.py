@@ -2,6 +2,7 @@
 
 import flambeau
 
+from ._rows import with_values
 from ._rules import (
     RuleOptimizer,
     addcdiv_scaled,
@@ -77,8 +78,24 @@ class Adagrad(RuleOptimizer):
             state["sum"].share_memory_()
 
     @staticmethod
+    def _weight_decay(group, param, grad, lr):
+        if group["weight_decay"] != 0 and grad.is_sparse:
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        return RuleOptimizer._weight_decay(group, param, grad, lr)
+
+    @classmethod
+    def _check_grad(cls, grad):
+        """Sparse ones are welcome."""
+
+    @staticmethod
     def _update(group, param, grad, state, lr):
         rate = lr / (1 + (state["step"].item() - 1) * group["lr_decay"])
+        if grad.is_sparse:
+            grad = grad.coalesce()
+            state["sum"].add_(with_values(grad, grad._values() ** 2))
+            root = state["sum"].sparse_mask(grad)._values().sqrt_().add_(group["eps"])
+            param.add_(with_values(grad, grad._values() / root), alpha=-rate)
+            return
         total = state["sum"].addcmul_(grad, grad, value=1)
         root = total.sqrt()
         root = root + group["eps"] if group["differentiable"] else root.add_(group["eps"])

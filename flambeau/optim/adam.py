@@ -102,6 +102,11 @@ class Adam(RuleOptimizer):
             if values and not isinstance(values.get("step"), flambeau.Tensor):
                 values["step"] = flambeau.tensor(float(values["step"]), dtype=flambeau.float32)
 
+    @classmethod
+    def _check_grad(cls, grad):
+        if grad.is_sparse:
+            raise RuntimeError("Adam does not support sparse gradients, please consider SparseAdam instead")
+
     def _init_state(self, group, param, state):
         state["step"] = step_count()
         state["exp_avg"] = zeros_like(param)

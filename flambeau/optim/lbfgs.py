@@ -144,6 +144,7 @@ class LBFGS(Optimizer):
         parts = []
         for param in self._params:
             grad = flambeau.zeros_like(param) if param.grad is None else param.grad
+            grad = grad.to_dense()
             parts.append((flambeau.view_as_real(grad) if grad.is_complex() else grad).reshape(-1))
         return flambeau.cat(parts)
 

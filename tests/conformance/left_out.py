@@ -78,9 +78,7 @@ def reason(name: str) -> str | None:
 
 # Modules and optimizers that are not compared at all.
 MODULES: dict[str, str] = {}
-OPTIMIZERS = {
-    "SparseAdam": "it takes sparse gradients only, and gradients are always dense here (making one says so)",
-}
+OPTIMIZERS: dict[str, str] = {}
 # (rtol, atol) of paths on which roundings grow, by optimizer and dtype. In float64 the algorithm is compared tightly.
 _GROWING = {
     "Muon": ("float32 float64", 1e-5),  # products in bfloat16, whose sums round differently in another order

@@ -31,7 +31,7 @@ def parameter(*values):
         (lambda p: optim.SGD([p], nesterov=True), ValueError, "Nesterov momentum requires a momentum"),
         (lambda p: optim.Adam([p], betas=(1, 0.9)), ValueError, "Invalid beta parameter at index 0: 1"),
         (lambda p: optim.Adam([p], fused=True, foreach=True), RuntimeError, "cannot be `True` together"),
-        (lambda p: optim.SparseAdam([p]), NotImplementedError, "gradients are always dense"),
+        (lambda p: optim.SparseAdam([p], eps=0.0), ValueError, "Invalid epsilon value: 0.0"),
     ],
 )
 def test_errors(call, error, text):

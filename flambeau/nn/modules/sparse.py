@@ -65,7 +65,7 @@ class Embedding(_EmbeddingBase):
         padding_idx: this row is zero at the start and gets no gradient.
         max_norm, norm_type: rows looked up are first scaled down to this norm. Default: no limit, order 2.
         scale_grad_by_freq: divide a row's gradient by how often it was looked up. Default: False.
-        sparse: accepted; gradients are dense.
+        sparse: the gradient of ``weight`` is a sparse COO tensor of the rows looked up. Default: False.
 
     Shapes: indices (\\*), output (\\*, embedding_dim). ``weight`` starts as draws from N(0, 1).
 
