@@ -55,9 +55,9 @@ globals().update(_operators)
 
 #: Submodules that `flambeau.NAME` loads at first use.
 _SUBMODULES = frozenset(
-    "amp autograd backends cuda distributed distributions fft func futures hub jit library linalg masked mps "
-    "multiprocessing nested nn onnx optim overrides package profiler quantization random return_types serialization "
-    "distributions signal sparse special storage testing torch_version types utils version xpu cpu compiler fx _VF".split()
+    "_dynamo _VF accelerator amp autograd backends compiler cpu cuda distributed distributions export fft func futures fx "
+    "hub jit library linalg masked mps mtia multiprocessing nested nn onnx optim overrides package profiler quantization "
+    "random return_types serialization signal sparse special storage testing torch_version types utils version xpu".split()
 )
 
 #: Names that another module defines, loaded at first use: {name: module}.
@@ -79,6 +79,18 @@ _LAZY = {
         "amp.autocast_mode",
     ),
     **dict.fromkeys("set_default_device get_default_device".split(), "_device"),
+    **dict.fromkeys("OutOfMemoryError AcceleratorError".split(), "_errors"),
+    **dict.fromkeys("Stream Event get_device_module".split(), "_streams"),
+    **dict.fromkeys("ops classes".split(), "library"),
+    **dict.fromkeys(
+        "_check _check_with _check_index _check_value _check_type _check_not_implemented _check_tensor_all "
+        "_check_tensor_all_with _check_is_size _assert _assert_async".split(),
+        "_checks",
+    ),
+    **dict.fromkeys(
+        "SymInt SymFloat SymBool sym_int sym_float sym_not sym_max sym_min sym_ite sym_sum sym_sqrt sym_fresh_size".split(),
+        "_symbolic",
+    ),
     **dict.fromkeys("from_dlpack to_dlpack".split(), "utils.dlpack"),
     **dict.fromkeys(
         "sparse_coo_tensor sparse_compressed_tensor sparse_csr_tensor sparse_csc_tensor sparse_bsr_tensor "
@@ -119,6 +131,8 @@ def __getattr__(name):
         value = getattr(importlib.import_module("." + _LAZY[name], __name__), name)
         globals()[name] = value
         return value
+    if name.startswith("_foreach_"):
+        return getattr(importlib.import_module("._foreach", __name__), name)
     raise AttributeError(f"module 'torch' has no attribute '{name}' in flambeau {_flambeau_version}")
 
 

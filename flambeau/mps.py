@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
+from flambeau import _absent_device
 
-def is_available() -> bool:
-    """Whether a device can be used: never."""
-    return False
-
-
-def device_count() -> int:
-    """Number of devices: 0."""
-    return 0
-
-
-def manual_seed(seed: int) -> None:
-    """Accepted: there is no device to seed."""
-
-
-def empty_cache() -> None:
-    """Accepted: no device holds memory."""
+_absent_device.furnish(globals(), "the MPS backend. flambeau runs on the CPU")
+for _name in ("current_allocated_memory", "driver_allocated_memory", "recommended_max_memory"):
+    globals()[_name] = _absent_device.needs_device(
+        __name__, _name, "the MPS backend. flambeau runs on the CPU"
+    )
+del _name

@@ -20,6 +20,46 @@ class NodeDef(NamedTuple):
     type: type
     flatten_fn: Callable
     unflatten_fn: Callable
+    flatten_with_keys_fn: Callable | None = None
+
+
+class SequenceKey(NamedTuple):
+    """A step of a path to a leaf: an index."""
+
+    idx: int
+
+    def __str__(self):
+        return f"[{self.idx!r}]"
+
+    def get(self, container):
+        """The child of `container` that the step leads to."""
+        return container[self.idx]
+
+
+class MappingKey(NamedTuple):
+    """A step of a path to a leaf: a dictionary's key."""
+
+    key: Any
+
+    def __str__(self):
+        return f"[{self.key!r}]"
+
+    def get(self, container):
+        """The child of `container` that the step leads to."""
+        return container[self.key]
+
+
+class GetAttrKey(NamedTuple):
+    """A step of a path to a leaf: an attribute."""
+
+    name: str
+
+    def __str__(self):
+        return f".{self.name}"
+
+    def get(self, container):
+        """The child of `container` that the step leads to."""
+        return getattr(container, self.name)
 
 
 SUPPORTED_NODES: dict[type, NodeDef] = {}
@@ -41,36 +81,67 @@ def register_pytree_node(
         cls: the type; subclasses are not included.
         flatten_fn: from an object to ``(children, context)``.
         unflatten_fn: from ``(children, context)`` to an object.
+        flatten_with_keys_fn: as `flatten_fn`, with pairs of a key (`SequenceKey`, `MappingKey`, `GetAttrKey`) and a child;
+            for the functions ``..._with_path``.
 
     Raises:
         ValueError: the type is one already.
     """
     if cls in SUPPORTED_NODES:
         raise ValueError(f"{cls} is already registered as pytree node.")
-    SUPPORTED_NODES[cls] = NodeDef(cls, flatten_fn, unflatten_fn)
+    SUPPORTED_NODES[cls] = NodeDef(cls, flatten_fn, unflatten_fn, flatten_with_keys_fn)
+
+
+#: Older name of `register_pytree_node`.
+_register_pytree_node = register_pytree_node
+
+
+def _dict_flatten(mapping) -> tuple[list, list]:
+    return list(mapping.values()), list(mapping)
+
+
+def _dict_flatten_with_keys(mapping) -> tuple[list, list]:
+    return [(MappingKey(key), value) for key, value in mapping.items()], list(mapping)
+
+
+def _dict_unflatten(children, keys) -> dict:
+    return dict(zip(keys, children, strict=True))
 
 
 def _register_builtin() -> None:
+    def flatten_default_dict(mapping):
+        return list(mapping.values()), [mapping.default_factory, list(mapping)]
+
     def unflatten_default_dict(children, context):
         factory, keys = context
         return defaultdict(factory, zip(keys, children, strict=True))
 
-    def values(mapping):
-        return list(mapping.values()), list(mapping)
+    def with_keys(flatten, name_of):
+        def flatten_with_keys(tree):
+            children, context = flatten(tree)
+            return list(zip(name_of(tree), children, strict=True)), context
 
-    register_pytree_node(list, lambda x: (x, None), lambda children, _: list(children))
-    register_pytree_node(tuple, lambda x: (list(x), None), lambda children, _: tuple(children))
-    register_pytree_node(dict, values, lambda children, keys: dict(zip(keys, children, strict=True)))
-    register_pytree_node(
-        OrderedDict, values, lambda children, keys: OrderedDict(zip(keys, children, strict=True))
-    )
-    register_pytree_node(
-        defaultdict, lambda x: (list(x.values()), [x.default_factory, list(x)]), unflatten_default_dict
-    )
-    register_pytree_node(
-        deque, lambda x: (list(x), x.maxlen), lambda children, size: deque(children, maxlen=size)
-    )
-    register_pytree_node(_NamedTuple, lambda x: (list(x), type(x)), lambda children, kind: kind(*children))
+        return flatten_with_keys
+
+    def indices(tree):
+        return map(SequenceKey, range(len(tree)))
+
+    def keys(tree):
+        return map(MappingKey, tree)
+
+    def fields(tree):
+        return map(GetAttrKey, tree._fields)
+
+    for kind, flatten, unflatten, names in (
+        (list, lambda x: (x, None), lambda children, _: list(children), indices),
+        (tuple, lambda x: (list(x), None), lambda children, _: tuple(children), indices),
+        (dict, _dict_flatten, _dict_unflatten, keys),
+        (OrderedDict, _dict_flatten, lambda c, keys: OrderedDict(zip(keys, c, strict=True)), keys),
+        (defaultdict, flatten_default_dict, unflatten_default_dict, keys),
+        (deque, lambda x: (list(x), x.maxlen), lambda children, size: deque(children, maxlen=size), indices),
+        (_NamedTuple, lambda x: (list(x), type(x)), lambda children, kind: kind(*children), fields),
+    ):
+        register_pytree_node(kind, flatten, unflatten, flatten_with_keys_fn=with_keys(flatten, names))
 
 
 class _NamedTuple:
@@ -289,3 +360,60 @@ def tree_all_only(type_or_types, pred: Callable, tree: PyTree, is_leaf: Callable
 def tree_any_only(type_or_types, pred: Callable, tree: PyTree, is_leaf: Callable | None = None) -> bool:
     """Whether the predicate holds for any leaf of the given types."""
     return any(pred(leaf) for leaf in tree_leaves(tree, is_leaf) if isinstance(leaf, type_or_types))
+
+
+def keystr(kp: Iterable) -> str:
+    """A path to a leaf as it would be written.
+
+    >>> from flambeau.utils import _pytree
+    >>> _pytree.keystr((_pytree.MappingKey("a"), _pytree.SequenceKey(0)))
+    "['a'][0]"
+    """
+    return "".join(map(str, kp))
+
+
+def key_get(obj, kp: Iterable):
+    """What lies at the end of a path."""
+    for key in kp:
+        obj = key.get(obj)
+    return obj
+
+
+def _with_paths(tree, path: tuple, is_leaf):
+    if tree_is_leaf(tree, is_leaf):
+        yield path, tree
+        return
+    flatten = SUPPORTED_NODES[_node_type(tree)].flatten_with_keys_fn
+    if flatten is None:
+        raise ValueError(
+            f"Did not find a flatten_with_keys_fn for type: {type(tree)}. Please pass a flatten_with_keys_fn argument to "
+            "register_pytree_node."
+        )
+    for key, child in flatten(tree)[0]:
+        yield from _with_paths(child, (*path, key), is_leaf)
+
+
+def tree_leaves_with_path(tree: PyTree, is_leaf: Callable | None = None) -> list:
+    """The leaves, each with its path: pairs of a tuple of keys and the leaf."""
+    return list(_with_paths(tree, (), is_leaf))
+
+
+def tree_flatten_with_path(tree: PyTree, is_leaf: Callable | None = None) -> tuple[list, TreeSpec]:
+    """The leaves with their paths, and the structure."""
+    return tree_leaves_with_path(tree, is_leaf), tree_structure(tree, is_leaf)
+
+
+def tree_map_with_path(
+    func: Callable, tree: PyTree, *rests: PyTree, is_leaf: Callable | None = None
+) -> PyTree:
+    """A tree of ``func(path, leaf, *leaves_of_the_others)``.
+
+    >>> from flambeau.utils import _pytree
+    >>> _pytree.tree_map_with_path(lambda path, x: (_pytree.keystr(path), x), {"a": [1, 2]})
+    {'a': [("['a'][0]", 1), ("['a'][1]", 2)]}
+    """
+    pairs, structure = tree_flatten_with_path(tree, is_leaf)
+    columns = [structure.flatten_up_to(rest) for rest in rests]
+    return structure.unflatten(
+        func(path, leaf, *others) for (path, leaf), *others in zip(pairs, *columns, strict=True)
+    )
