@@ -206,7 +206,11 @@ class LazyBatchNorm3d(_LazyNormBase, BatchNorm3d):
 
 
 class SyncBatchNorm(_BatchNorm):
-    """Batch normalisation over all processes of a group; on one process, ordinary batch normalisation."""
+    """Batch normalisation by the statistics of the batches of all processes of a group together.
+
+    Arguments as in :class:`_BatchNorm`, and `process_group`, by default all processes. In evaluation, and where there is
+    one process or no group, it is ordinary batch normalisation. Processes may have batches of different sizes.
+    """
 
     def __init__(
         self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, process_group=None,
@@ -218,6 +222,45 @@ class SyncBatchNorm(_BatchNorm):
     def _check_input_dim(self, input):
         if input.dim() < 2:
             raise ValueError(f"expected at least 2D input (got {input.dim()}D input)")
+
+    def forward(self, input):
+        group = self._group() if self.training or self.running_mean is None else None
+        if group is None or group.size() == 1:
+            return super().forward(input)
+        self._check_input_dim(input)
+        if input.size(1) == 0:
+            raise ValueError("SyncBatchNorm number of input channels should be non-zero")
+        if input.size(1) != self.num_features:
+            raise RuntimeError(
+                f"running_mean should contain {input.size(1)} elements not {self.num_features}: input of shape "
+                f"{list(input.shape)} for {self.num_features} features"
+            )
+        momentum = 0.0 if self.momentum is None else self.momentum
+        tracks = self.training and self.track_running_stats and self.running_mean is not None
+        if tracks:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:
+                momentum = 1.0 / float(self.num_batches_tracked)
+        from ._sync_batch_norm import sync_batch_norm
+
+        return sync_batch_norm(
+            input,
+            self.weight,
+            self.bias,
+            self.running_mean if tracks else None,
+            self.running_var if tracks else None,
+            self.eps,
+            momentum,
+            group,
+        )
+
+    def _group(self):
+        if self.process_group is not None:
+            return self.process_group
+        import sys
+
+        distributed = sys.modules.get("flambeau.distributed")  # without which there is no group
+        return distributed.group.WORLD if distributed is not None else None
 
     @classmethod
     def convert_sync_batchnorm(cls, module, process_group=None):

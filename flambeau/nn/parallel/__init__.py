@@ -1,4 +1,4 @@
-"""Copies of a module on several devices. Here there is one device: the module itself runs."""
+"""Copies of a module: on several devices, of which there is one here, and in several processes."""
 
 from .data_parallel import DataParallel, data_parallel
 from .distributed import DistributedDataParallel

@@ -1,0 +1,4 @@
+"""Collective operations through which gradients flow."""
+
+from . import functional
+from .functional import *
