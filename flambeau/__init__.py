@@ -126,7 +126,12 @@ _LAZY = {
 
 def __getattr__(name):
     if name in _SUBMODULES:
-        return importlib.import_module("." + name, __name__)
+        try:
+            return importlib.import_module("." + name, __name__)
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
+            # PyTorch has it, flambeau does not: hasattr() has to say so.
     if name in _LAZY:
         value = getattr(importlib.import_module("." + _LAZY[name], __name__), name)
         globals()[name] = value

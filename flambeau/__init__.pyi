@@ -73,6 +73,7 @@ from . import cuda as cuda
 from ._C import device as device
 from . import distributed as distributed
 from . import distributions as distributions
+from ._ops.sparse.products import dsmm as dsmm
 from ._C import dtype as dtype
 from ._functional_names import embedding as embedding
 from .autograd.grad_mode import enable_grad as enable_grad
@@ -82,6 +83,7 @@ from ._dtypes_info import finfo as finfo
 from .utils.dlpack import from_dlpack as from_dlpack
 from .storage import from_file as from_file
 from . import func as func
+from . import futures as futures
 from . import fx as fx
 from .amp.autocast_mode import get_autocast_dtype as get_autocast_dtype
 from ._device import get_default_device as get_default_device
@@ -93,6 +95,8 @@ from ._tensor.printing import get_printoptions as get_printoptions
 from .random import get_rng_state as get_rng_state
 from ._functional_names import group_norm as group_norm
 from ._functional_names import hinge_embedding_loss as hinge_embedding_loss
+from ._ops.sparse.products import hsmm as hsmm
+from ._ops.sparse.products import hspmm as hspmm
 from . import hub as hub
 from ._dtypes_info import iinfo as iinfo
 from .autograd.grad_mode import inference_mode as inference_mode
@@ -134,8 +138,10 @@ from ._functional_names import pixel_unshuffle as pixel_unshuffle
 from ._functional_names import poisson_nll_loss as poisson_nll_loss
 from . import profiler as profiler
 from . import random as random
+from ._ops.sparse.convert import resize_as_sparse_ as resize_as_sparse_
 from . import return_types as return_types
 from ._functional_names import rms_norm as rms_norm
+from ._ops.sparse.products import saddmm as saddmm
 from .serialization import save as save
 from .random import seed as seed
 from . import serialization as serialization
@@ -152,7 +158,16 @@ from ._tensor.printing import set_printoptions as set_printoptions
 from .random import set_rng_state as set_rng_state
 from ._settings import set_warn_always as set_warn_always
 from . import signal as signal
+from ._ops.sparse.products import smm as smm
+from . import sparse as sparse
+from ._ops.sparse.construct import sparse_bsc_tensor as sparse_bsc_tensor
+from ._ops.sparse.construct import sparse_bsr_tensor as sparse_bsr_tensor
+from ._ops.sparse.construct import sparse_compressed_tensor as sparse_compressed_tensor
+from ._ops.sparse.construct import sparse_coo_tensor as sparse_coo_tensor
+from ._ops.sparse.construct import sparse_csc_tensor as sparse_csc_tensor
+from ._ops.sparse.construct import sparse_csr_tensor as sparse_csr_tensor
 from . import special as special
+from ._ops.sparse.products import sspaddmm as sspaddmm
 from . import storage as storage
 from ._symbolic import sym_float as sym_float
 from ._symbolic import sym_fresh_size as sym_fresh_size
