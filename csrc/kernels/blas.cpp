@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "kernels/amx_float.h"
 #include "kernels/amx_gemm.h"
 #include "kernels/openblas.h"
 #include "kernels/packed_gemm.h"
@@ -89,6 +90,8 @@ void own_product(DType type, int64_t m, int64_t n, int64_t k, const MatrixIn& a,
         }
         if (m <= most_dot_rows(k) && x.k_stride == 1 && y.k_stride == 1)
             return dot_rows(type, m, n, k, x, y, c, ldc, accumulate);
+        if (type == DType::Float32 && amx_float_pays(m, n, k, x, y))
+            return amx_float_gemm(m, n, k, x, y, static_cast<float*>(c), ldc, accumulate);
     }
     packed_gemm(panel_type(type), type, m, n, k, x, y, c, ldc, accumulate);
 }

@@ -15,7 +15,7 @@ FLB_DEFINE_KERNEL(gemm_dots);
 FLB_DEFINE_KERNEL(gemm_finish);
 
 namespace {
-constexpr int kSlots = 5;
+constexpr int kSlots = 7;
 struct Buffers {
     void* data[kSlots] = {};
     size_t size[kSlots] = {};

@@ -8,7 +8,7 @@
 namespace flb {
 
 // Memory for one product at a time, kept by the thread for the next one. Slots keep nested uses apart.
-enum class Scratch : int { PackedA, PackedB, Product, Columns, Partial };
+enum class Scratch : int { PackedA, PackedB, Product, Columns, Partial, PartsOfA, PartsOfB };
 void* scratch(Scratch slot, size_t nbytes);
 
 int panel_itemsize(PanelType type);

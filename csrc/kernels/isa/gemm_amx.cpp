@@ -1,6 +1,7 @@
 // The tiles of AMX and their packing: see Note [AMX panels]. Compiled for AVX-512 alone; called where amx_available().
 #include "kernels/amx_gemm.h"
 
+#include "kernels/isa/amx_tiles.h"
 #include "kernels/isa/transpose.h"
 
 #if defined(__AVX512BW__)
@@ -49,21 +50,7 @@ void amx_pack_impl(bool is_a, const void* source, int64_t stride, int64_t k_stri
             }
 }
 
-// All eight tiles have 16 rows of 64 bytes.
-struct alignas(64) TileConfig {
-    uint8_t palette = 1, start_row = 0, reserved[14] = {};
-    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
 // Tiles 0 to 3 are sums (0 1 of the upper rows, 2 3 of the lower), 4 and 5 hold A, 6 and 7 B.
-#define FLB_TILE_LOAD(tile, address, stride) \
-    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile::"r"(address), "r"(int64_t(stride)) : "memory")
-#define FLB_TILE_STORE(tile, address, stride) \
-    __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(address), "r"(int64_t(stride)) : "memory")
-#define FLB_TILE_MULTIPLY(sum, a, b) __asm__ volatile("tdpbf16ps %tmm" #b ", %tmm" #a ", %tmm" #sum)
-#define FLB_TILE_ZERO(tile) __asm__ volatile("tilezero %tmm" #tile)
-
 template <bool kBothHalves>
 void multiply_panels(int64_t steps, const char* a, const char* b, float* c, int64_t ldc, bool accumulate) {
     const int64_t stride = ldc * int64_t(sizeof(float));
@@ -102,8 +89,7 @@ void multiply_panels(int64_t steps, const char* a, const char* b, float* c, int6
 }
 
 void amx_block_impl(const AmxBlock& g) {
-    const TileConfig config;
-    __asm__ volatile("ldtilecfg %0" ::"m"(config));
+    const TilesInUse in_use;
     for (int64_t j = 0; j < g.panels_of_b; ++j)
         for (int64_t i = 0; i < g.rows; i += kAmxWidth) {
             const char* a = g.a + i / kAmxWidth * g.panel_bytes;
@@ -112,8 +98,6 @@ void amx_block_impl(const AmxBlock& g) {
             if (g.rows - i > 16) multiply_panels<true>(g.steps, a, b, c, g.ldc, g.accumulate);
             else multiply_panels<false>(g.steps, a, b, c, g.ldc, g.accumulate);
         }
-    // A thread with tiles in use would have them saved at every switch.
-    __asm__ volatile("tilerelease");
 }
 
 FLB_REGISTER_KERNEL(amx_pack, &amx_pack_impl);
