@@ -118,7 +118,7 @@ def test_arange_is_numpys(arguments):
         ("t.full((2,), 300, dtype=t.uint8)", RuntimeError, "without overflow"),
         ("t.full((2,), 1e300)", RuntimeError, "without overflow"),
         ("t.zeros(2**40, 2**40)", RuntimeError, "overflow"),
-        ("t.zeros(2, layout=t.sparse_coo)", RuntimeError, "layout"),
+        ("t.ones(2, layout=t.sparse_coo)", RuntimeError, "layout"),
         ("t.zeros(2, out=t.empty(2), dtype=t.int64)", RuntimeError, "does not match dtype of out"),
     ],
 )

@@ -14,7 +14,7 @@ FactoryOptions::FactoryOptions(const Call& call, int first, DType fallback)
     if (!call.none(first + 1) && layout_from(call.args[first + 1]) != Layout::Strided) {
         ObjectRef layout = ObjectRef::steal(checked_object(PyObject_Repr(call.args[first + 1])));
         call.fail(ErrorKind::Runtime, "layout ", PyUnicode_AsUTF8(layout.get()),
-                  " is not supported: only torch.strided tensors exist here");
+                  " is not supported: call to_sparse() on the strided result");
     }
     if (!call.none(first + 2)) device = usable_device(call.device(first + 2));
     if (Tensor* out = call.out()) {
@@ -54,7 +54,18 @@ TensorRef empty_like_options(const Call& call, const FactoryOptions& o, int firs
 
 namespace {
 
+// zeros() and empty() of a sparse layout: nothing is specified. Null when the layout is not sparse.
+PyObject* hollow(const Call& call) {  // size, out, dtype, layout, device, pin_memory, requires_grad
+    if (call.none(3) || layout_from(call.args[3]) == Layout::Strided || call.out()) return nullptr;
+    ObjectRef module =
+        ObjectRef::steal(checked_object(PyImport_ImportModule("flambeau._ops.sparse.construct")));
+    ObjectRef size = ObjectRef::steal(size_object(call.ints(0)));
+    return checked_object(PyObject_CallMethod(module.get(), "hollow", "OOOOO", size.get(), call.args[2],
+                                              call.args[3], call.args[4], call.args[6]));
+}
+
 PyObject* empty_(Call& call) {  // size, out, dtype, layout, device, pin_memory, requires_grad, memory_format
+    if (PyObject* sparse = hollow(call)) return sparse;
     const FactoryOptions o(call, 2, default_dtype());
     const Dims size = call.ints(0);
     if (call.out()) {
@@ -80,6 +91,8 @@ PyObject* full(Call& call) {  // size, fill_value, out, dtype ...
 
 template <int value>
 PyObject* constant(Call& call) {  // size, out, dtype ...
+    if constexpr (value == 0)
+        if (PyObject* sparse = hollow(call)) return sparse;
     const FactoryOptions o(call, 2, default_dtype());
     TensorRef t = output(call, call.ints(0), o.dtype, o.device);
     fill(*t, Scalar(int64_t(value)));

@@ -30,6 +30,9 @@ class SparseAdam(Optimizer):
             raise ValueError(f"Invalid epsilon value: {eps}")
         check_betas(betas)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
+        members = [param for group in self.param_groups for param in group["params"]]
+        if any(param.is_complex() for param in members):
+            raise ValueError("SparseAdam does not support complex parameters")
         sparse = [
             [place, k]
             for place, group in enumerate(self.param_groups)

@@ -58,7 +58,7 @@ def to_peer_tensor(tensor: torch.Tensor, memo: dict) -> object:
     Tensors that share memory go on sharing it, as far as `memo` has seen them.
     """
     if tensor.layout != torch.strided:
-        raise Untranslatable(f"a tensor of layout {tensor.layout}")
+        return _to_peer_sparse(tensor, memo)
     if tensor.is_quantized or tensor.is_nested:
         raise Untranslatable("a quantized or nested tensor")
     if tensor.device.type not in ("cpu", "meta"):
@@ -80,6 +80,24 @@ def to_peer_tensor(tensor: torch.Tensor, memo: dict) -> object:
                 source,
             )  # `source` too, so that its address stays taken
         result = memo[key][0].as_strided(tuple(source.shape), source.stride(), source.storage_offset())
+    return result.requires_grad_() if tensor.requires_grad else result
+
+
+def _to_peer_sparse(tensor: torch.Tensor, memo: dict) -> object:
+    """A sparse tensor of the peer on the same parts, coalesced if this one is."""
+    source, size = tensor.detach(), tuple(tensor.shape)
+    if tensor.layout == torch.sparse_coo:
+        indices, values = (to_peer_tensor(part, memo) for part in (source._indices(), source._values()))
+        result = peer.sparse_coo_tensor(indices, values, size, is_coalesced=source.is_coalesced())
+    else:
+        by_row = tensor.layout in (torch.sparse_csr, torch.sparse_bsr)
+        places = (
+            (source.crow_indices(), source.col_indices())
+            if by_row
+            else (source.ccol_indices(), source.row_indices())
+        )
+        starts, plain, values = (to_peer_tensor(part, memo) for part in (*places, source.values()))
+        result = peer.sparse_compressed_tensor(starts, plain, values, size, layout=named(tensor.layout))
     return result.requires_grad_() if tensor.requires_grad else result
 
 

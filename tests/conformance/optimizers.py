@@ -2,8 +2,9 @@
 
 Parts of an entry: `loop`, `foreach`, `fused` and `differentiable` (the implementation asked for; every input of the
 database, with options, parameters and state compared after each of ten steps, and for `differentiable` the gradients
-through the steps), `float64`, `complex`, `groups` (two groups, options of their own), `state` (dictionaries that load
-across both ways and go on alike), `schedulers` (the database's own, with theirs), `options` and `errors`.
+through the steps), `float64`, `complex`, `groups` (two groups, options of their own), `sparse` (sparse gradients), `state`
+(dictionaries that load across both ways and go on alike), `schedulers` (the database's own, with theirs), `options` and
+`errors`.
 """
 
 import functools
@@ -43,6 +44,7 @@ def entries() -> dict[str, list[str]]:
         parts = ["loop", *info.supported_impls, "float64", "state", "schedulers", "options"]
         parts += ["complex"] if info.supports_complex else []
         parts += ["groups"] if info.supports_param_groups else []
+        parts += ["sparse"] if info.supports_sparse else []
         found[name] = [*parts, "errors"]
     return found
 
@@ -76,7 +78,10 @@ class Problem:
     SHAPES = ((10, 5), (10,))
     MATRICES = ((10, 5), (10, 4))  # for optimizers of matrices only
 
-    def __init__(self, library: object, dtype: torch.dtype, matrices: bool, leaf: bool = True) -> None:
+    def __init__(
+        self, library: object, dtype: torch.dtype, matrices: bool, leaf: bool = True, sparse: bool = False
+    ) -> None:
+        self.sparse, self.steps = sparse, 0
         generator = torch.Generator().manual_seed(SEED)
         shapes = self.MATRICES if matrices else self.SHAPES
         make = lambda shape: torch.randn(shape, dtype=dtype, generator=generator)  # noqa: E731
@@ -105,7 +110,17 @@ class Problem:
             param.grad = None
         loss = self.loss()
         loss.backward()
+        if self.sparse:
+            self._keep_some_rows()
         return loss
+
+    def _keep_some_rows(self) -> None:
+        """Sparse gradients, of other rows at every step."""
+        self.steps += 1
+        rows = self.tensors.arange(10)
+        for param in self.params:
+            kept = ((rows + self.steps) % 3 > 0).to(param.dtype).reshape(10, *[1] * (param.dim() - 1))
+            param.grad = (param.grad * kept).to_sparse()
 
 
 class Entry:
@@ -117,6 +132,7 @@ class Entry:
         self.cls = info.optim_cls
         self.peer_cls = lookup(f"optim.{self.name}")
         self.matrices = self.name == "Muon"
+        self.sparse = info.only_supports_sparse_grads
 
     def check(self, part: str) -> None:
         if part in ("loop", "foreach", "fused"):
@@ -125,6 +141,10 @@ class Entry:
             self._each_input(lambda kwargs: self._path(kwargs, torch.float64), "loop")
         elif part == "complex":
             self._each_input(lambda kwargs: self._path(kwargs, torch.complex64), "loop")
+        elif part == "sparse":
+            self.sparse = True
+            for kwargs in self._for_sparse():
+                self._path(kwargs, torch.float32)
         elif part == "groups":
             self._each_input(self._groups, "loop")
         else:
@@ -154,6 +174,14 @@ class Entry:
                 raise Different(f"{what}: {type(error).__name__}: {shorten(error)}") from None
         require(compared > 0, "PyTorch accepts no input")
 
+    def _for_sparse(self) -> Iterator[dict]:
+        kwargs = self.info.metadata_for_sparse[0]
+        yield kwargs
+        yield kwargs | {"maximize": True}
+        if "momentum" in kwargs:
+            yield kwargs | {"momentum": 0.9, "dampening": 0.3}
+            yield kwargs | {"momentum": 0.9, "nesterov": True}
+
     def _accepted(self, kwargs: dict) -> bool:
         """Whether PyTorch itself takes these options on this machine."""
         try:
@@ -163,7 +191,7 @@ class Entry:
         return True
 
     def _pair(self, kwargs: dict, dtype: torch.dtype) -> tuple:
-        problems = Problem(torch, dtype, self.matrices), Problem(peer, dtype, self.matrices)
+        problems = [Problem(library, dtype, self.matrices, sparse=self.sparse) for library in (torch, peer)]
         ours = self.cls(problems[0].params, **kwargs)
         theirs = self.peer_cls(problems[1].params, **to_peer(kwargs))
         return problems, ours, theirs
@@ -187,7 +215,9 @@ class Entry:
         self._walk(problems, ours, theirs, STEPS, dtype)
 
     def _groups(self, kwargs: dict) -> None:
-        problems = [Problem(library, torch.float32, self.matrices) for library in (torch, peer)]
+        problems = [
+            Problem(library, torch.float32, self.matrices, sparse=self.sparse) for library in (torch, peer)
+        ]
         groups = [[{"params": p.params[:1]}, {"params": p.params[1:], "lr": 0.003}] for p in problems]
         ours = self.cls(groups[0], **kwargs)
         theirs = self.peer_cls(groups[1], **to_peer(kwargs))

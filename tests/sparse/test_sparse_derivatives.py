@@ -51,6 +51,17 @@ def test_conversions(layout, masked):
         ),
         lambda t: t.to_sparse_csr().to_dense(),
         lambda t: t.to(torch.float64),
+        lambda t: t.select(1, -1),
+        lambda t: t.narrow_copy(0, 1, 2),
+        lambda t: t.index_select(0, torch.tensor([1, 0, 1])),
+        lambda t: t.unsqueeze(1),
+        lambda t: t.unbind(1)[1],
+        lambda t: torch.cat([t, t * 2], 1),
+        lambda t: torch.stack([t, t * 2]),
+        lambda t: t.sum(0),
+        lambda t: t.sum(1, keepdim=True),
+        lambda t: t.norm(),
+        lambda t: t[1],
     ],
 )
 def test_of_the_specified_elements(function):

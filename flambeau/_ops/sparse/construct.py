@@ -145,18 +145,9 @@ def check_compressed(t):
 # ---- operators that the graph sees
 
 
-def _values_gradient(grad, values, indices, result):
-    """What a gradient of a sparse tensor is for its values."""
-    if grad.layout is flambeau.strided:
-        return at_values(grad, result)
-    if grad.layout is not result.layout and is_coo(result):
-        grad = grad.to_sparse()
-    return at_values(grad, result)
-
-
 def at_values(grad, t):
     """The elements of `grad`, dense or sparse, at the places of `t`, in the shape of its values."""
-    return _at_values(grad, t)
+    return (_strided_at_values if grad.layout is flambeau.strided else _at_values)(grad, t)
 
 
 def _at_values_impl(grad, t):
@@ -189,6 +180,15 @@ _at_values = operator(
     _at_values_impl,
     vjp={
         "input": lambda grad, pattern: with_values_of(pattern, grad),
+        "pattern": None,
+    },
+)
+# The same of a strided tensor, whose gradient is strided.
+_strided_at_values = operator(
+    "_strided_at_values(Tensor input, Tensor pattern) -> Tensor",
+    _at_values_impl,
+    vjp={
+        "input": lambda grad, pattern: with_values_of(pattern, grad).to_dense(),
         "pattern": None,
     },
 )
@@ -233,6 +233,24 @@ make_compressed = operator(
         "values": lambda grad, result: at_values(grad, result),
     },
 )
+
+
+def hollow(size, dtype, layout, device, requires_grad):
+    """Zeros of a sparse layout, with nothing specified."""
+    _check_device(device)
+    dtype = flambeau.get_default_dtype() if dtype is None else dtype
+    if layout is _COO:
+        made = empty_coo(tuple(size), dtype)
+    elif layout not in (CSR, CSC):
+        raise RuntimeError(f"a tensor of layout {WORDS.get(layout, layout)} cannot be made from a size alone")
+    elif len(size) != 2:
+        raise RuntimeError(f"torch.empty: Only 2D sparse CSR tensors are supported, got size {list(size)}")
+    else:
+        nothing = flambeau.zeros((0,), dtype=flambeau.int64)
+        lines = size[0] if layout is CSR else size[1]
+        starts = flambeau.zeros((lines + 1,), dtype=flambeau.int64)
+        made = compressed(layout, starts, nothing, flambeau.zeros((0,), dtype=dtype), tuple(size))
+    return made.requires_grad_(bool(requires_grad))
 
 
 # ---- public functions

@@ -21,6 +21,7 @@ from .core import (
     starts_of,
     sum_groups,
     to_coo,
+    values_of,
 )
 from .pointwise import _sum, deliver
 
@@ -390,13 +391,14 @@ def sampled_addmm(input, mat1, mat2, *, beta=1.0, alpha=1.0, out=None):
     )
     turned = mat2.transpose(-2, -1)
     right = turned.reshape(-1, turned.size(-1)) if mat1.size(-1) else None
-    values = _values(input)
+    shape = values_of(input).shape
     if right is None:
-        products = values.new_zeros(values.shape)
+        products = flambeau.zeros(shape, dtype=input.dtype)
     else:
-        products = (left.index_select(0, rows) * right.index_select(0, columns)).sum(-1).view(values.shape)
-    values = values * beta + products * alpha
-    result = with_values_of(input.detach(), values)
+        products = (left.index_select(0, rows) * right.index_select(0, columns)).sum(-1).view(shape)
+    result = with_values_of(input.detach(), products if alpha == 1 else products * alpha)
+    if beta != 0:
+        result = result + input * beta
     return result if out is None else deliver(result, out, "sampled_addmm")
 
 

@@ -2,6 +2,7 @@
 
 import flambeau
 
+from .convert import sparse_mask
 from .core import (
     BSC,
     BSR,
@@ -21,6 +22,16 @@ from .core import (
 from .pointwise import deliver
 
 _TURNED = {CSR: CSC, CSC: CSR, BSR: BSC, BSC: BSR}
+
+
+def _masked(dense, input):
+    """A strided gradient at the places of the sparse operand that it belongs to."""
+    pattern = input.detach()
+    return sparse_mask(dense, pattern.coalesce() if is_coo(pattern) else pattern)
+
+
+def _zeros(grad, shape):
+    return flambeau.zeros(tuple(shape), dtype=grad.dtype)
 
 
 def _wrap(dim, ndim):
@@ -109,7 +120,7 @@ def _permute(input, dims):
     return refuse("permute", input)
 
 
-@form("unsqueeze")
+@form("unsqueeze", vjp={"input": lambda grad, input, dim: _masked(grad.to_dense().squeeze(dim), input)})
 def _unsqueeze(input, dim):
     if not is_coo(input):
         refuse("unsqueeze", input)
@@ -138,7 +149,14 @@ def _slice_at(t, dim, index):
     return coo(indices[rows].index_select(1, here), values, size, done)
 
 
-@form("select")
+@form(
+    "select",
+    vjp={
+        "input": lambda grad, input, dim, index: _masked(
+            flambeau.select_scatter(_zeros(grad, input.shape), grad.to_dense(), dim, index), input
+        )
+    },
+)
 def _select(input, dim, index):
     dim = _wrap(dim, input.dim())
     if input.dim() == 0:
@@ -151,13 +169,25 @@ def _select(input, dim, index):
     return _slice_at(to_coo(input), dim, index % size)
 
 
-@form("unbind")
+def _unbind_vjp(grads, input, dim):
+    shape = [n for d, n in enumerate(input.shape) if d != dim % input.dim()]
+    dense = [flambeau.zeros(shape, dtype=input.dtype) if g is None else g.to_dense() for g in grads]
+    return _masked(flambeau.stack(dense, dim), input)
+
+
+@form("unbind", vjp={"input": _unbind_vjp})
 def _unbind(input, dim):
     dim = _wrap(dim, input.dim())
     return tuple(_select(input, dim, i) for i in range(input.size(dim)))
 
 
-@form("narrow")
+def _narrow_vjp(grad, input, dim, start, length):
+    start = start + input.size(dim) if start < 0 else start
+    zeros = _zeros(grad, input.shape)
+    return _masked(flambeau.slice_scatter(zeros, grad.to_dense(), dim, start, start + length), input)
+
+
+@form("narrow", vjp={"input": _narrow_vjp})
 def _narrow(input, dim, start, length):
     if not is_coo(input):
         refuse("narrow", input)
@@ -181,7 +211,15 @@ def _narrow(input, dim, start, length):
     return coo(indices, values.index_select(0, inside), shape, done)
 
 
-@form("index_select")
+@form(
+    "index_select",
+    vjp={
+        "input": lambda grad, input, dim, index: _masked(
+            _zeros(grad, input.shape).index_add(dim, index, grad.to_dense()), input
+        ),
+        "index": None,
+    },
+)
 def _index_select(input, dim, index, out):
     if not is_coo(input):
         refuse("index_select", input)
@@ -268,12 +306,24 @@ def _joined(tensors, dim):
     return coo(flambeau.cat(places, 1), flambeau.cat(values), size)
 
 
-@form("cat")
+def _cat_vjp(grad, tensors, dim):
+    parts_of = grad.to_dense().split([t.size(dim) for t in tensors], dim)
+    return [_masked(part, t) for part, t in zip(parts_of, tensors, strict=True)]
+
+
+@form("cat", vjp={"tensors": _cat_vjp})
 def _cat(tensors, dim, out):
     return deliver(_joined(tensors, dim), out, "cat")
 
 
-@form("stack")
+@form(
+    "stack",
+    vjp={
+        "tensors": lambda grad, tensors, dim: [
+            _masked(part, t) for part, t in zip(grad.to_dense().unbind(dim), tensors, strict=True)
+        ]
+    },
+)
 def _stack(tensors, dim, out):
     for t in tensors:
         if t.shape != tensors[0].shape:
