@@ -108,8 +108,8 @@ class Reducer:
         self.expecting = False
         raise RuntimeError(
             "Expected to have finished reduction in the prior iteration before starting a new one. This error indicates "
-            "that your module has parameters that were not used in producing loss. You can enable unused parameter detection by "
-            "passing the keyword argument `find_unused_parameters=True` to `torch.nn.parallel.DistributedDataParallel`, and "
+            "that your module has parameters that were not used in producing loss. You can enable unused parameter detection "
+            "by passing the keyword argument `find_unused_parameters=True` to `torch.nn.parallel.DistributedDataParallel`, and "
             "by making sure all `forward` function outputs participate in calculating loss. Parameters which did not "
             f"receive grad for rank {self.group.rank()}: {', '.join(missing)}"
         )
@@ -137,8 +137,8 @@ class Reducer:
             self.expecting = False
             raise RuntimeError(
                 "Expected to mark a variable ready only once. This error is caused by one of the following reasons: 1) Use "
-                "of a module parameter outside the `forward` function, or in several backward passes of one forward pass. 2) "
-                f"Reused parameters in several reentrant backward passes. Parameter: {self.names[id(param)]}"
+                "of a module parameter outside the `forward` function, or in several backward passes of one forward pass. "
+                f"2) Reused parameters in several reentrant backward passes. Parameter: {self.names[id(param)]}"
             )
         self._used.add(id(param))
         self._mark(param)

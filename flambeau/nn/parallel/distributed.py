@@ -92,8 +92,8 @@ class DistributedDataParallel(Module):
             devices = {p.device for p in module.parameters()}
             raise ValueError(
                 "DistributedDataParallel device_ids and output_device arguments only work with single-device/"
-                f"multiple-device GPU modules or CPU modules, but got device_ids {device_ids}, output_device {output_device}, and module "
-                f"parameters {devices}."
+                f"multiple-device GPU modules or CPU modules, but got device_ids {device_ids}, output_device "
+                f"{output_device}, and module parameters {devices}."
             )
         if not any(p.requires_grad for p in module.parameters()):
             raise RuntimeError(

@@ -1,0 +1,1 @@
+"""What worker processes and their launcher tell each other."""
