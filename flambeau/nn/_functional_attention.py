@@ -10,6 +10,9 @@ from . import _functional_linear as _linear
 from ._functional_conv import pad
 from ._functional_dropout import dropout
 
+#: What computes scaled dot-product attention instead, set by context parallelism.
+replacement = None
+
 # ---- scaled dot-product attention ----------------------------------------------------------------------------------
 
 
@@ -33,6 +36,8 @@ def scaled_dot_product_attention(
              [2.]]])
     """
     _check_operands(query, key, value, attn_mask)
+    if replacement is not None:
+        return replacement(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
     if not 0.0 <= dropout_p <= 1.0:
         raise RuntimeError(
             f"scaled_dot_product_attention: dropout probability has to be between 0 and 1, but got {dropout_p}"
