@@ -110,7 +110,8 @@ class Reducer:
             "Expected to have finished reduction in the prior iteration before starting a new one. This error indicates "
             "that your module has parameters that were not used in producing loss. You can enable unused parameter "
             "detection by passing the keyword argument `find_unused_parameters=True` to "
-            "`torch.nn.parallel.DistributedDataParallel`, and by making sure all `forward` function outputs participate in calculating loss. Parameters which did not "
+            "`torch.nn.parallel.DistributedDataParallel`, and by making sure all `forward` function outputs participate in "
+            "calculating loss. Parameters which did not "
             f"receive grad for rank {self.group.rank()}: {', '.join(missing)}"
         )
 
