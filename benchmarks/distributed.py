@@ -151,7 +151,11 @@ def main() -> None:
                 for library in LIBRARIES:
                     times[library].append(measure(processes[library], name))
             ours, theirs = (statistics.median(times[library]) * 1e6 for library in LIBRARIES)
-            print(f"{name:40} x{theirs / ours:.2f}", *([f"{ours:.0f} {theirs:.0f} us"] if args.times else ()), flush=True)
+            print(
+                f"{name:40} x{theirs / ours:.2f}",
+                *([f"{ours:.0f} {theirs:.0f} us"] if args.times else ()),
+                flush=True,
+            )
     finally:
         for each in processes.values():
             for process in each:

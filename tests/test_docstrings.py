@@ -14,8 +14,11 @@ from flambeau._ops import registry
 MODULES = """
     autograd autograd.functional autograd.gradcheck distributions distributions.constraints distributions.transforms
     distributions.constraint_registry distributions.kl distributions.utils linalg masked nn nn.functional nn.init
-    nn.parameter nn.utils nn.utils.rnn optim optim.lr_scheduler overrides random serialization signal.windows special testing utils.data
-    _settings _tensor.legacy _tensor.interop
+    nn.parameter nn.utils nn.utils.rnn optim optim.lr_scheduler overrides random serialization signal.windows special
+    testing utils.data _settings _tensor.legacy _tensor.interop
+    contrib.moe distributed distributed.device_mesh distributed.elastic.multiprocessing.errors distributed.nn.functional
+    distributed.optim distributed.tensor.experimental._context_parallel
+    distributed.tensor.experimental._context_parallel._load_balancer futures nn.parallel
 """.split()
 
 #: What examples may use without importing it.

@@ -25,7 +25,12 @@ from .distributed_c10d import (
     rendezvous,
 )
 
-_LAZY = {"DeviceMesh": "device_mesh", "init_device_mesh": "device_mesh", "GradBucket": "reducer"}
+_LAZY = {
+    "DeviceMesh": "device_mesh",
+    "init_device_mesh": "device_mesh",
+    "GradBucket": "reducer",
+    "Reducer": "reducer",
+}
 _SUBMODULES = frozenset(
     "algorithms device_mesh distributed_c10d elastic launch nn optim run tensor _functional_collectives".split()
 )

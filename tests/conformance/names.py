@@ -20,6 +20,9 @@ utils.data utils.data.dataloader utils.data.dataset utils.data.distributed utils
 utils.checkpoint utils.hooks
 autograd autograd.anomaly_mode autograd.forward_ad autograd.function autograd.functional autograd.grad_mode
 autograd.gradcheck autograd.graph autograd.variable func
+distributed.distributed_c10d distributed.device_mesh distributed.nn.functional distributed.optim distributed.rendezvous
+distributed.tensor.experimental distributed.algorithms.ddp_comm_hooks.default_hooks
+distributed.elastic.multiprocessing.errors futures nn.parallel.distributed
 """.split()
 # Public by spelling alone: what nn.functional imports for itself.
 _IMPORTED = ("torch._jit_internal", "torch.overrides", "torch._C")
