@@ -55,9 +55,10 @@ globals().update(_operators)
 
 #: Submodules that `flambeau.NAME` loads at first use.
 _SUBMODULES = frozenset(
-    "_dynamo _VF accelerator amp autograd backends compiler cpu cuda distributed distributions export fft func futures fx "
-    "hub jit library linalg masked mps mtia multiprocessing nested nn onnx optim overrides package profiler quantization "
-    "random return_types serialization signal sparse special storage testing torch_version types utils version xpu".split()
+    "_VF _dynamo accelerator amp ao autograd backends compiler cpu cuda distributed distributions export fft func "
+    "futures fx hub jit library linalg masked mps mtia multiprocessing nested nn onnx optim overrides package "
+    "profiler quantization random return_types serialization signal sparse special storage testing torch_version "
+    "types utils version xpu".split()
 )
 
 #: Names that another module defines, loaded at first use: {name: module}.
@@ -74,8 +75,10 @@ _LAZY = {
         "storage",
     ),
     **dict.fromkeys(
-        "autocast is_autocast_enabled set_autocast_enabled get_autocast_dtype set_autocast_dtype "
-        "is_autocast_cache_enabled".split(),
+        "autocast is_autocast_available is_autocast_enabled set_autocast_enabled get_autocast_dtype set_autocast_dtype "
+        "is_autocast_cache_enabled set_autocast_cache_enabled clear_autocast_cache autocast_increment_nesting "
+        "autocast_decrement_nesting is_autocast_cpu_enabled set_autocast_cpu_enabled get_autocast_cpu_dtype "
+        "set_autocast_cpu_dtype get_autocast_gpu_dtype set_autocast_gpu_dtype".split(),
         "amp.autocast_mode",
     ),
     **dict.fromkeys("set_default_device get_default_device".split(), "_device"),
@@ -111,7 +114,7 @@ _LAZY = {
         "conv_transpose1d conv_transpose2d conv_transpose3d cosine_embedding_loss hinge_embedding_loss kl_div "
         "margin_ranking_loss max_pool1d max_pool2d max_pool3d pixel_shuffle pixel_unshuffle poisson_nll_loss "
         "triplet_margin_loss pairwise_distance batch_norm embedding group_norm instance_norm layer_norm rms_norm "
-        "adaptive_max_pool1d".split(),
+        "adaptive_max_pool1d conv_tbc".split(),
         "_functional_names",
     ),
     **dict.fromkeys(

@@ -32,13 +32,15 @@ _BLOCK = 1 << 17
 _folder: str | None = None
 
 
+def _get_torch_home() -> str:
+    cache = os.getenv("XDG_CACHE_HOME", os.path.join("~", ".cache"))
+    return os.path.expanduser(os.getenv("TORCH_HOME", os.path.join(cache, "torch")))
+
+
 def get_dir() -> str:
     """The folder of what has been downloaded: `set_dir`'s, or ``$TORCH_HOME/hub``, or ``~/.cache/torch/hub``
     (``$XDG_CACHE_HOME`` instead of ``~/.cache``, if it is set)."""
-    if _folder is not None:
-        return _folder
-    cache = os.getenv("XDG_CACHE_HOME", os.path.join("~", ".cache"))
-    return os.path.join(os.path.expanduser(os.getenv("TORCH_HOME", os.path.join(cache, "torch"))), "hub")
+    return os.path.join(_get_torch_home(), "hub") if _folder is None else _folder
 
 
 def set_dir(d) -> None:

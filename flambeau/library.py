@@ -10,7 +10,7 @@ import types
 
 import flambeau
 
-from . import _C
+from . import _C, _dispatch_keys
 from .autograd import Function
 
 __all__ = [
@@ -28,7 +28,10 @@ __all__ = [
     "register_kernel",
 ]
 
+_dispatch_keys.publish()
 _operators: dict[str, dict[str, CustomOpDef]] = {}
+#: Rules for shapes of operators that a compiled library was to define, which is not there.
+_early_fakes: dict[str, object] = {}
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -179,6 +182,7 @@ class CustomOpDef:
 
 
 def _put(op: CustomOpDef) -> CustomOpDef:
+    op._fake = _early_fakes.pop(op._qualname, None)
     _operators.setdefault(op._namespace, {})[op._name] = op
     return op
 
@@ -214,8 +218,16 @@ def custom_op(
 
 
 def register_fake(op, func=None, /, *, lib=None, _stacklevel=1, allow_override=False):
-    """Decorator: how an operator (or its name) makes results without data, for tensors on the meta device."""
-    return _find(op).register_fake if func is None else _find(op).register_fake(func)
+    """Decorator: how an operator (or its name) makes results without data, for tensors on the meta device.
+
+    The operator may be defined later.
+    """
+    if func is None:
+        return lambda f: register_fake(op, f)
+    if isinstance(op, str) and _split(op)[1] not in _operators.get(_split(op)[0], ()):
+        _early_fakes[op] = func
+        return func
+    return _find(op).register_fake(func)
 
 
 impl_abstract = register_fake

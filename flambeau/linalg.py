@@ -3,6 +3,7 @@
 import flambeau
 
 from ._ops import factorizations, matrix_functions, solvers, spectral
+from ._ops.casts import in_autocast
 from ._ops.factorizations import LinAlgError
 from ._ops.outputs import deliver
 from ._ops.registry import records
@@ -40,6 +41,7 @@ def diagonal(A, *, offset=0, dim1=-2, dim2=-1):
     return flambeau.diagonal(A, offset, dim1, dim2)
 
 
+@in_autocast("lower")
 def vecdot(x, y, *, dim=-1, out=None):
     """The sum of ``conj(x) * y`` along `dim`; the shapes broadcast.
 

@@ -2,6 +2,7 @@
 #include <cxxabi.h>
 #include <unistd.h>
 
+#include "bindings/autocast.h"
 #include "bindings/op.h"
 #include "bindings/types.h"
 #include "core/allocator.h"
@@ -106,6 +107,7 @@ extern "C" __attribute__((visibility("default"))) PyObject* PyInit__C() {
         init_sparse(module);
         init_autograd(module);
         init_ops(module);
+        init_autocast(module);
         init_interop(module);
         init_from_data(module);
         init_shared_memory(module);

@@ -5,6 +5,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "bindings/autocast.h"
 #include "bindings/signature.h"
 #include "bindings/types.h"
 #include "tensor/sparse.h"
@@ -216,6 +217,7 @@ static PyObject* python_impl(Call& call) {
 }
 
 PyObject* invoke(Op* op, PyObject** args) {
+    if (__builtin_expect(autocast_on, 0)) return invoke_in_autocast(op, args);
     if (__builtin_expect(living_sparse_tensors != 0, 0)) op = form_for(op, args);
     ObjectRef result = run(op, args);
     if (__builtin_expect(has_warnings, 0) && running == 0) issue_warnings();

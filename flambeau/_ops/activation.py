@@ -8,6 +8,7 @@ import math
 import flambeau
 
 from ._pointwise import unary, zero
+from .casts import in_autocast
 from .registry import composite, inplace_records, op, records
 
 # ---- derivatives: of the gradient and of what was kept -----------------------------------------------------------------
@@ -259,6 +260,7 @@ def variant(name, inplace=False):
 
 
 @composite(method=True)
+@in_autocast("lower")
 def prelu(input, weight):
     """input where positive, weight * input elsewhere; weight holds one slope, or one per channel (dimension 1).
 

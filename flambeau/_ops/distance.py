@@ -1,5 +1,6 @@
 """Norms and distances: compositions of `linalg_vector_norm`."""
 
+from .casts import in_autocast
 from .outputs import deliver
 from .registry import Tensor, composite, op, records
 from .second_order import vjp_through
@@ -187,6 +188,7 @@ _FEW_POINTS = 25  # up to so many in both sets, exact differences are cheaper th
 
 
 @composite
+@in_autocast("float32")
 def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
     """The p-norm distances of all pairs: (..., P, M) and (..., R, M) give (..., P, R).
 

@@ -6,6 +6,7 @@ of matrix derivative results (2008); Walter and Lehmann, Algorithmic differentia
 
 import flambeau
 
+from .casts import in_autocast
 from .linalg import _h
 from .outputs import _class_name, deliver, deliver_all
 from .registry import composite, op
@@ -99,6 +100,7 @@ def _not_definite(order):
     )
 
 
+@in_autocast("float32")
 def linalg_cholesky_ex(input, *, upper=False, check_errors=False, out=None):
     """The Cholesky factor L of `linalg.cholesky` and, per matrix, the order of the leading minor that is not positive
     definite (0: none). With `check_errors` that is a LinAlgError.
@@ -112,6 +114,7 @@ def linalg_cholesky_ex(input, *, upper=False, check_errors=False, out=None):
     return result
 
 
+@in_autocast("float32")
 def linalg_cholesky(A, *, upper=False, out=None):
     """The lower triangular L with A = L L^H, for Hermitian positive-definite matrices (*, n, n); `upper`: L^H.
 
@@ -127,6 +130,7 @@ def linalg_cholesky(A, *, upper=False, out=None):
 
 
 @composite(method=True)
+@in_autocast("float32")
 def cholesky(input, upper=False, *, out=None):
     """The Cholesky factor: `linalg.cholesky` under its older name.
 
@@ -384,6 +388,7 @@ op(
 
 
 @composite(method=True)
+@in_autocast("float32")
 def qr(input, some=True, *, out=None):
     """`linalg.qr` under its older name: `some` stands for the mode "reduced", its absence for "complete".
 
@@ -432,6 +437,7 @@ def _apply_reflections(factors, c, adjoint):
 
 
 @composite(public=False)
+@in_autocast("float32")
 def linalg_householder_product(input, tau, *, out=None):
     """The first n columns of H_1 H_2 ... H_k with H_i = I - tau_i v_i v_i^H; input: (*, m, n) with m >= n, tau: (*, k).
 
@@ -456,6 +462,7 @@ def linalg_householder_product(input, tau, *, out=None):
 
 
 @composite(method=True)
+@in_autocast("float32")
 def orgqr(input, tau, *, out=None):
     """`linalg.householder_product` under LAPACK's name.
 
@@ -475,6 +482,7 @@ _ormqr = op(
 
 
 @composite(method=True)
+@in_autocast("float32")
 def ormqr(input, tau, other, left=True, transpose=False, *, out=None):
     """Q @ other, or other @ Q without `left`, where Q is the square matrix that `geqrf` left as reflections.
 

@@ -2,6 +2,7 @@
 
 import flambeau
 
+from .casts import in_autocast
 from .outputs import _class_name, deliver
 from .registry import composite, op
 
@@ -68,6 +69,7 @@ def _normalization(norm, forward):
     raise RuntimeError(f'Invalid normalization mode: "{norm}"')
 
 
+@in_autocast("float32")
 def _promoted(input, complex):
     """The input in a dtype that can be transformed; with `complex` a complex one."""
     dtype = input.dtype
@@ -460,6 +462,7 @@ def _lengths(name, n_fft, hop_length, win_length, window):
 
 
 @composite(method=True)
+@in_autocast("float32")
 def stft(
     input,
     n_fft,

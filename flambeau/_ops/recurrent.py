@@ -10,6 +10,7 @@ rows each step has, never more than the step before (`nn.utils.rnn.PackedSequenc
 
 import flambeau
 
+from .casts import in_autocast
 from .linalg import linear
 from .registry import composite, op
 from .second_order import vjp_through
@@ -177,6 +178,8 @@ def _run_layer(mode, input, state, weights, batch_sizes, reverse):
         )
     dtype = input.dtype
     fused = weights[4] is None and dtype in (flambeau.float32, flambeau.float64)
+    if fused and mode == "gru":  # in autocast, its products are narrower than its state
+        fused = not flambeau.is_autocast_enabled("cpu")
     if not fused or any(t is not None and t.dtype != dtype for t in (*state, *weights)):
         return _compose_layer(mode, input, state, weights, batch_sizes, reverse)
     cell = state[1] if mode == "lstm" else None
@@ -253,6 +256,9 @@ _PADDED = "input hx params has_biases num_layers dropout train bidirectional bat
 _PACKED = "data batch_sizes hx params has_biases num_layers dropout train bidirectional".split()
 
 
+_run_network_lower = in_autocast("lower")(_run_network)
+
+
 def _is_tensors(value):
     return isinstance(value, (list, tuple)) and all(isinstance(v, flambeau.Tensor) for v in value)
 
@@ -288,7 +294,8 @@ def _network(name, args, kwargs):
         input = input.transpose(0, 1)
     if batch_sizes is not None:
         _check_batch_sizes(name, input, batch_sizes)
-    output, *final = _run_network(
+    run = _run_network if name == "gru" else _run_network_lower
+    output, *final = run(
         name, input, batch_sizes, tuple(hx) if name == "lstm" else (hx,), given["params"], bool(given["has_biases"]),
         given["num_layers"], given["dropout"], given["train"], given["bidirectional"],
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Rearranging elements: repeating, turning, padding, triangles, and views composed of simpler views."""
 
+from .casts import in_autocast
 from .outputs import deliver
 from .registry import Tensor, composite, op
 
@@ -509,6 +510,7 @@ def diagflat(input, offset=0):
 
 
 @composite(method=True)
+@in_autocast("float32")
 def trace(input):
     """The sum of the main diagonal of a matrix.
 

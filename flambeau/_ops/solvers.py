@@ -4,6 +4,7 @@ import math
 
 import flambeau
 
+from .casts import in_autocast
 from .factorizations import (
     FACTOR,
     check_info,
@@ -95,6 +96,7 @@ def linalg_solve_ex(A, B, *, left=True, check_errors=False, out=None):
     return flambeau.return_types.linalg_solve_ex(deliver_all(results, out, "linalg.solve_ex"))
 
 
+@in_autocast("float32")
 def linalg_solve(A, B, *, left=True, out=None):
     """The solution X of A X = B, or of X A = B without `left`, by LU factorization; A: (*, n, n).
 
@@ -109,6 +111,7 @@ def linalg_solve(A, B, *, left=True, out=None):
     return deliver(result, out, "linalg.solve")
 
 
+@in_autocast("float32")
 def linalg_solve_triangular(A, B, *, upper, left=True, unitriangular=False, out=None):
     """The solution X of A X = B, or of X A = B without `left`, for a triangular A; its other triangle is not read.
 
@@ -129,6 +132,7 @@ def linalg_solve_triangular(A, B, *, upper, left=True, unitriangular=False, out=
 
 
 @composite(method=True)
+@in_autocast("float32")
 def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False, *, out=None):
     """`linalg.solve_triangular` under its older name, together with a copy of A; `transpose` solves A^T X = b.
 
@@ -200,6 +204,7 @@ def linalg_lu_solve(LU, pivots, B, *, left=True, adjoint=False, out=None):
 
 
 @composite(method=True)
+@in_autocast("float32")
 def lu_solve(b, LU_data, LU_pivots, *, out=None):
     """`linalg.lu_solve` under its older name and with the right-hand side first.
 
@@ -258,6 +263,7 @@ def _definite_solve(B, L, upper):
 
 
 @composite(method=True)
+@in_autocast("float32")
 def cholesky_solve(B, L, upper=False, *, out=None):
     """The solution X of A X = B from A's Cholesky factor L.
 
@@ -276,6 +282,7 @@ def cholesky_solve(B, L, upper=False, *, out=None):
 
 
 @composite(method=True)
+@in_autocast("float32")
 def cholesky_inverse(L, upper=False, *, out=None):
     """The inverse of A from its Cholesky factor L.
 
@@ -304,6 +311,7 @@ def _not_invertible(place):
     )
 
 
+@in_autocast("float32")
 def linalg_inv_ex(A, *, check_errors=False, out=None):
     """`linalg.inv` without an error for singular matrices: `info` is 0 or where the factorization met a zero.
 
@@ -316,6 +324,7 @@ def linalg_inv_ex(A, *, check_errors=False, out=None):
     return flambeau.return_types.linalg_inv_ex(deliver_all(results, out, "linalg.inv_ex"))
 
 
+@in_autocast("float32")
 def linalg_inv(A, *, out=None):
     """The inverses of square matrices (*, n, n); a singular one is a LinAlgError. Prefer `linalg.solve` to a product.
 
@@ -329,6 +338,7 @@ def linalg_inv(A, *, out=None):
 
 
 @composite(method=True)
+@in_autocast("float32")
 def inverse(input, *, out=None):
     """The inverses of square matrices: `linalg.inv`.
 
@@ -338,6 +348,7 @@ def inverse(input, *, out=None):
     return linalg_inv(input, out=out)
 
 
+@in_autocast("float32")
 def linalg_tensorinv(A, ind=2, *, out=None):
     """The inverse of `tensordot(A, ., ind)`: the first `ind` sizes must multiply to the same as the others.
 
@@ -358,6 +369,7 @@ def linalg_tensorinv(A, ind=2, *, out=None):
     return deliver(result.reshape((*rest, *first)), out, "linalg.tensorinv")
 
 
+@in_autocast("float32")
 def linalg_tensorsolve(A, B, dims=None, *, out=None):
     """The tensor X with `tensordot(A, X, X.dim()) == B`; `dims` of A are moved to its end first.
 

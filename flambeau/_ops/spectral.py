@@ -8,6 +8,7 @@ import math
 
 import flambeau
 
+from .casts import in_autocast
 from .factorizations import FACTOR, LinAlgError, check_info, check_matrix, check_square, functions, wants_grad
 from .linalg import _h
 from .outputs import deliver, deliver_all
@@ -92,6 +93,7 @@ def _eigh_of(A, UPLO, vectors):
     return values, found
 
 
+@in_autocast("float32")
 def linalg_eigh(A, UPLO="L", *, out=None):
     """Eigenvalues (real, ascending) and orthonormal eigenvectors (columns) of symmetric or Hermitian matrices (*, n, n).
 
@@ -103,6 +105,7 @@ def linalg_eigh(A, UPLO="L", *, out=None):
     return flambeau.return_types.linalg_eigh(deliver_all(_eigh_of(A, UPLO, True), out, "linalg.eigh"))
 
 
+@in_autocast("float32")
 def linalg_eigvalsh(A, UPLO="L", *, out=None):
     """The eigenvalues (real, ascending) of symmetric or Hermitian matrices (*, n, n).
 
@@ -157,6 +160,7 @@ def _eig_of(A, vectors):
     return values, found
 
 
+@in_autocast("float32")
 def linalg_eig(A, *, out=None):
     """Eigenvalues and right eigenvectors (columns of norm 1) of square matrices (*, n, n); both complex, in no order.
 
@@ -166,6 +170,7 @@ def linalg_eig(A, *, out=None):
     return flambeau.return_types.linalg_eig(deliver_all(_eig_of(A, True), out, "linalg.eig"))
 
 
+@in_autocast("float32")
 def linalg_eigvals(A, *, out=None):
     """The complex eigenvalues of square matrices (*, n, n), in no order.
 
@@ -257,6 +262,7 @@ def _svd_of(A, full_matrices, vectors, driver=None):
     return U, S, Vh
 
 
+@in_autocast("float32")
 def linalg_svd(A, full_matrices=True, *, driver=None, out=None):
     """U, S and Vh with A = U diag(S) Vh, for matrices (*, m, n): orthonormal columns and rows, and S descending.
 
@@ -270,6 +276,7 @@ def linalg_svd(A, full_matrices=True, *, driver=None, out=None):
     return flambeau.return_types.linalg_svd(deliver_all(results, out, "linalg.svd"))
 
 
+@in_autocast("float32")
 def linalg_svdvals(A, *, driver=None, out=None):
     """The singular values of matrices (*, m, n), in descending order.
 
@@ -281,6 +288,7 @@ def linalg_svdvals(A, *, driver=None, out=None):
 
 
 @composite(method=True)
+@in_autocast("float32")
 def svd(input, some=True, compute_uv=True, *, out=None):
     """U, S and V with A = U diag(S) V^H: `linalg.svd` under its older name, which gives V and not V^H.
 
@@ -407,6 +415,7 @@ def linalg_pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None, out=Non
 
 
 @composite(method=True)
+@in_autocast("float32")
 def pinverse(input, rcond=1e-15):
     """The pseudo-inverse: `linalg.pinv` under its older name.
 
@@ -416,6 +425,7 @@ def pinverse(input, rcond=1e-15):
     return linalg_pinv(input, rcond)
 
 
+@in_autocast("float32")
 def linalg_matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None, out=None):
     """How many singular values exceed max(atol, rtol * largest); rtol as in `linalg.pinv`. tol: the older name of atol.
 
@@ -434,6 +444,7 @@ def linalg_matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None, ou
     return deliver(result, out, "linalg.matrix_rank")
 
 
+@in_autocast("float32")
 def linalg_cond(A, p=None, *, out=None):
     """The condition number |A| |A^-1| in the norm `p` of `linalg.matrix_norm`; None and 2: from singular values.
 
@@ -473,6 +484,7 @@ _lstsq = op(
 )
 
 
+@in_autocast("float32")
 def linalg_lstsq(A, B, rcond=None, *, driver=None):
     """X that minimises the Frobenius norm of A X - B, for A (*, m, n) and B (*, m, k) or (*, m).
 

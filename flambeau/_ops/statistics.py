@@ -1,5 +1,6 @@
 """Quantiles, covariance, histograms, differences and the trapezoidal rule: compositions of simpler operators."""
 
+from .casts import in_autocast
 from .outputs import deliver
 from .registry import Tensor, composite
 
@@ -77,6 +78,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, out, ignore_nan):
 
 
 @composite(method=True)
+@in_autocast("float32")
 def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear", out=None):
     """The quantiles `q` (a number, or a vector for as many along a new first dimension) along `dim` or of all elements.
 
@@ -89,6 +91,7 @@ def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear", out=N
 
 
 @composite(method=True)
+@in_autocast("float32")
 def nanquantile(input, q, dim=None, keepdim=False, *, interpolation="linear", out=None):
     """`quantile` of what is not NaN; NaN where nothing is left.
 

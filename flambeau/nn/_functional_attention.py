@@ -6,6 +6,7 @@ import warnings
 import flambeau
 
 from .._ops import attention as _ops
+from .._ops.casts import in_autocast
 from . import _functional_linear as _linear
 from ._functional_conv import pad
 from ._functional_dropout import dropout
@@ -16,6 +17,7 @@ replacement = None
 # ---- scaled dot-product attention ----------------------------------------------------------------------------------
 
 
+@in_autocast("lower")
 def scaled_dot_product_attention(
     query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None, enable_gqa=False
 ):

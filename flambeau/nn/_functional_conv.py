@@ -4,6 +4,7 @@ import flambeau
 
 from .._ops import folding as _columns
 from .._ops import nn as _nn
+from .._ops.casts import in_autocast
 from ._functional_common import sizes_per_dim
 
 
@@ -111,6 +112,7 @@ def conv_transpose3d(input, weight, bias=None, stride=1, padding=0, output_paddi
     )
 
 
+@in_autocast("lower")
 def conv_tbc(input, weight, bias, pad=0):
     """:func:`conv1d` with time first: input (T, N, C), weight (k, C, out_channels), result (T', N, out_channels)."""
     return conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad).permute(2, 0, 1)
@@ -148,6 +150,10 @@ def pad(input, pad, mode="constant", value=None):
         raise NotImplementedError(
             "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now"
         )
+    return (_pad_border if mode == "circular" else _pad_border_in_float32)(input, amounts, mode)
+
+
+def _pad_border(input, amounts, mode):
     for step, (before, after) in enumerate(amounts):
         dim = input.dim() - 1 - step
         if mode == "circular" and min(before, after) < 0:
@@ -156,6 +162,9 @@ def pad(input, pad, mode="constant", value=None):
             before, after = max(before, 0), max(after, 0)
         input = input.index_select(dim, _border_index(mode, input, dim, before, after))
     return input
+
+
+_pad_border_in_float32 = in_autocast("float32")(_pad_border)
 
 
 def _pad_constant(input, amounts, value):

@@ -3,10 +3,12 @@
 import flambeau
 
 from .._ops import nn as _nn
+from .._ops.casts import in_autocast
 
 linear = _nn.linear
 
 
+@in_autocast("same")
 def bilinear(input1, input2, weight, bias=None):
     """``input1 @ weight[k] @ input2 + bias[k]`` for every output feature k.
 

@@ -9,6 +9,7 @@ import warnings
 import flambeau
 
 from .._ops import loss as _native
+from .._ops.casts import in_autocast
 from ._functional_activation import log_softmax, logsigmoid
 from ._functional_common import is_tensor, legacy_reduction, reduced
 from ._functional_distance import pairwise_distance
@@ -50,6 +51,7 @@ def _of_difference(input, target, kind, width, reduction):
 # --- regression ----------------------------------------------------------------------------------------------------
 
 
+@in_autocast("float32")
 def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """``(input - target) ** 2``.
 
@@ -64,6 +66,7 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
     return _weighted(_of_difference(input, target, _native.SQUARED, 0.0, "none"), weight, reduction)
 
 
+@in_autocast("float32")
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """``|input - target|``."""
     reduction = legacy_reduction(size_average, reduce, reduction)
@@ -74,6 +77,7 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
     return _weighted((input - target).abs(), weight, reduction)
 
 
+@in_autocast("float32")
 def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
     """Quadratic within `beta` of the target, ``|input - target| - beta / 2`` beyond."""
     reduction = legacy_reduction(size_average, reduce, reduction)
@@ -85,6 +89,7 @@ def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mea
     return _of_difference(input, target, kind, beta, reduction)
 
 
+@in_autocast("float32")
 def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     """Quadratic within `delta` of the target, ``delta * (|input - target| - delta / 2)`` beyond."""
     _check_reduction(reduction)
@@ -98,6 +103,7 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     return reduced(_of_difference(input, target, _native.HUBER, delta, "none") * weight, reduction)
 
 
+@in_autocast("float32")
 def poisson_nll_loss(
     input, target, log_input=True, full=False, size_average=None, eps=1e-8, reduce=None, reduction="mean"
 ):
@@ -168,6 +174,7 @@ def _check_classes(input, target):
         )
 
 
+@in_autocast("float32")
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
     """Minus the log probability of the target class.
 
@@ -180,6 +187,7 @@ def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, r
     return _nll(input, target, weight, ignore_index, reduction)[0]
 
 
+@in_autocast("float32")
 def cross_entropy(
     input,
     target,
@@ -253,6 +261,7 @@ def _soft_cross_entropy(input, target, weight, reduction, label_smoothing, class
     return -product.sum() if reduction == "sum" else -product.sum() / (input.numel() // classes)
 
 
+@in_autocast("float32")
 def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
     """Cross entropy of probabilities `input` with targets between 0 and 1; logarithms are limited to -100."""
     reduction = legacy_reduction(size_average, reduce, reduction)
@@ -285,6 +294,7 @@ def _limited_binary_cross_entropy(input, target):
     return loss
 
 
+@in_autocast("float32")
 def binary_cross_entropy_with_logits(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
 ):
@@ -304,6 +314,7 @@ def binary_cross_entropy_with_logits(
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
+@in_autocast("float32")
 def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_target=False):
     """``target * (log(target) - input)`` with log probabilities `input`; also ``reduction='batchmean'``."""
     reduction = legacy_reduction(size_average, reduce, reduction)
@@ -322,6 +333,7 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
 # --- margins -------------------------------------------------------------------------------------------------------
 
 
+@in_autocast("float32")
 def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=None, reduction="mean"):
     """`input` where the target is 1, ``max(0, margin - input)`` where it is -1."""
     reduction = legacy_reduction(size_average, reduce, reduction)
@@ -331,6 +343,7 @@ def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=No
     return reduced(positive + negative, reduction)
 
 
+@in_autocast("float32")
 def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
     """``max(0, -target * (input1 - input2) + margin)``."""
     reduction = legacy_reduction(size_average, reduce, reduction)
@@ -343,6 +356,7 @@ def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, red
     return reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
 
 
+@in_autocast("float32")
 def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
     """``1 - cos(input1, input2)`` where the target is 1, ``max(0, cos - margin)`` where it is -1."""
     reduction = legacy_reduction(size_average, reduce, reduction)
@@ -366,6 +380,7 @@ def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, r
     return reduced(loss, reduction)
 
 
+@in_autocast("float32")
 def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
     """``log(1 + exp(-target * input))`` with targets 1 and -1."""
     reduction = legacy_reduction(size_average, reduce, reduction)
@@ -381,6 +396,7 @@ def _check_rows(input):
         )
 
 
+@in_autocast("float32")
 def multi_margin_loss(
     input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"
 ):
@@ -417,6 +433,7 @@ def multi_margin_loss(
     return reduced(loss.reshape(target.shape), reduction)
 
 
+@in_autocast("float32")
 def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
     """Hinge loss between every target class and every other class.
 
@@ -453,6 +470,7 @@ def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, r
     return reduced(loss.sum(-1) / input.size(-1), reduction)
 
 
+@in_autocast("float32")
 def triplet_margin_loss(
     anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, size_average=None, reduce=None,
     reduction="mean",
@@ -496,6 +514,7 @@ def _triplet(anchor, positive, negative, distance, margin, swap, reduction):
 # --- sequences -------------------------------------------------------------------------------------------------------
 
 
+@in_autocast("float32")
 def ctc_loss(
     log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False
 ):

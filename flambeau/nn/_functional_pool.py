@@ -3,6 +3,7 @@
 import flambeau
 
 from .._ops import pooling as _native
+from .._ops.casts import in_autocast
 from ._functional_common import ntuple, sizes_per_dim
 
 
@@ -55,6 +56,7 @@ def max_pool2d_with_indices(
     return _max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, True)
 
 
+@in_autocast("float32")
 def max_pool3d_with_indices(
     input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
 ):
@@ -80,6 +82,7 @@ def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
     )
 
 
+@in_autocast("float32")
 def max_pool3d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """The largest element of every window of (N, C, D, H, W) or (C, D, H, W)."""
     return _max_pool(
@@ -109,6 +112,7 @@ def _fractional(n, input, kernel_size, output_size, output_ratio, samples):
     return tuple(_native.fractional_max_pool_with_indices(input, kernel, size, samples))
 
 
+@in_autocast("float32")
 def fractional_max_pool2d_with_indices(
     input, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
 ):
@@ -116,6 +120,7 @@ def fractional_max_pool2d_with_indices(
     return _fractional(2, input, kernel_size, output_size, output_ratio, _random_samples)
 
 
+@in_autocast("float32")
 def fractional_max_pool3d_with_indices(
     input, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
 ):
@@ -182,16 +187,19 @@ def _max_unpool(name, n, input, indices, kernel_size, stride, padding, output_si
     return flat.unflatten(-1, size)
 
 
+@in_autocast("float32")
 def max_unpool1d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
     """Put the maxima of :func:`max_pool1d` back at their positions, with zeros elsewhere."""
     return _max_unpool("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
 
 
+@in_autocast("float32")
 def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
     """Put the maxima of :func:`max_pool2d` back at their positions, with zeros elsewhere."""
     return _max_unpool("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
 
 
+@in_autocast("float32")
 def max_unpool3d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
     """Put the maxima of :func:`max_pool3d` back at their positions, with zeros elsewhere."""
     return _max_unpool("max_unpool3d", 3, input, indices, kernel_size, stride, padding, output_size)
@@ -248,6 +256,7 @@ def avg_pool2d(
     )
 
 
+@in_autocast("float32")
 def avg_pool3d(
     input,
     kernel_size,
@@ -340,6 +349,7 @@ def adaptive_avg_pool2d(input, output_size):
     return _adaptive_avg_pool("adaptive_avg_pool2d", 2, input, output_size)
 
 
+@in_autocast("float32")
 def adaptive_avg_pool3d(input, output_size):
     """The means of windows that cover (N, C, D, H, W) evenly; None in `output_size` keeps a dimension's size."""
     return _adaptive_avg_pool("adaptive_avg_pool3d", 3, input, output_size)
@@ -361,6 +371,7 @@ def adaptive_max_pool2d_with_indices(input, output_size, return_indices=False):
     return _adaptive_max_pool("adaptive_max_pool2d", 2, input, output_size, True)
 
 
+@in_autocast("float32")
 def adaptive_max_pool3d_with_indices(input, output_size, return_indices=False):
     """:func:`adaptive_max_pool3d` and the positions of the maxima."""
     return _adaptive_max_pool("adaptive_max_pool3d", 3, input, output_size, True)
@@ -376,6 +387,7 @@ def adaptive_max_pool2d(input, output_size, return_indices=False):
     return _adaptive_max_pool("adaptive_max_pool2d", 2, input, output_size, return_indices)
 
 
+@in_autocast("float32")
 def adaptive_max_pool3d(input, output_size, return_indices=False):
     """The maxima of windows that cover (N, C, D, H, W) evenly."""
     return _adaptive_max_pool("adaptive_max_pool3d", 3, input, output_size, return_indices)

@@ -6,6 +6,7 @@ import warnings
 import flambeau
 
 from .._ops import resizing as _native
+from .._ops.casts import in_autocast
 from ._functional_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 
@@ -207,6 +208,7 @@ def _settled(name, align_corners):
     return bool(align_corners)
 
 
+@in_autocast("float32")
 def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
     """Values of `input` at the places that `grid` names, between -1 (first) and 1 (last) along every dimension.
 

@@ -28,3 +28,11 @@ def export(*args, **kwargs):
 
 def register_custom_op_symbolic(symbolic_name, symbolic_fn, opset_version) -> None:
     """Accepted: no export will ask for it."""
+
+
+def __getattr__(name):
+    if name.startswith("symbolic_opset"):
+        from . import _absent_opset
+
+        return _absent_opset
+    raise AttributeError(f"module 'torch.onnx' has no attribute '{name}'")

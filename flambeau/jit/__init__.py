@@ -121,6 +121,9 @@ def script_if_tracing(fn):
     return fn
 
 
+_script_if_tracing = script_if_tracing
+
+
 def script_method(fn):
     """Returns the method."""
     return fn
@@ -129,6 +132,14 @@ def script_method(fn):
 def export(fn):
     """Returns the method."""
     return fn
+
+
+def _overload(fn):
+    """Marks one of several signatures, whose last definition is the function; returns it."""
+    return fn
+
+
+_overload_method = _overload
 
 
 def unused(fn):

@@ -1,0 +1,3 @@
+"""`flambeau.ao.quantization` by its older name."""
+
+from flambeau.ao.quantization import *
