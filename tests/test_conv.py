@@ -187,6 +187,78 @@ def test_depthwise(batch, channels, size, kernel, settings, layout):
     compare_with_float64(x, w, b, layout, groups=channels, **settings)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "batch,channels,out,size,padding",
+    [
+        (3, 33, 40, (14, 13), 1),
+        (8, 32, 32, (7, 7), 1),
+        (1, 48, 35, (11, 16), 0),
+        (2, 34, 50, (9, 8), 2),
+        (1, 32, 33, (12, 9), (3, 4)),
+        (2, 270, 36, (8, 10), 1),
+        (1, 32, 32, (5, 600), 1),
+        (40, 32, 64, (1, 2), 1),
+    ],
+)
+def test_windows_of_three_by_three(batch, channels, out, size, padding, layout):
+    """What goes by Winograd's algorithm: odd sizes, channels that fill no vector, padding beyond the window."""
+    torch.manual_seed(0)
+    x, w, b = torch.randn(batch, channels, *size), torch.randn(out, channels, 3, 3), torch.randn(out)
+    compare_with_float64(x, w, b, layout, padding=padding)
+
+
+def threes(seed=0):
+    """An input and weights large enough for Winograd's algorithm."""
+    torch.manual_seed(seed)
+    return torch.randn(2, 40, 10, 12), torch.randn(33, 40, 3, 3)
+
+
+def conv_threes(x, w):
+    return flambeau.nn.functional.conv2d(ours_of(x), ours_of(w), padding=1)
+
+
+def test_small_integers_stay_exact():
+    x, w = ((t * 4).round() for t in threes())
+    expected = torch.nn.functional.conv2d(x.double(), w.double(), padding=1)
+    assert conv_threes(x, w).tolist() == expected.float().tolist()
+
+
+def test_three_by_three_is_as_accurate_as_a_direct_sum():
+    """Fewer than 32 outputs are summed directly."""
+    x, w = threes()
+    reference = torch.nn.functional.conv2d(x.double(), w.double(), padding=1)
+    transformed, direct = (
+        torch.tensor(t.tolist(), dtype=torch.float64) for t in (conv_threes(x, w), conv_threes(x, w[:31]))
+    )
+    error = (transformed - reference).square().mean().sqrt()
+    assert error < 1.5 * (direct - reference[:, :31]).square().mean().sqrt()
+
+
+@pytest.mark.parametrize("values", [(float("nan"),), (float("inf"),), (float("-inf"), float("inf")), (3e38,)])
+@pytest.mark.parametrize("where", ["input", "weight"])
+def test_values_that_are_not_finite_reach_what_they_reach_in_a_direct_sum(values, where):
+    """Also those that only a transform makes overflow, and nothing happens to the other image."""
+    x, w = threes()
+    if values[0] == 3e38:
+        w = w * 1e-3
+        if where == "weight":
+            x = x * 1e-3
+    clean = conv_threes(x, w)
+    for i, value in enumerate(values):
+        if where == "input":
+            x[1, 5, 4 + i, 3 : 5 + i] = value
+        else:
+            w[7, 5, :, 1 + i] = value
+    expected = torch.nn.functional.conv2d(x.double(), w.double(), padding=1).float()
+    result = conv_threes(x, w)
+    if where == "input":
+        assert result[0].tolist() == clean[0].tolist()
+    back = torch.tensor(result.tolist()).reshape(expected.shape)
+    largest = float(expected[expected.isfinite()].abs().max())
+    torch.testing.assert_close(back, expected, rtol=1e-5, atol=1e-6 * largest, equal_nan=True)
+
+
 @pytest.mark.parametrize("dtype", ["int64", "complex64"])
 def test_the_bias_has_the_dtype_of_the_input(dtype):
     x, w = (flambeau.ones(1, 1, 4, dtype=getattr(flambeau, dtype)) for _ in range(2))

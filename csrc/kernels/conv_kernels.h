@@ -40,6 +40,10 @@ void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& i
 // Outputs gathered from windows (conv_gather.cpp), or backwards: inputs gathered from the outputs' gradients.
 void gather_outputs(DType type, const ConvShape& shape, bool backward, const ConvImage& source,
                     const void* weight, const void* bias, const ConvImage& target);
+// The same by Winograd's algorithm, where it pays (conv_winograd.cpp).
+bool has_winograd(DType type, const ConvShape& shape, bool backward);
+void winograd_outputs(const ConvShape& shape, bool backward, const ConvImage& source, const void* weight,
+                      const void* bias, const ConvImage& target);
 // Products of gradients and inputs (conv_weight_gradient.cpp).
 void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
                              const ConvImage& grad_output, void* grad_weight);
@@ -118,6 +122,29 @@ FLB_KERNEL(conv_plane, void(DType, const ConvPlane&, const void* weights, int64_
 // weights = the sum over `count` planes, their distances given, and over positions, of out times image.
 FLB_KERNEL(conv_plane_weight, void(DType, const ConvPlane&, int64_t count, int64_t image_distance,
                                    int64_t out_distance, void* weights));
+
+// The transforms of Note [Winograd] (conv_winograd.cpp).
+struct WinogradWeights {
+    const float* weight;
+    int64_t source_step, target_step;  // between windows
+    bool turned;                       // the window's last tap comes first
+    int64_t sources, targets;          // targets: that exist of a panel's
+    float* to;                         // [number][source][channel of the panel]
+    int64_t to_step;                   // between numbers
+};
+FLB_KERNEL(winograd_weights, void(const WinogradWeights&));
+// A row of tiles: inputs, of which each tile reads 4 x 4, or the outputs of which each writes 2 x 2, where they exist.
+struct WinogradRow {
+    float* data;
+    int64_t row, step;      // from one row to the next, from one column to the next
+    int64_t rows, columns;  // of outputs
+};
+// to[number][tile][channel], whole vectors of channels.
+FLB_KERNEL(winograd_input,
+           void(const WinogradRow&, int64_t channels, float* to, int64_t to_row, int64_t to_step));
+// Outputs from [number][tile][channel], plus the bias (may be null); returns whether they are finite.
+FLB_KERNEL(winograd_output, bool(const float* from, int64_t from_row, int64_t from_step, int64_t channels,
+                                 const float* bias, const WinogradRow&));
 
 // to[i * to_i + j * to_j] = from[i * from_i + j * from_j] by element size, walking both sides in blocks.
 FLB_KERNEL(conv_transpose_copy, void(int itemsize, int64_t ni, int64_t nj, const void* from, int64_t from_i,

@@ -84,9 +84,6 @@ ConvImage image_at(const ConvImage& image, int64_t n, int64_t size) {
     return one;
 }
 
-namespace {
-
-// Rows [begin, end) of the frame, counted over d and h.
 void fill_frame(const ConvImage& image, const int64_t (&sizes)[3], const Frame& f, int64_t size, char* to,
                 int64_t begin, int64_t end) {
     const int64_t row_bytes = f.stride(1) * size, left = f.lo[2];
@@ -111,6 +108,8 @@ void fill_frame(const ConvImage& image, const int64_t (&sizes)[3], const Frame& 
         std::memset(right, 0, size_t(row + row_bytes - right));
     }
 }
+
+namespace {
 
 // Every window written out as the channels of one output: for few channels, whose runs would be too short.
 void fill_columns(const ConvShape& s, const ConvImage& image, int64_t size, char* to, int64_t begin,

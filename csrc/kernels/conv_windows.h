@@ -56,6 +56,10 @@ Plan make_plan(const ConvShape& s, bool backward, int64_t channels, int64_t run,
 // Image n of a batch whose elements have `size` bytes.
 ConvImage image_at(const ConvImage& image, int64_t n, int64_t size);
 
+// Rows [begin, end) of the frame, counted over d and h, from an image of these sizes.
+void fill_frame(const ConvImage& image, const int64_t (&sizes)[3], const Frame& f, int64_t size, char* to,
+                int64_t begin, int64_t end);
+
 // Convolutions of so few channels that windows are written out, and such a one with a window of one element whose
 // channels are the columns.
 bool few_channels(const ConvShape& s);
