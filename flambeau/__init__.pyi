@@ -10,6 +10,7 @@ from .storage import BoolStorage as BoolStorage
 from ._tensor.legacy import BoolTensor as BoolTensor
 from .storage import ByteStorage as ByteStorage
 from ._tensor.legacy import ByteTensor as ByteTensor
+from ._C import CastFunction as CastFunction
 from .storage import CharStorage as CharStorage
 from ._tensor.legacy import CharTensor as CharTensor
 from .storage import ComplexDoubleStorage as ComplexDoubleStorage
@@ -49,8 +50,11 @@ from . import accelerator as accelerator
 from ._functional_names import adaptive_avg_pool1d as adaptive_avg_pool1d
 from ._functional_names import adaptive_max_pool1d as adaptive_max_pool1d
 from . import amp as amp
+from . import ao as ao
 from ._settings import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled
 from .amp.autocast_mode import autocast as autocast
+from .amp.autocast_mode import autocast_decrement_nesting as autocast_decrement_nesting
+from .amp.autocast_mode import autocast_increment_nesting as autocast_increment_nesting
 from . import autograd as autograd
 from ._functional_names import avg_pool1d as avg_pool1d
 from . import backends as backends
@@ -59,11 +63,13 @@ from ._functional_names import bilinear as bilinear
 from ._functional_names import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from ._functional_names import channel_shuffle as channel_shuffle
 from .library import classes as classes
+from .amp.autocast_mode import clear_autocast_cache as clear_autocast_cache
 from ._settings import compile as compile
 from . import compiler as compiler
 from ._functional_names import conv1d as conv1d
 from ._functional_names import conv2d as conv2d
 from ._functional_names import conv3d as conv3d
+from ._functional_names import conv_tbc as conv_tbc
 from ._functional_names import conv_transpose1d as conv_transpose1d
 from ._functional_names import conv_transpose2d as conv_transpose2d
 from ._functional_names import conv_transpose3d as conv_transpose3d
@@ -85,7 +91,9 @@ from .storage import from_file as from_file
 from . import func as func
 from . import futures as futures
 from . import fx as fx
+from .amp.autocast_mode import get_autocast_cpu_dtype as get_autocast_cpu_dtype
 from .amp.autocast_mode import get_autocast_dtype as get_autocast_dtype
+from .amp.autocast_mode import get_autocast_gpu_dtype as get_autocast_gpu_dtype
 from ._device import get_default_device as get_default_device
 from ._settings import get_deterministic_debug_mode as get_deterministic_debug_mode
 from ._streams import get_device_module as get_device_module
@@ -103,7 +111,9 @@ from .autograd.grad_mode import inference_mode as inference_mode
 from .random import initial_seed as initial_seed
 from ._compat.as_torch import install_as_torch as install_as_torch
 from ._functional_names import instance_norm as instance_norm
+from .amp.autocast_mode import is_autocast_available as is_autocast_available
 from .amp.autocast_mode import is_autocast_cache_enabled as is_autocast_cache_enabled
+from .amp.autocast_mode import is_autocast_cpu_enabled as is_autocast_cpu_enabled
 from .amp.autocast_mode import is_autocast_enabled as is_autocast_enabled
 from ._settings import is_deterministic_algorithms_warn_only_enabled as is_deterministic_algorithms_warn_only_enabled
 from ._tensor.methods import is_storage as is_storage
@@ -137,6 +147,7 @@ from ._functional_names import pixel_shuffle as pixel_shuffle
 from ._functional_names import pixel_unshuffle as pixel_unshuffle
 from ._functional_names import poisson_nll_loss as poisson_nll_loss
 from . import profiler as profiler
+from . import quantization as quantization
 from . import random as random
 from ._ops.sparse.convert import resize_as_sparse_ as resize_as_sparse_
 from . import return_types as return_types
@@ -145,8 +156,12 @@ from ._ops.sparse.products import saddmm as saddmm
 from .serialization import save as save
 from .random import seed as seed
 from . import serialization as serialization
+from .amp.autocast_mode import set_autocast_cache_enabled as set_autocast_cache_enabled
+from .amp.autocast_mode import set_autocast_cpu_dtype as set_autocast_cpu_dtype
+from .amp.autocast_mode import set_autocast_cpu_enabled as set_autocast_cpu_enabled
 from .amp.autocast_mode import set_autocast_dtype as set_autocast_dtype
 from .amp.autocast_mode import set_autocast_enabled as set_autocast_enabled
+from .amp.autocast_mode import set_autocast_gpu_dtype as set_autocast_gpu_dtype
 from ._device import set_default_device as set_default_device
 from ._tensor.legacy import set_default_tensor_type as set_default_tensor_type
 from ._settings import set_deterministic_debug_mode as set_deterministic_debug_mode
