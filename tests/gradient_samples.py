@@ -70,7 +70,7 @@ DOMAINS = {
     "erfinv": (-0.9, 0.9), "special_ndtri": (0.1, 0.9), "special_entr": (0.2, 2.0), "lgamma": (0.2, 3.0),
     "digamma": (0.2, 3.0), "xlogy": (0.2, 3.0), "special_xlog1py": (0.2, 3.0), "special_zeta": (1.4, 4.0),
     "igamma": (0.4, 3.0), "igammac": (0.4, 3.0), "tan": (-1.2, 1.2), "remainder": (0.6, 3.0), "fmod": (0.6, 3.0),
-    "floor_divide": (0.6, 3.0), "true_divide": (0.6, 3.0), "hardswish": (-4.0, 4.0), "hardsigmoid": (-4.0, 4.0),
+    "true_divide": (0.6, 3.0), "hardswish": (-4.0, 4.0), "hardsigmoid": (-4.0, 4.0),
 }  # fmt: skip
 
 #: Pointwise operators that take complex numbers.

@@ -74,7 +74,8 @@ FLB_SPECIAL_BINARY(gamma_draw_derivative, "_standard_gamma_grad");
 struct DirichletGrad {
     template <class T>
     static FLB_INLINE T f(T x, T concentration, T total) {
-        const double slope = special::beta_draw_derivative(x, concentration, double(total) - double(concentration));
+        const double slope =
+            special::beta_draw_derivative(x, concentration, double(total) - double(concentration));
         return x < 1 ? T(slope / (1 - double(x))) : T(0);
     }
 };

@@ -6,7 +6,7 @@
 
 namespace flb {
 
-Scalar number_of(Tensor& t);  // item(), of sparse tensors too
+Scalar number_of(Tensor& t);                                // item(), of sparse tensors too
 void add_protocol_slots(std::vector<PyType_Slot>& slots);   // numbers, comparison, sequence: python_slots.cpp
 PyObject* tensor_subscript(PyObject* self, PyObject* key);  // x[...]: indexing.cpp
 int tensor_ass_subscript(PyObject* self, PyObject* key, PyObject* value);
