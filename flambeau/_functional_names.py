@@ -3,6 +3,8 @@
 Most are `nn.functional`'s own; a few take their arguments in another order.
 """
 
+import flambeau
+
 from .nn import functional as F
 
 
@@ -46,3 +48,66 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
 def adaptive_max_pool1d(input, output_size):
     """`nn.functional.adaptive_max_pool1d`, with indices."""
     return F.adaptive_max_pool1d(input, output_size, True)
+
+
+def detach_(input):
+    """`Tensor.detach_`."""
+    return input.detach_()
+
+
+def index_put_(input, indices, values, accumulate=False):
+    """`Tensor.index_put_`."""
+    return input.index_put_(indices, values, accumulate)
+
+
+def ldexp_(input, other):
+    """`Tensor.ldexp_`."""
+    return input.ldexp_(other)
+
+
+def frobenius_norm(input, dim=(), keepdim=False, *, out=None):
+    """`linalg.vector_norm` of order 2."""
+    return flambeau.linalg.vector_norm(input, 2.0, dim or None, keepdim, out=out)
+
+
+def nuclear_norm(input, dim=(-2, -1), keepdim=False, *, out=None):
+    """`linalg.matrix_norm` of kind "nuc"."""
+    return flambeau.linalg.matrix_norm(input, "nuc", dim, keepdim, out=out)
+
+
+def native_channel_shuffle(input, groups):
+    """`nn.functional.channel_shuffle`."""
+    return F.channel_shuffle(input, groups)
+
+
+def max_pool1d_with_indices(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    """`nn.functional.max_pool1d` and where the maxima are."""
+    return F.max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True)
+
+
+def unsafe_split_with_sizes(input, split_sizes, dim=0):
+    """`split_with_sizes`, of which each part may be written without the others' knowing."""
+    return tuple(part.clone() for part in input.split_with_sizes(split_sizes, dim))
+
+
+def spmm(input, mat2):
+    """`mm`, of a sparse matrix as well."""
+    return flambeau.mm(input, mat2)
+
+
+def _removed(name, instead):
+    def function(*args, **kwargs):
+        raise RuntimeError(
+            f"torch.{name}(): this function was deprecated since version 1.9 and is now removed. Use {instead}."
+        )
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Removed from PyTorch: use {instead}."
+    return function
+
+
+eig = _removed("eig", "torch.linalg.eig, which returns complex tensors")
+lstsq = _removed("lstsq", "torch.linalg.lstsq, which takes its arguments in the other order")
+matrix_rank = _removed("matrix_rank", "torch.linalg.matrix_rank")
+solve = _removed("solve", "torch.linalg.solve, which takes its arguments in the other order")
+symeig = _removed("symeig", "torch.linalg.eigh, which reads the lower triangle by default")
