@@ -68,6 +68,7 @@ _LAZY = {
     **dict.fromkeys("save load".split(), "serialization"),
     **dict.fromkeys("set_printoptions get_printoptions".split(), "_tensor.printing"),
     **dict.fromkeys("no_grad enable_grad inference_mode set_grad_enabled".split(), "autograd.grad_mode"),
+    "vmap": "func.vmap",
     **dict.fromkeys("finfo iinfo".split(), "_dtypes_info"),
     **dict.fromkeys(
         "TypedStorage BFloat16Storage BoolStorage ByteStorage CharStorage ComplexDoubleStorage ComplexFloatStorage "

@@ -203,6 +203,7 @@ from ._compat.as_torch import uninstall_as_torch as uninstall_as_torch
 from ._settings import use_deterministic_algorithms as use_deterministic_algorithms
 from . import utils as utils
 from . import version as version
+from .func.vmap import vmap as vmap
 from . import xpu as xpu
 
 def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor: ...

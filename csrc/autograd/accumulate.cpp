@@ -36,7 +36,7 @@ void apply_accumulate(Node* n, TensorRef* in, TensorRef*) {
     AutogradMeta& meta = leaf.ensure_meta();
     TensorRef incoming = std::move(in[0]);
     if (!meta.grad) {
-        if (grad_mode() || (incoming->sparse && !can_take_parts(incoming))) {
+        if (grad_mode() || incoming->wrapped || (incoming->sparse && !can_take_parts(incoming))) {
             incoming = invoke_tensor(clone_op, {incoming.object()});
         } else if (!incoming->sparse && !can_take(incoming, leaf)) {
             const bool dense = is_non_overlapping_and_dense(leaf);
@@ -52,7 +52,7 @@ void apply_accumulate(Node* n, TensorRef* in, TensorRef*) {
     }
     // Held: another thread may set `.grad` while this one adds.
     const TensorRef grad = TensorRef::borrow(meta.grad);
-    if (grad_mode() || (grad->sparse && !incoming->sparse)) {
+    if (grad_mode() || incoming->wrapped || grad->wrapped || (grad->sparse && !incoming->sparse)) {
         TensorRef sum = add_gradients(grad, incoming);
         PyObject* old = std::exchange(meta.grad, sum.release());
         Py_XDECREF(old);

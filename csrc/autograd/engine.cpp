@@ -190,7 +190,7 @@ void Pass::deliver(Task* t, uint32_t input_nr, TensorRef grad) {
     }
     const uint64_t bit = input_nr < 64 ? uint64_t(1) << input_nr : 0;
     if ((t->owned & bit) && !grad_mode() && slot->dtype == grad->dtype && slot->sizes == grad->sizes &&
-        !slot->is_meta() && !slot->sparse && !grad->sparse) {
+        !slot->is_meta() && !slot->sparse && !grad->sparse && !slot->wrapped && !grad->wrapped) {
         add_into(*slot, *grad);
         return;
     }
@@ -536,7 +536,7 @@ TensorRef fit_gradient(TensorRef grad, const OutputMeta& meta, const Node* from,
         grad = invoke_tensor(select_op, {parts.object(), last.get(), zero.get()});
     }
     if (grad->dtype == meta.dtype) return grad;
-    if (!grad_mode() && !grad->sparse) return cast(*grad, meta.dtype);
+    if (!grad_mode() && !grad->sparse && !grad->wrapped) return cast(*grad, meta.dtype);
     return invoke_tensor(to_op, {grad.object(), dtype_object(meta.dtype)});
 }
 

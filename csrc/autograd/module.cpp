@@ -1,6 +1,7 @@
 // The native functions behind flambeau.autograd: modes, backward, hooks of tensors.
 #include "autograd/node.h"
 #include "bindings/op.h"
+#include "transforms/level.h"
 
 namespace flb {
 
@@ -21,10 +22,18 @@ Tensor& tensor_argument(PyObject* o, const char* function) {
 
 // ---- modes -------------------------------------------------------------------------------------------------------------
 
-PyObject* is_grad_enabled(PyObject*, PyObject*) { return as_bool(modes.grad); }
+// While a pass is quiet at a level of transforms, the mode as Python sees it is whether that level records.
+Level* quiet_level() { return modes.quiet ? find_level(modes.quiet) : nullptr; }
+
+PyObject* is_grad_enabled(PyObject*, PyObject*) {
+    const Level* quiet = quiet_level();
+    return as_bool(modes.grad && (!quiet || quiet->record));
+}
 PyObject* set_grad_enabled(PyObject*, PyObject* value) {
     return guarded([&]() -> PyObject* {
-        modes.grad = truth(value);
+        const bool enabled = truth(value);
+        if (Level* quiet = quiet_level()) quiet->record = enabled;
+        else modes.grad = enabled;
         Py_RETURN_NONE;
     });
 }
@@ -149,6 +158,11 @@ TensorRef root_gradient(PyObject* given, const OutputMeta& meta, Py_ssize_t i) {
     return TensorRef::borrow(given);
 }
 
+const char* const kBackwardInside =
+    "backward() called inside a torch.func transform. This is not supported, please use func.grad or "
+    "func.vjp instead or "
+    "call backward() outside of the transforms.";
+
 // _run_backward(tensors, grad_tensors, keep_graph, create_graph, inputs, allow_unused, accumulate): the gradients of
 // `inputs` when not accumulating. All three sequences are tuples.
 PyObject* py_run_backward(PyObject*, PyObject* args) {
@@ -158,6 +172,7 @@ PyObject* py_run_backward(PyObject*, PyObject* args) {
                           &create_graph, &PyTuple_Type, &inputs, &allow_unused, &accumulate))
         return nullptr;
     return guarded([&]() -> PyObject* {
+        if (accumulate) check_outside_functions(kBackwardInside);
         const Py_ssize_t n = PyTuple_GET_SIZE(tensors), m = PyTuple_GET_SIZE(inputs);
         check(PyTuple_GET_SIZE(grads) == n, "got ", n, " tensors and ", PyTuple_GET_SIZE(grads),
               " gradients");
@@ -198,6 +213,7 @@ PyObject* py_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
     return guarded([&]() -> PyObject* {
         check_as(ErrorKind::Type, nargs == 4, "_backward takes 4 arguments");
         Tensor& t = tensor_argument(args[0], "backward");
+        check_outside_functions(kBackwardInside);
         const bool keep_graph = truth(args[2]), create_graph = truth(args[3]);
         Edges roots;
         roots.list.push_back(gradient_edge(t));

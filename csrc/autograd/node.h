@@ -18,8 +18,10 @@ struct Modes {
     bool grad = true;
     bool inference = false;
     bool multithreading = true;
-    bool anomaly = false;             // keep the Python stack of every recorded operator
-    bool anomaly_nan = false;         // and look for nan in every gradient
+    bool anomaly = false;      // keep the Python stack of every recorded operator
+    bool anomaly_nan = false;  // and look for nan in every gradient
+    uint64_t quiet = 0;        // a backward pass that is not recorded at this level, but is below it
+    int transforms = 0;        // levels of function transforms in which this thread is: csrc/transforms
     PyObject* saved_hooks = nullptr;  // list of (pack, unpack), innermost last; null when there are none
     PyObject* saved_hooks_disabled = nullptr;  // str: why hooks may not be pushed
 };

@@ -201,21 +201,34 @@ TensorRef geometry_of(const Tensor& t) {
 OpHandle copy_("copy_");
 OpHandle clone_op("clone");
 
+// A copy of `grad` with base's geometry. Inside a transform the copy is made of what is to be written to it, `like`, so that
+// it is a batch where that is one.
+TensorRef writable_gradient(const TensorRef& grad, const Tensor& base, TensorRef like = {}) {
+    static OpHandle new_empty_strided("new_empty_strided");
+    ObjectRef sizes = ObjectRef::steal(size_object(base.sizes)),
+              strides = ObjectRef::steal(size_object(base.strides));
+    TensorRef copy = invoke_tensor(new_empty_strided, {(like ? like : grad).object(), sizes.get(),
+                                                       strides.get(), dtype_object(base.dtype)});
+    return invoke_tensor(copy_, {copy.object(), grad.object()});
+}
+
 // The gradient of the base splits: the window goes through the inner operator, what lies outside stays.
 void apply_copy_slices(Node* n, TensorRef* in, TensorRef* out) {
     if (!in[0]) return;
     Node* inner = reinterpret_cast<Node*>(n->payload);
     if (!inner) fail_released();
     const SliceGeometry& g = *static_cast<SliceGeometry*>(n->data);
-    TensorRef result = empty_strided(g.base->sizes, g.base->strides, g.base->dtype, in[0]->device);
+    const bool by_operators = grad_mode() || modes.transforms;
+    TensorRef result = by_operators
+                           ? writable_gradient(in[0], *g.base)
+                           : empty_strided(g.base->sizes, g.base->strides, g.base->dtype, in[0]->device);
     TensorRef window, grad_window;
     const auto native_window = [&] {
         const int64_t shift = g.base->offset * itemsize(g.base->dtype) / itemsize(g.view->dtype);
         return make_view_dtype(*result, g.view->sizes, g.view->strides, g.view->offset - shift,
                                g.view->dtype);
     };
-    if (grad_mode()) {
-        result = invoke_tensor(copy_, {result.object(), in[0].object()});
+    if (by_operators) {
         window = view_window(*result, *g.base, *g.view);
         grad_window = invoke_tensor(clone_op, {window.object()});
     } else {
@@ -228,7 +241,8 @@ void apply_copy_slices(Node* n, TensorRef* in, TensorRef* out) {
     if (inner->num_edges && n->edges[0].node) {
         TensorRef kept = inner_out[0];
         if (!kept) kept = zeros_for(inner->outputs[0]);
-        if (grad_mode()) {
+        if (by_operators) {
+            if (kept->wrapped) result = writable_gradient(result, *g.base, kept);
             window = view_window(*result, *g.base, *g.view);
             invoke_tensor(copy_, {window.object(), kept.object()});
         } else {

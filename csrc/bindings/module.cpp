@@ -10,6 +10,7 @@
 #include "core/interpreter.h"
 #include "core/parallel.h"
 #include "tensor/sparse.h"
+#include "transforms/level.h"
 
 namespace flb {
 
@@ -108,6 +109,7 @@ extern "C" __attribute__((visibility("default"))) PyObject* PyInit__C() {
         init_autograd(module);
         init_ops(module);
         init_autocast(module);
+        init_transforms(module);
         init_interop(module);
         init_from_data(module);
         init_shared_memory(module);

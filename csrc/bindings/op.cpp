@@ -9,6 +9,7 @@
 #include "bindings/signature.h"
 #include "bindings/types.h"
 #include "tensor/sparse.h"
+#include "transforms/level.h"
 
 namespace flb {
 
@@ -218,6 +219,8 @@ static PyObject* python_impl(Call& call) {
 
 PyObject* invoke(Op* op, PyObject** args) {
     if (__builtin_expect(autocast_on, 0)) return invoke_in_autocast(op, args);
+    if (__builtin_expect(modes.transforms, 0))
+        if (PyObject* result = invoke_transformed(op, args)) return result;
     if (__builtin_expect(living_sparse_tensors != 0, 0)) op = form_for(op, args);
     ObjectRef result = run(op, args);
     if (__builtin_expect(has_warnings, 0) && running == 0) issue_warnings();

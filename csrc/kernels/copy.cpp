@@ -104,6 +104,13 @@ TensorRef private_copy(Tensor& t, DType dtype) {
 
 Scalar item(Tensor& t) {
     check(t.numel == 1, "a Tensor with ", t.numel, " elements cannot be converted to Scalar");
+    if (__builtin_expect(t.wrapped != nullptr, 0)) {
+        check(!t.is_batched(),
+              "vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over calling "
+              ".item() on a "
+              "Tensor: it has a value per example. Rewrite it with operators, or call it outside of vmap");
+        return item(*t.wrapped->value);
+    }
     check(!t.is_meta(), "Tensor.item() cannot be called on meta tensors");
     return Scalar::load(t.dtype, kernel_pointer(t));
 }

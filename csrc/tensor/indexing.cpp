@@ -109,7 +109,8 @@ bool is_plain_int(PyObject* o) {
     if (PyLong_Check(o)) return true;
     if (is_tensor(o)) {
         Tensor& t = *reinterpret_cast<Tensor*>(o);
-        return t.ndim() == 0 && is_integral(t.dtype, false) && t.dtype != DType::UInt8 && !t.is_meta();
+        return t.ndim() == 0 && is_integral(t.dtype, false) && t.dtype != DType::UInt8 && !t.is_meta() &&
+               !t.is_batched();
     }
     return !is_sequence_index(o) && !PySlice_Check(o) && PyIndex_Check(o) && !PySequence_Check(o);
 }
@@ -241,7 +242,7 @@ PyObject* tensor_subscript(PyObject* self, PyObject* key) {
         Tensor& t = *reinterpret_cast<Tensor*>(self);
         if (!is_exact_tensor(self) && has_torch_function(self)) return subclass_getitem(self, key);
         if (t.sparse) return sparse_getitem(self, key);
-        const bool record = grad_mode() && t.requires_grad();
+        const bool record = t.wrapped || (grad_mode() && t.requires_grad());
         Indexed indexed = take_window(t, key, record);
         if (indexed.indices.empty()) return indexed.window.release();
         ObjectRef list = index_list(indexed);
@@ -255,7 +256,7 @@ int tensor_ass_subscript(PyObject* self, PyObject* key, PyObject* value) {
         Tensor& t = *reinterpret_cast<Tensor*>(self);
         check_as(ErrorKind::Type, !t.sparse, "Cannot assign to a sparse tensor");
         if (!is_exact_tensor(self) && has_torch_function(self)) return subclass_setitem(self, key, value);
-        const bool record = grad_mode() && t.requires_grad();
+        const bool record = t.wrapped || (grad_mode() && t.requires_grad());
         Indexed indexed = take_window(t, key, record);
         TensorRef number;
         PyObject* source = value;

@@ -108,6 +108,9 @@ int truth(PyObject* self) {
         Tensor& t = self_of(self);
         check(t.numel != 0, "Boolean value of Tensor with no values is ambiguous");
         check(t.numel == 1, "Boolean value of Tensor with more than one value is ambiguous");
+        check(!t.is_batched(),
+              "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We "
+              "don't support that: examples of a batch may differ. Use torch.where instead");
         return PyBool_FromLong(number_of(t).to_bool());
     });
     if (!value) return -1;

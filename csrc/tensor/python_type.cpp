@@ -6,6 +6,7 @@
 #include "bindings/types.h"
 #include "tensor/python_slots.h"
 #include "tensor/sparse.h"
+#include "transforms/level.h"
 
 namespace flb {
 
@@ -38,6 +39,10 @@ int tensor_traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(t.dict);
     if (t.grad_fn) Py_VISIT(node_object(t.grad_fn));
     if (t.base) Py_VISIT(t.base->object());
+    if (t.wrapped) {
+        Py_VISIT(t.wrapped->value->object());
+        if (t.wrapped->tangent) Py_VISIT(t.wrapped->tangent->object());
+    }
     if (t.meta) {
         Py_VISIT(t.meta->grad);
         Py_VISIT(t.meta->hooks);
@@ -357,6 +362,14 @@ PyObject* method_requires_grad_(PyObject* self, PyObject* args, PyObject* kwargs
     int value = 1;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p", const_cast<char**>(names), &value)) return nullptr;
     return guarded([&]() -> PyObject* {
+        if (value)
+            check_outside_functions(
+                "You are attempting to call Tensor.requires_grad_() (or perhaps using "
+                "torch.autograd.functional.* APIs) "
+                "inside of a function being transformed by a torch.func transform. This is unsupported, "
+                "please attempt to "
+                "use the transforms (grad, vjp, jacrev, jvp ...) or call requires_grad_() outside of the "
+                "function");
         set_requires_grad_value(self_of(self), value);
         return Py_NewRef(self);
     });
@@ -504,6 +517,7 @@ PyObject* as_subclass(TensorRef plain, PyTypeObject* type) {
     std::swap(out->base, plain->base);
     std::swap(out->grad_fn, plain->grad_fn);
     std::swap(out->sparse, plain->sparse);
+    std::swap(out->wrapped, plain->wrapped);
     return out->object();
 }
 

@@ -69,6 +69,7 @@ static void construct_fields(Tensor* t) {
     t->grad_fn = nullptr;
     t->meta = nullptr;
     t->sparse = nullptr;
+    t->wrapped = nullptr;
 }
 
 TensorRef new_tensor() {
@@ -111,6 +112,12 @@ void release_fields(Tensor* t) {
         Node* fn = t->grad_fn;
         t->grad_fn = nullptr;
         Py_DECREF(node_object(fn));
+    }
+    if (t->wrapped) {
+        Wrapped* wrapped = std::exchange(t->wrapped, nullptr);
+        Py_DECREF(wrapped->value->object());
+        if (wrapped->tangent) Py_DECREF(wrapped->tangent->object());
+        delete wrapped;
     }
     if (t->base) {
         Tensor* base = t->base;
@@ -294,6 +301,16 @@ TensorRef make_view(Tensor& of, const Dims& sizes, const Dims& strides, int64_t 
 }
 
 TensorRef shallow_copy(Tensor& of) {
+    TensorRef t = window_copy(of);
+    if (__builtin_expect(of.wrapped != nullptr, 0)) {
+        t->wrapped = new Wrapped(*of.wrapped);
+        Py_INCREF(t->wrapped->value->object());
+        if (t->wrapped->tangent) Py_INCREF(t->wrapped->tangent->object());
+    }
+    return t;
+}
+
+TensorRef window_copy(Tensor& of) {
     TensorRef t = new_tensor();
     retain(of.storage);
     t->storage = of.storage;
@@ -421,13 +438,21 @@ MemoryFormat suggested_format(const Tensor& t) {
     return MemoryFormat::Contiguous;
 }
 
+[[noreturn, gnu::cold]] static void fail_without_data(const Tensor& t) {
+    check(!t.is_batched(), "vmap: a tensor of shape ", str(t.sizes),
+          " stands for one example of a batch here, and has no data of its own: what was called needs the "
+          "elements. "
+          "Use operators on tensors instead, or call it outside of vmap");
+    check(t.is_meta(), "a tensor of shape ", str(t.sizes), " escaped from vmap: its elements cannot be read");
+    fail(ErrorKind::NotImplemented,
+         "Cannot copy out of meta tensor; no data! A kernel needs data, and a meta tensor has only a shape");
+}
+
 char* kernel_pointer(const Tensor& t) {
-    check_as(
-        ErrorKind::NotImplemented, !t.is_meta(),
-        "Cannot copy out of meta tensor; no data! A kernel needs data, and a meta tensor has only a shape");
     if (__builtin_expect(t.sparse != nullptr, 0)) fail_no_memory(t);
-    if (t.numel == 0) return nullptr;
     const Storage& s = *t.storage;
+    if (__builtin_expect(s.device == DeviceType::Meta, 0)) fail_without_data(t);
+    if (t.numel == 0) return nullptr;
     const int64_t size = itemsize(t.dtype);
     int64_t last = t.offset;
     if (t.contiguous) {

@@ -44,6 +44,17 @@ struct AutogradMeta {
     bool retains_grad = false;
 };
 
+// Note [Wrapped tensors]: inside a function transform (flambeau.func, forward-mode differentiation) a tensor may stand for
+// another one, a level down. Operators on it go to the transform (csrc/transforms); its own history is what is recorded
+// above that level, while `value` has the history below. A batched one has the sizes and strides of one example in a
+// storage without data, so that no kernel can read it; a dual one is a window on its value's memory.
+struct Wrapped {
+    uint64_t level;   // of the transform; numbers are never used twice
+    int dim;          // which dimension of `value` is the batch; -1: none
+    Tensor* value;    // owned
+    Tensor* tangent;  // owned; of a dual tensor, null where it is zero
+};
+
 // Note [Window invariant]: a tensor is a window (sizes, strides, offset; all in elements) on a storage. Every way
 // of making one proves that the window lies inside the storage, and `kernel_pointer` proves it again before a
 // kernel gets an address, because a storage may since have shrunk.
@@ -70,9 +81,11 @@ struct Tensor {
     Node* grad_fn;          // owned
     AutogradMeta* meta;
     SparseParts* sparse;  // owned; null for a dense tensor: see tensor/sparse.h
+    Wrapped* wrapped;  // owned; null outside function transforms
 
     int ndim() const { return sizes.size(); }
     bool is_meta() const { return device == DeviceType::Meta; }
+    bool is_batched() const { return wrapped && wrapped->dim >= 0; }
     // A view also requires grad when its base came to, by an in-place write.
     bool requires_grad() const { return requires_grad_flag || grad_fn || (base && view_requires_grad()); }
     bool is_leaf() { return !grad_fn && !(base && view_has_history()); }
@@ -111,6 +124,8 @@ TensorRef make_view(Tensor& of, const Dims& sizes, const Dims& strides, int64_t 
 TensorRef make_view_dtype(Tensor& of, const Dims& sizes, const Dims& strides, int64_t offset, DType dtype);
 // The same window without autograd history and not a view; shares the version counter (detach).
 TensorRef shallow_copy(Tensor& of);
+// The same, and standing for nothing: of a wrapped tensor its window alone.
+TensorRef window_copy(Tensor& of);
 
 // Turns a tensor into another window in place (resize_, set_, transpose_, .data=). Checked; keeps autograd fields.
 void set_window(Tensor& t, const Dims& sizes, const Dims& strides, int64_t offset);

@@ -6,6 +6,7 @@ import flambeau
 
 from .registry import op
 from .second_order import vjp_through
+from .truth import any_true
 
 # ---- fused: forward keeps one number per query, backward computes the weights anew -----------------------------------
 
@@ -86,7 +87,7 @@ def additive_mask(mask, dtype):
 def masked_softmax(scores):
     """Softmax along the last dimension in which a row of minus infinities gives zeros, with zeros as gradient."""
     empty = scores.detach().amax(-1, keepdim=True) == -math.inf if scores.size(-1) else None
-    if empty is None or not empty.any():
+    if empty is None or not any_true(empty):
         return scores.softmax(-1)
     return scores.masked_fill(empty, 0.0).softmax(-1).masked_fill(empty, 0.0)
 

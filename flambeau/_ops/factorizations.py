@@ -10,6 +10,7 @@ from .casts import in_autocast
 from .linalg import _h
 from .outputs import _class_name, deliver, deliver_all
 from .registry import composite, op
+from .truth import any_true, whole
 
 FACTOR = {"method": False, "public": False}
 
@@ -47,8 +48,9 @@ def check_sides(t, name, argument="A"):
 
 def check_info(info, name, problem, error=LinAlgError):
     """Raises for the first matrix whose `info` is not 0; problem(number) says what that means."""
-    if info.is_meta or not info.any():
+    if info.is_meta or not any_true(info):
         return
+    info = whole(info)
     flat = info.reshape(-1)
     first = int(flat.nonzero()[0])
     where = f"(Batch element {first}): " if info.dim() else ""

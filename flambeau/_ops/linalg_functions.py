@@ -7,6 +7,7 @@ from .factorizations import LinAlgError, _lu_factor_ex, check_info
 from .linalg import _h
 from .solvers import _definite_solve, _solve
 from .spectral import _eigh_of, _lstsq, _svd_of, linalg_pinv
+from .truth import all_true
 
 
 def _diagonal_and_sign(A):
@@ -30,7 +31,7 @@ class LinalgDet(Function):
     def backward(ctx, grad):
         A, det = ctx.saved_tensors
         weight = (grad * det.conj())[..., None, None]
-        if bool((det != 0).all()):
+        if all_true(det != 0):
             eye = flambeau.eye(A.size(-1), dtype=A.dtype).expand(A.shape)
             return _solve(_h(A), weight * eye)[0]
         U, S, Vh = flambeau.linalg.svd(A)
@@ -119,7 +120,7 @@ class LinalgLstsq(Function):
     @staticmethod
     def forward(ctx, A, B, rcond, driver):
         m, n = A.shape[-2:]
-        if not bool(A.isfinite().all() & B.isfinite().all()):
+        if not (all_true(A.isfinite()) and all_true(B.isfinite())):
             raise LinAlgError("torch.linalg.lstsq: input and other should not contain infs or NaNs.")
         found, rank, values, info = _lstsq(A, B, rcond, driver)
         check_info(
@@ -132,7 +133,7 @@ class LinalgLstsq(Function):
         )
         solution = found[..., :n, :]
         residuals = A.abs().new_empty((0,))
-        if m > n and driver != "gelsy" and (driver == "gels" or bool((rank == n).all())):
+        if m > n and driver != "gelsy" and (driver == "gels" or all_true(rank == n)):
             residuals = (found[..., n:, :].abs() ** 2).sum(-2)
         if driver == "gels":
             rank = flambeau.empty(0, dtype=flambeau.int64)

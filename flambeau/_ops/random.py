@@ -5,6 +5,7 @@ import flambeau
 from ._pointwise import binary
 from .outputs import deliver
 from .registry import composite, op
+from .truth import all_true, any_true
 
 _OPTIONS = "dtype? dtype=None, layout? layout=None, device? device=None, bool pin_memory=False, bool requires_grad=False"
 _GENERATOR = "Generator? generator=None"
@@ -201,9 +202,9 @@ op(
 
 def _check_weights(input):
     """Weights are finite and none is negative; each distribution has one above zero."""
-    if not bool(((input >= 0) & (input < float("inf"))).all()):
+    if not all_true((input >= 0) & (input < float("inf"))):
         raise RuntimeError("multinomial(): probability tensor contains either `inf`, `nan` or element < 0")
-    if bool((input.sum(-1) == 0).any()):
+    if any_true(input.sum(-1) == 0):
         raise RuntimeError("multinomial(): invalid multinomial distribution (sum of probabilities <= 0)")
 
 

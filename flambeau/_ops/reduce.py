@@ -3,6 +3,7 @@
 from .arithmetic import conj
 from .outputs import deliver
 from .registry import _publish, composite, functions, methods, op, records
+from .truth import any_true
 
 _REDUCED = """
 
@@ -377,7 +378,7 @@ def _reversed_cumsum(x, dim):
 def _cumprod_vjp(grad, input, result, dim):
     if input.dim() == 0 or input.numel() == 0:
         return grad
-    if not bool((input == 0).any()):
+    if not any_true(input == 0):
         return _reversed_cumsum(grad * conj(result), dim) / conj(input)
     # Division fails at zeros: leave each element out in turn.
     from .. import stack

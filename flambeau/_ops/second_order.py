@@ -2,6 +2,8 @@
 
 import flambeau
 
+from .. import _C
+
 
 def vjp_through(formula, inputs, grads, needs):
     """Gradients of ``formula(*inputs)`` with respect to the inputs, for the gradients `grads` of its results.
@@ -11,10 +13,7 @@ def vjp_through(formula, inputs, grads, needs):
     recording = flambeau.is_grad_enabled()
     with flambeau.enable_grad():
         # Views cut the inputs off from each other, should one have been computed from another.
-        views = [
-            None if x is None else x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
-            for x in inputs
-        ]
+        views = [None if x is None else x.view_as(x) if x.requires_grad else _C._leaf(x) for x in inputs]
         outputs = formula(*views)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o is not None and g is not None]

@@ -14,6 +14,7 @@ from .linalg import _h
 from .outputs import deliver, deliver_all
 from .registry import composite, op
 from .solvers import _is_vector, _solve
+from .truth import all_true
 
 
 def _diag(values, like):
@@ -42,7 +43,7 @@ def _check_phase(imaginary, size, what):
 
 
 def _check_finite(A, name, message, error=LinAlgError):
-    if not A.is_meta and not bool(A.isfinite().all()):
+    if not A.is_meta and not all_true(A.isfinite()):
         raise error(f"{name}: {message}")
 
 

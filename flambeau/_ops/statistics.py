@@ -3,6 +3,7 @@
 from .casts import in_autocast
 from .outputs import deliver
 from .registry import Tensor, composite
+from .truth import any_true
 
 # ---- quantiles -------------------------------------------------------------------------------------------------------
 
@@ -232,7 +233,7 @@ def _check_weights(name, weights, count, integral):
             f"cov(): expected {name} to have the same numel as there are observations in the input but got "
             f"{weights.numel()} != {count}"
         )
-    if weights.numel() and bool((weights < 0).any()):
+    if weights.numel() and any_true(weights < 0):
         raise RuntimeError(f"cov(): {name} cannot be negative")
 
 

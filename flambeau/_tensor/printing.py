@@ -261,8 +261,20 @@ def _is_usual_dtype(dtype) -> bool:
     return dtype in (default, flambeau.int64, flambeau.bool)
 
 
+def _batch_repr(number, value, dim) -> str:
+    """A tensor inside vmap: what it stands for."""
+    levels = [level[0] for level in flambeau._C._levels()]
+    place = levels.index(number) + 1 if number in levels else "dead"
+    body = repr(value).replace("\n", "\n    ")
+    return f"BatchedTensor(lvl={place}, bdim={dim}, value=\n    {body}\n)"
+
+
 def tensor_repr(tensor) -> str:
     """The text of ``repr(tensor)``."""
+    if flambeau._C._transforms():
+        found = flambeau._C._wrapped(tensor)
+        if found is not None and isinstance(found[2], int):
+            return _batch_repr(*found)
     plain = type(tensor) is flambeau.Tensor or type(tensor) is flambeau.nn.Parameter
     prefix = "tensor(" if plain else f"{type(tensor).__name__}("
     indent = len(prefix)
@@ -290,6 +302,9 @@ def tensor_repr(tensor) -> str:
         facts.append(f"dtype={dtype}")
     if sparse:
         facts.append(f"layout={tensor.layout}")
+    tangent = flambeau.autograd.forward_ad.unpack_dual(tensor).tangent if flambeau._C._transforms() else None
+    if tangent is not None:
+        facts.append(f"tangent={tangent}")
     if tensor.grad_fn is not None:
         facts.append(f"grad_fn=<{tensor.grad_fn.name()}>")
     elif tensor.requires_grad:

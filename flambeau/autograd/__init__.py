@@ -173,27 +173,34 @@ def _zeros_like(one, batches):
 
 
 def _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused):
-    import flambeau
-
     counts = {len(g) for g in grad_outputs if g is not None}
     if len(counts) != 1:
         raise RuntimeError(
             "is_grads_batched=True needs grad_outputs with one common size of their first dimension"
         )
     count = counts.pop()
-    rows = [
-        _C._run_backward(
+    from .._transforms import BatchLevel
+
+    if not count:
+        raise RuntimeError("is_grads_batched=True needs at least one row in grad_outputs")
+    with BatchLevel(count) as level:
+        grads = _C._run_backward(
             outputs,
-            tuple(None if g is None else g[i] for g in grad_outputs),
-            retain_graph or i + 1 < count,
+            tuple(None if g is None else level.wrap(g, 0) for g in grad_outputs),
+            retain_graph,
             create_graph,
             inputs,
             allow_unused,
             False,
         )
-        for i in range(count)
-    ]
-    return tuple(None if column[0] is None else flambeau.stack(column) for column in zip(*rows, strict=True))
+        found = []
+        for grad in grads:
+            if grad is None:
+                found.append(None)
+                continue
+            value, dim = level.unwrap(grad)
+            found.append(value.expand(count, *value.shape) if dim is None else value.movedim(dim, 0))
+    return tuple(found)
 
 
 # A function and its module share a name: the module is loaded at once, so that no later import of it hides the function.

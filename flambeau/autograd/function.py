@@ -24,7 +24,7 @@ class FunctionCtx:
         self.to_save = tensors
 
     def save_for_forward(self, *tensors):
-        """Accepted for compatibility: forward-mode differentiation is not available."""
+        """Keep tensors for `jvp`, where `ctx.saved_tensors` gives them."""
         self.saved_for_forward = tensors
 
     def mark_dirty(self, *args):
@@ -131,7 +131,7 @@ class Function(metaclass=FunctionMeta):
 
     @staticmethod
     def jvp(ctx, *grad_inputs):
-        """Forward-mode differentiation, which is not available."""
+        """Return the tangent of each output, from those of forward's arguments. To be overridden for forward mode."""
         raise NotImplementedError(
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
         )
@@ -156,6 +156,10 @@ class Function(metaclass=FunctionMeta):
         """Run forward and record one node for it."""
         if kwargs:
             args = _bind(cls, args, kwargs)
+        if _C._transforms():
+            from ._function_transforms import apply
+
+            return apply(cls, args)
         return _C._function_apply(cls, *args)
 
 

@@ -159,7 +159,10 @@ def jvp(func, inputs, v=None, create_graph=False, strict=False):
 def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, strategy="reverse-mode"):
     """Return the Jacobian: for an output of shape (O...) and an input of shape (I...), a tensor of shape (O..., I...).
 
-    With several inputs a tuple over inputs, with several outputs a tuple over outputs of that. vectorize is accepted.
+    With several inputs a tuple over inputs, with several outputs a tuple over outputs of that.
+
+    vectorize: compute all rows at once, by vmap. strategy: "reverse-mode", or "forward-mode" (with vectorize=True), which is
+        faster where there are fewer inputs than outputs.
 
     >>> flambeau.autograd.functional.jacobian(lambda x: x * x, flambeau.tensor([1.0, 2.0]))
     tensor([[2., 0.],
@@ -168,7 +171,17 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
     import flambeau
 
     if strategy not in ("forward-mode", "reverse-mode"):
-        raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
+        raise AssertionError(
+            'Expected strategy to be either "forward-mode" or "reverse-mode". Hint: If your function has more outputs than '
+            'inputs, "forward-mode" tends to be more performant. Otherwise, prefer to use "reverse-mode".'
+        )
+    if strategy == "forward-mode":
+        return _forward_jacobian(func, inputs, create_graph, strict, vectorize)
+    if vectorize and strict:
+        raise RuntimeError(
+            "torch.autograd.functional.jacobian: `strict=True` and `vectorized=True` are not supported together. Please "
+            "either set `strict=False` or `vectorize=False`."
+        )
     with enable_grad():
         inputs_tuple, inputs = _as_tuple(inputs, "inputs", "jacobian")
         inputs = _inputs(inputs, create_graph)
@@ -176,6 +189,13 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
         rows = []
         for output in outputs:
             flat = output.reshape(-1)
+            if vectorize:
+                rows.append(
+                    _result(
+                        _finish(_rows_at_once(flat, output, inputs, create_graph), create_graph), inputs_tuple
+                    )
+                )
+                continue
             columns = [[] for _ in inputs]
             for k in range(flat.numel()):
                 one = flambeau.zeros_like(flat)
@@ -193,6 +213,58 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
     return _result(rows, outputs_tuple)
 
 
+def _rows_at_once(flat, output, inputs, create_graph):
+    """The Jacobian of one output, all its rows in one backward pass."""
+    import flambeau
+
+    if not flat.requires_grad or not flat.numel():
+        return tuple(output.new_zeros(output.shape + x.shape) for x in inputs)
+    grads = _grad(
+        flat,
+        inputs,
+        flambeau.eye(flat.numel(), dtype=flat.dtype),
+        retain_graph=True,
+        create_graph=create_graph,
+        allow_unused=True,
+        is_grads_batched=True,
+    )
+    return tuple(
+        output.new_zeros(output.shape + x.shape) if g is None else g.reshape(output.shape + x.shape)
+        for g, x in zip(grads, inputs, strict=True)
+    )
+
+
+def _forward_jacobian(func, inputs, create_graph, strict, vectorize):
+    """Column by column, in forward mode."""
+    if strict:
+        raise RuntimeError(
+            'torch.autograd.functional.jacobian: `strict=True` and `strategy="forward-mode"` are not supported together '
+            '(yet). Please either set `strict=False` or `strategy="reverse-mode"`.'
+        )
+    if not vectorize:
+        raise NotImplementedError(
+            "Computing Jacobian using forward-AD or forward-over-reverse Hessian is only implemented for `vectorize=True`."
+        )
+    if create_graph:
+        raise NotImplementedError(
+            'torch.autograd.functional.jacobian: `create_graph=True` and `strategy="forward-mode"` are not supported '
+            'together (yet). Please either set `create_graph=False` or `strategy="reverse-mode"`.'
+        )
+    from ..func import jacfwd
+
+    inputs_tuple, inputs = _as_tuple(inputs, "inputs", "jacobian")
+    outputs_are_tuple = []
+
+    def outputs_of(*points):
+        is_tuple, outputs = _call(func, points, "jacobian")
+        outputs_are_tuple[:] = [is_tuple]
+        return outputs
+
+    blocks = jacfwd(outputs_of, tuple(range(len(inputs))))(*inputs)
+    rows = [_result(row, inputs_tuple) for row in blocks]
+    return _result(rows, outputs_are_tuple[0])
+
+
 def hessian(
     func, inputs, create_graph=False, strict=False, vectorize=False, outer_jacobian_strategy="reverse-mode"
 ):
@@ -204,6 +276,8 @@ def hessian(
     """
     import flambeau
 
+    if outer_jacobian_strategy not in ("forward-mode", "reverse-mode"):
+        raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
     inputs_tuple, inputs = _as_tuple(inputs, "inputs", "hessian")
 
     def gradient(*points):
@@ -211,7 +285,22 @@ def hessian(
         output = _scalar(outputs, is_tuple, "hessian").reshape(())
         return _products((output,), points, (flambeau.ones_like(output),), True, strict)
 
-    blocks = jacobian(gradient, inputs, create_graph=create_graph, strict=strict)
+    if outer_jacobian_strategy == "forward-mode":
+        from ..func import grad as gradient_of
+
+        def scalar(*points):
+            is_tuple, outputs = _call(func, points, "hessian")
+            return _scalar(outputs, is_tuple, "hessian").reshape(())
+
+        gradient = gradient_of(scalar, tuple(range(len(inputs))))
+    blocks = jacobian(
+        gradient,
+        inputs,
+        create_graph=create_graph,
+        strict=strict,
+        vectorize=vectorize,
+        strategy=outer_jacobian_strategy,
+    )
     return blocks if inputs_tuple else blocks[0][0]
 
 

@@ -286,16 +286,19 @@ def gradcheck(
     func: takes the inputs and returns a tensor or a tuple of them. inputs: tensors; those with requires_grad (float64 or
         complex128) are checked. eps: the step. atol, rtol: as in `allclose`. nondet_tol: how much two backward passes
         may differ. check_undefined_grad: try with some outputs unused. fast_mode: compare products with random vectors.
-    check_forward_ad and the batched checks need features that are not available, and raise when asked for.
+    check_forward_ad: compare forward mode too; check_backward_ad=False: only that. check_batched_grad,
+        check_batched_forward_grad: compare gradients (tangents) for a batch of vectors, by vmap, with those one by one.
 
     >>> x = flambeau.ones(3, dtype=flambeau.float64, requires_grad=True)
     >>> flambeau.autograd.gradcheck(lambda x: x * x, x)
     True
     """
-    if check_forward_ad or check_batched_forward_grad:
-        raise NotImplementedError("gradcheck: forward-mode differentiation is not available in flambeau")
     if not (check_backward_ad or check_forward_ad):
-        raise AssertionError("Expected at least one of check_forward_ad and check_backward_ad to be True")
+        raise AssertionError("Expected at least one of check_forward_ad or check_backward_ad to be True")
+    if check_batched_grad and not check_backward_ad:
+        raise AssertionError("Setting check_batched_grad=True requires check_backward_ad to be True")
+    if check_batched_forward_grad and not check_forward_ad:
+        raise AssertionError("Setting check_batched_forward_grad=True requires check_forward_ad to be True")
     inputs = _tensors(inputs)
     try:
         _check_inputs(inputs)
@@ -304,7 +307,17 @@ def gradcheck(
         if not outputs:
             _check_zero_numerical(point, eps)
             return True
+        if check_forward_ad or check_batched_grad:
+            from . import _forward_checks as more
+        if check_forward_ad:
+            more.check_forward(point, rtol, atol, fast_mode)
+        if check_batched_forward_grad:
+            more.check_batched_tangents(point)
+        if not check_backward_ad:
+            return True
         (_check_fast if fast_mode else _check_slow)(point, rtol, atol, nondet_tol)
+        if check_batched_grad:
+            more.check_batched_gradients(point)
         if check_undefined_grad:
             _check_undefined(point)
         if check_grad_dtypes:
@@ -351,8 +364,8 @@ def gradgradcheck(
     """
     import flambeau
 
-    if check_fwd_over_rev:
-        raise NotImplementedError("gradgradcheck: forward-mode differentiation is not available in flambeau")
+    if not (check_fwd_over_rev or check_rev_over_rev):
+        raise AssertionError("Expected at least one of check_fwd_over_rev or check_rev_over_rev to be True")
     inputs = _tensors(inputs)
     outputs = _differentiable_outputs(func, inputs)
     if grad_outputs is None:
@@ -392,5 +405,8 @@ def gradgradcheck(
         nondet_tol=nondet_tol,
         check_undefined_grad=check_undefined_grad,
         check_grad_dtypes=check_grad_dtypes,
+        check_batched_grad=check_batched_grad,
+        check_forward_ad=check_fwd_over_rev,
+        check_backward_ad=check_rev_over_rev,
         fast_mode=fast_mode,
     )

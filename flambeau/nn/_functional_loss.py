@@ -10,6 +10,7 @@ import flambeau
 
 from .._ops import loss as _native
 from .._ops.casts import in_autocast
+from .._ops.truth import any_true
 from ._functional_activation import log_softmax, logsigmoid
 from ._functional_common import is_tensor, legacy_reduction, reduced
 from ._functional_distance import pairwise_distance
@@ -123,7 +124,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
         if var < 0:
             raise ValueError("var has negative entry/entries")
         var = var * flambeau.ones_like(input)
-    elif var.is_floating_point() and bool((var < 0).any()):
+    elif var.is_floating_point() and any_true(var < 0):
         raise ValueError("var has negative entry/entries")
     if var.size() != input.size():
         if input.size()[:-1] == var.size():
@@ -271,7 +272,7 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is "
             "deprecated. Please ensure they have the same size."
         )
-    if not input.is_meta and bool(((input < 0) | (input > 1)).any()):
+    if not input.is_meta and any_true((input < 0) | (input > 1)):
         raise RuntimeError("all elements of input should be between 0 and 1")
     loss = _limited_binary_cross_entropy(input, target)
     return reduced(loss if weight is None else loss * weight, reduction)
