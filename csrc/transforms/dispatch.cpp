@@ -191,6 +191,25 @@ PyObject* run_below(const Level& level, Op* op, PyObject* const* args) {
     return result.release();
 }
 
+// Whether `fresh` could be written to `tangent`: a batch cannot be, where the tangent is the same for all examples.
+bool written_to(Tensor& tangent, PyObject* fresh) {
+    static OpHandle copy("copy_");
+    if (tangent.object() == fresh) return true;
+    try {
+        invoke_tensor(copy, {tangent.object(), fresh});
+        return true;
+    } catch (const Error& e) {
+        if (!tensor_of(fresh).wrapped) throw;
+        if (e.kind == ErrorKind::Python) PyErr_Clear();
+        return false;
+    }
+}
+
+void set_tangent(Tensor& t, PyObject* tangent) {
+    Tensor* old = std::exchange(t.wrapped->tangent, &tensor_of(Py_NewRef(tangent)));
+    if (old) Py_DECREF(old->object());
+}
+
 // The tangent of a tensor that was written in place. Views of it see the change, and so does its base.
 void write_tangent(Tensor& t, PyObject* fresh, const Level& level) {
     static OpHandle copy("copy_"), zero("zero_"), new_empty_strided("new_empty_strided"),
@@ -201,29 +220,30 @@ void write_tangent(Tensor& t, PyObject* fresh, const Level& level) {
         return;
     }
     check_as(ErrorKind::Type, is_tensor(fresh), "a tangent must be a tensor");
-    if (w.tangent) {
-        if (w.tangent->object() != fresh) invoke_tensor(copy, {w.tangent->object(), fresh});
-        return;
-    }
+    if (w.tangent && written_to(*w.tangent, fresh)) return;
     Tensor* base = t.base;
-    if (!base || !is_of(base->object(), level) || base->dtype != t.dtype) {
-        w.tangent = &tensor_of(Py_NewRef(fresh));
-        return;
+    if (!base || !is_of(base->object(), level) || base->dtype != t.dtype) return set_tangent(t, fresh);
+    const auto window_on = [&](Tensor& whole) {
+        ObjectRef sizes = ObjectRef::steal(size_object(t.sizes)),
+                  strides = ObjectRef::steal(size_object(t.strides));
+        ObjectRef offset =
+            ObjectRef::steal(checked_object(PyLong_FromLongLong(t.offset - base->offset + whole.offset)));
+        return invoke_tensor(as_strided, {whole.object(), sizes.get(), strides.get(), offset.get()});
+    };
+    if (!w.tangent && base->wrapped->tangent) {
+        TensorRef window = window_on(*base->wrapped->tangent);
+        if (written_to(*window, fresh)) return set_tangent(t, window.object());
     }
-    if (!base->wrapped->tangent) {
-        ObjectRef sizes = ObjectRef::steal(size_object(base->sizes)),
-                  strides = ObjectRef::steal(size_object(base->strides));
-        TensorRef zeros = invoke_tensor(new_empty_strided, {fresh, sizes.get(), strides.get()});
-        base->wrapped->tangent = &tensor_of(invoke_tensor(zero, {zeros.object()}).release());
-    }
-    Tensor& whole = *base->wrapped->tangent;
-    ObjectRef sizes = ObjectRef::steal(size_object(t.sizes)),
-              strides = ObjectRef::steal(size_object(t.strides));
-    ObjectRef offset =
-        ObjectRef::steal(checked_object(PyLong_FromLongLong(t.offset - base->offset + whole.offset)));
-    TensorRef window = invoke_tensor(as_strided, {whole.object(), sizes.get(), strides.get(), offset.get()});
+    // The base gets a tangent that what is written here can be written to, with what it had.
+    ObjectRef sizes = ObjectRef::steal(size_object(base->sizes)),
+              strides = ObjectRef::steal(size_object(base->strides));
+    TensorRef whole = invoke_tensor(new_empty_strided, {fresh, sizes.get(), strides.get()});
+    if (base->wrapped->tangent) invoke_tensor(copy, {whole.object(), base->wrapped->tangent->object()});
+    else invoke_tensor(zero, {whole.object()});
+    set_tangent(*base, whole.object());
+    TensorRef window = window_on(*whole);
     invoke_tensor(copy, {window.object(), fresh});
-    w.tangent = &tensor_of(window.release());
+    set_tangent(t, window.object());
 }
 
 void run_inplace_below(const Level& level, Op* op, PyObject* const* args) {

@@ -152,7 +152,7 @@ def cholesky(input, upper=False, *, out=None):
 def _permutation(pivots, m):
     """Where each row of L U stands in A, from LAPACK's successive swaps."""
     k = pivots.size(-1)
-    order = flambeau.arange(m).expand((*pivots.shape[:-1], m)).clone()
+    order = pivots.new_empty((*pivots.shape[:-1], m), dtype=flambeau.int64).copy_(flambeau.arange(m))
     swaps = pivots.to(flambeau.int64) - 1
     for i in range(k):
         j = swaps[..., i : i + 1]
@@ -164,7 +164,7 @@ def _permutation(pivots, m):
 
 def _permutation_matrix(pivots, m, dtype):
     order = _permutation(pivots, m)
-    zeros = flambeau.zeros((*order.shape, m), dtype=dtype)
+    zeros = order.new_zeros((*order.shape, m), dtype=dtype)
     return zeros.scatter_(-2, order.unsqueeze(-2), 1)
 
 
@@ -273,11 +273,7 @@ def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True, *, out=N
         L, U = _split_lu(LU_data)
     if unpack_pivots:
         m = LU_data.size(-2)
-        if (
-            LU_pivots.numel()
-            and not LU_pivots.is_meta
-            and not (1 <= LU_pivots.min() and LU_pivots.max() <= m)
-        ):
+        if LU_pivots.numel() and not LU_pivots.is_meta and any_true((LU_pivots < 1) | (LU_pivots > m)):
             raise RuntimeError(f"torch.lu_unpack: pivots must lie between 1 and the number of rows, {m}")
         P = _permutation_matrix(LU_pivots, m, LU_data.dtype)
     return flambeau.return_types.lu_unpack(deliver_all((P, L, U), out, "lu_unpack"))

@@ -9,6 +9,7 @@ from .outputs import deliver
 from .registry import composite, records
 from .solvers import _solve, linalg_inv
 from .spectral import linalg_svdvals
+from .truth import whole
 
 
 @composite(method=True)
@@ -71,7 +72,7 @@ def matrix_exp(input):
     with flambeau.no_grad():
         size = input.abs().sum(-2).amax(-1)
         doublings = (size / _LARGEST).log2().ceil().nan_to_num(0.0, 0.0, 0.0).clamp(0)
-        most = int(doublings.max())
+        most = int(whole(doublings).max())
         scale = (-doublings).exp2().to(input.dtype)[..., None, None]
     A = input * scale
     b = [c / _PADE[0] for c in _PADE]

@@ -3,6 +3,8 @@
 import flambeau
 
 from .. import _C
+from .._ops.registry import records
+from .batch_index import index_select
 from .batching import (
     Tensor,
     batched_front,
@@ -78,7 +80,17 @@ for _name in "prod argmax argmin aminmax".split():
     register_rule(_name, along("dim", whole=True))
 for _name in "_fft_c2c _fft_r2c _fft_c2r".split():
     register_rule(_name, along("dim"))
-register_rule("flip", along("dims"))
+
+
+@rule("flip")
+def flip(op, values, dims, size):
+    """No dimensions: nothing is turned."""
+    value = front(values[0], dims[0])
+    n = value.ndim - 1
+    chosen = (values[1],) if isinstance(values[1], int) else values[1]
+    if n == 0:
+        return value.clone(), 0
+    return _call(op, (value, tuple(_up(d, n) for d in chosen))), 0
 
 
 @rule("max min median nanmedian")
@@ -206,10 +218,16 @@ for _name in "select slice narrow unfold unbind split_with_sizes".split():
 
 @rule("narrow.Tensor")
 def narrow_tensor(op, values, dims, size):
-    """The start must be the same for all examples."""
+    """A start per example is a row of indices per example."""
     value, dim, start, length = values
     if dims[2] is not None:
-        return by_example(op, values, dims, size)
+        n = rank(value, dims[0])
+        start = front(start, dims[2]).reshape(size, 1)
+        extent = value.movedim(dims[0], 0).shape[1:] if dims[0] is not None else value.shape
+        start = start.where(start >= 0, start + extent[wrapped_dim(dim, n)])
+        places = start + flambeau.arange(length, device=start.device)
+        picked = (value, dim, places, None), (dims[0], None, 0, None)
+        return index_select(records["index_select"].op, *picked, size)
     value = front(value, dims[0])
     return _call(op, (value, _up(dim, value.ndim - 1), start, length)), 0
 

@@ -146,8 +146,10 @@ def _in_place(plan, primals, tangents):
         )
     moving = _any(tangents)
     before = primals
-    if moving and any(("value", 0) in e.sources for e in plan.entries):
-        before = (primals[0].clone(), *primals[1:])
+    again = any(p is primals[0] for p in primals[1:])
+    if moving and (again or any(("value", 0) in e.sources for e in plan.entries)):
+        original = primals[0].clone()
+        before = tuple(original if p is primals[0] else p for p in primals)
     _call(plan.op, primals)
     if not moving:
         return primals[0], None

@@ -208,6 +208,12 @@ def _gradient(grad, at, dim, size):
     return grad.movedim(at, dim)
 
 
+def _dual(value, tangent, number, recorded):
+    """A result with its tangent; where the Function has one node for both, its history goes on above the level."""
+    dual = _C._wrap_dual(value, tangent, number)
+    return _C._continue_history(dual, value) if recorded and value.requires_grad else dual
+
+
 # ---- forward mode --------------------------------------------------------------------------------------------------
 
 
@@ -221,7 +227,9 @@ def _run_forward(cls, level, args):
     primals = tuple(p[0] for p in pairs)
     inner = _Ctx()
     inner.needs_input_grad = tuple(isinstance(p, _C.Tensor) and p.requires_grad for p in primals)
+    recorded = False
     if cls.setup_context is Function.setup_context:
+        recorded = _C.is_grad_enabled()
         with flambeau.no_grad():
             output = cls.forward(inner, *primals)
         if _C.is_grad_enabled() and any(inner.needs_input_grad):
@@ -242,7 +250,7 @@ def _run_forward(cls, level, args):
             f"{cls.__name__}.jvp returned an incorrect number of tangents (expected {len(outputs)}, got {len(given)})"
         )
     duals = tuple(
-        _C._wrap_dual(o, t, number) if isinstance(o, _C.Tensor) else o
+        _dual(o, t, number, recorded) if isinstance(o, _C.Tensor) else o
         for o, t in zip(outputs, given, strict=True)
     )
     return duals if isinstance(output, tuple) else duals[0]

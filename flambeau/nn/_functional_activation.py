@@ -78,6 +78,9 @@ def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
         with flambeau.no_grad():
             # Only the elements that need a slope draw one, in double precision between the bounds as `exact` has them.
             low, high = flambeau.tensor([lower, upper], dtype=exact).tolist()
+            if flambeau._C._transforms():  # how many these are differs between examples
+                draws = flambeau.rand_like(x, dtype=exact) * (high - low) + low
+                return (x * flambeau.where(negative, draws, 1)).to(x.dtype)
             draws = flambeau.rand(int(negative.sum()), dtype=flambeau.float64, device=x.device)
             draws = draws.mul_(high - low).add_(low).to(exact)
             slopes = flambeau.ones_like(x, dtype=exact).masked_scatter_(negative, draws)

@@ -4,6 +4,7 @@ import flambeau
 
 from .._ops import nn as _nn
 from .._ops.casts import in_autocast
+from .._ops.truth import whole
 
 linear = _nn.linear
 
@@ -43,9 +44,9 @@ def one_hot(tensor, num_classes=-1):
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return tensor.new_zeros((*tensor.shape, num_classes))
-    if int(tensor.min()) < 0:
+    if int(whole(tensor).min()) < 0:
         raise RuntimeError("Class values must be non-negative.")
-    largest = int(tensor.max())
+    largest = int(whole(tensor).max())
     if num_classes == -1:
         num_classes = largest + 1
     elif num_classes < 1:

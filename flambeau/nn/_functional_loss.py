@@ -421,7 +421,7 @@ def multi_margin_loss(
         raise RuntimeError(f"inconsistent weight size, expected {rows.size(1)} but got {list(weight.shape)}")
     if target.dtype != flambeau.int64:
         raise RuntimeError(f"expected scalar type Long but found {target.type().rpartition('.')[2][:-6]}")
-    if flat_target.numel() and (int(flat_target.min()) < 0 or int(flat_target.max()) >= rows.size(1)):
+    if any_true((flat_target < 0) | (flat_target >= rows.size(1))):
         raise RuntimeError("target out of range")
     index = flat_target.unsqueeze(1)
     loss = (margin - rows.gather(1, index) + rows).clamp_min(0)
@@ -451,7 +451,7 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     rows = input.reshape(1, -1) if single else input
     targets = target.reshape(1, -1) if single else target
     classes = rows.size(1)
-    if targets.numel() and (int(targets.min()) < -1 or int(targets.max()) >= classes):
+    if any_true((targets < -1) | (targets >= classes)):
         raise RuntimeError("argument #2 'target' is out of range")
     listed = (targets < 0).cumsum(1) == 0  # entries before the end of the list
     index = targets.clamp(min=0)

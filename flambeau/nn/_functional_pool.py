@@ -4,6 +4,7 @@ import flambeau
 
 from .._ops import pooling as _native
 from .._ops.casts import in_autocast
+from .._ops.truth import any_true
 from ._functional_common import ntuple, sizes_per_dim
 
 
@@ -181,7 +182,7 @@ def _max_unpool(name, n, input, indices, kernel_size, stride, padding, output_si
     for s in size:
         area *= s
     lead = input.shape[:-n]
-    if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= area):
+    if indices.numel() and any_true((indices < 0) | (indices >= area)):
         raise RuntimeError(f"{name}: found an invalid max index (output volumes are of size {size})")
     flat = input.new_zeros((*lead, area)).scatter(-1, indices.flatten(-n), input.flatten(-n))
     return flat.unflatten(-1, size)
