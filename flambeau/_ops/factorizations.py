@@ -6,6 +6,7 @@ of matrix derivative results (2008); Walter and Lehmann, Algorithmic differentia
 
 import flambeau
 
+from .. import _C
 from .casts import in_autocast
 from .linalg import _h
 from .outputs import _class_name, deliver, deliver_all
@@ -65,6 +66,8 @@ def functions():
 
 
 def wants_grad(*tensors):
+    if _C._transforms() and any(_C._wrapped(t) is not None for t in tensors):
+        return True  # a tangent, or a gradient outside of this transform
     return flambeau.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 

@@ -332,7 +332,7 @@ class _Recording:
     """What the tensors belong to is recorded, whatever the transform outside of this one wants."""
 
     def __init__(self, tensors):
-        wrapped = _C._wrapped(tensors[0])
+        wrapped = _C._wrapped(tensors[0]) if tensors else None
         self.level = wrapped[0] if wrapped else None
 
     def __enter__(self):

@@ -6,6 +6,7 @@ import flambeau
 
 from .. import _C
 from .._transforms import BatchLevel
+from .._transforms.batching import batched_front
 from .function import Function, FunctionCtx
 
 _NOTES = "For more details, please see https://pytorch.org/docs/main/notes/extending.func.html"
@@ -36,10 +37,9 @@ def apply(cls, args):
     number = max((w[0] for w in found if w is not None and w[0] in levels), default=None)
     if number is None:
         return _C._function_apply(cls, *args)
-    if cls.__module__.startswith("flambeau.") and not hasattr(cls, "_is_batched_form"):
-        # The library's own: what its forward is made of has derivatives.
-        return cls._run_forward(_Ctx(), args)
     level = levels[number]
+    if cls.__module__.startswith("flambeau.") and not hasattr(cls, "_is_batched_form"):
+        return _apply_own(cls, level, args)
     separate = cls.setup_context is not Function.setup_context
     if not separate and not _is_dual_level(number):
         raise RuntimeError(
@@ -53,6 +53,66 @@ def apply(cls, args):
     if not (wanted and separate):
         return run(cls, level, args)
     return _C._function_apply(_recorded(cls, run, level), *args)
+
+
+def _apply_own(cls, level, args):
+    """The library's own Functions: they take batches of matrices in front, and their backward can be differentiated."""
+    number, kind, size, _ = level
+    if _C.is_grad_enabled() and any(
+        isinstance(a, _C.Tensor) and a.requires_grad and _C._unwrap(a, number) for a in args
+    ):
+        return _C._function_apply(cls, *args)
+    pairs = [_C._unwrap(a, number) or (a, None) for a in args]
+    if kind == "batch":
+        values = [batched_front(v, d, size) if isinstance(v, _C.Tensor) else v for v, d in pairs]
+        output = cls.apply(*values)
+        if isinstance(output, tuple):
+            # What is not computed for the arguments given is an empty tensor.
+            return tuple(_wrap(o, 0 if o.dim() and o.size(0) == size else None, number) for o in output)
+        return _wrap(output, 0, number)
+    return _through_backward(cls, number, pairs)
+
+
+def _through_backward(cls, number, pairs):
+    """Tangents from the derivative of u -> backward(u), which is linear."""
+    from .._transforms.forward import _Recording
+
+    keep = _C.is_grad_enabled()
+    moving = [i for i, (_, t) in enumerate(pairs) if t is not None]
+    with flambeau.enable_grad(), _Recording([pairs[moving[0]][0]] if moving else []):
+        own = [p for p, _ in pairs]
+        for i in moving:
+            own[i] = own[i].view_as(own[i]) if own[i].requires_grad and keep else _C._leaf(own[i])
+        output = cls.apply(*own)
+        outputs = _tuple(output)
+        used = [o for o in outputs if isinstance(o, _C.Tensor) and o.requires_grad]
+        directions = [_C._leaf(flambeau.ones_like(o)) for o in used]
+        found = iter([None] * len(used))
+        if used:
+            products = flambeau.autograd.grad(
+                used, [own[i] for i in moving], directions, create_graph=True, allow_unused=True
+            )
+            taken = [
+                (g, pairs[i][1])
+                for g, i in zip(products, moving, strict=True)
+                if g is not None and g.requires_grad
+            ]
+            if taken:
+                gradients, vectors = zip(*taken, strict=True)
+                found = iter(
+                    flambeau.autograd.grad(
+                        gradients, directions, vectors, create_graph=keep, allow_unused=True
+                    )
+                )
+    recorded = any(isinstance(p, _C.Tensor) and p.requires_grad for p, _ in pairs) and keep
+    duals = []
+    for o in outputs:
+        if not isinstance(o, _C.Tensor):
+            duals.append(o)
+            continue
+        tangent = next(found) if o.requires_grad else None
+        duals.append(_C._wrap_dual(o if recorded else _C._without_history(o), tangent, number))
+    return tuple(duals) if isinstance(output, tuple) else duals[0]
 
 
 def _is_dual_level(number):

@@ -132,7 +132,8 @@ def _jvp(outputs, inputs, vectors, create_graph, strict):
     """J v from two backward passes: u -> u^T J is linear in u, and its derivative at any u in direction v is J v."""
     import flambeau
 
-    dummies = tuple(flambeau.zeros_like(o, requires_grad=True) for o in outputs)
+    # Not zeros: some rules pass through the logarithm of u.
+    dummies = tuple(flambeau.ones_like(o, requires_grad=True) for o in outputs)
     grads = _products(outputs, inputs, dummies, True, strict)
     return _products(grads, dummies, vectors, create_graph, False)
 
