@@ -44,16 +44,17 @@ bool amx_available() {
 
 void amx_gemm(int64_t m, int64_t n, int64_t k, const GemmScale& scale, const GemmSide& a, const GemmSide& b,
               void* c, int64_t ldc) {
-    // B's part stays in the outer caches; a block of A, its sums and the panels in use in the second level.
-    constexpr int64_t kPackedBytes = 4 << 20, kBlockBytes = 512 << 10, kStepsAtOnce = 16;
+    // B's part stays in the outer caches; a block of A and the panels in use in the second level. Sums stay in tiles for
+    // all of k.
+    constexpr int64_t kPackedBytes = 4 << 20, kBlockBytes = 1 << 20;
     const int64_t steps = ceil_div(k, kAmxDepth), panel_bytes = steps * 2 * kAmxTileBytes;
     const int64_t columns =
         std::min(round_up(n, kAmxWidth), std::max(int64_t(1), kPackedBytes / panel_bytes) * kAmxWidth);
     const bool serial = num_threads() == 1 || in_parallel_region() ||
                         double(m) * double(n) * double(k) < 4.0 * kParallelProduct;
-    const int64_t largest =
-        std::clamp(kBlockBytes / (columns * 4) / kAmxWidth * kAmxWidth, kAmxWidth, int64_t(256));
-    const int64_t mc = std::min(round_up(m, kAmxWidth), largest), blocks = ceil_div(m, mc);
+    const int64_t largest = std::clamp(kBlockBytes / panel_bytes * kAmxWidth, kAmxWidth, int64_t(256));
+    const int64_t share = serial ? m : ceil_div(m, 2 * num_threads());
+    const int64_t mc = std::min(round_up(share, kAmxWidth), largest), blocks = ceil_div(m, mc);
     char* packed_b = static_cast<char*>(scratch(Scratch::PackedB, size_t(columns / kAmxWidth * panel_bytes)));
     const auto at = [](const GemmSide& side, int64_t i) {
         return static_cast<const BFloat16*>(side.data) + i * side.stride;
@@ -68,17 +69,11 @@ void amx_gemm(int64_t m, int64_t n, int64_t k, const GemmScale& scale, const Gem
         parallel_for(0, blocks, serial ? blocks : 1, [&](int64_t begin, int64_t end) {
             char* packed_a =
                 static_cast<char*>(scratch(Scratch::PackedA, size_t(mc / kAmxWidth * panel_bytes)));
-            const int64_t width = panels * kAmxWidth;
-            float* sums = static_cast<float*>(scratch(Scratch::Product, size_t(mc * width) * sizeof(float)));
             for (int64_t t = begin; t < end; ++t) {
                 const int64_t i0 = t * mc, rows = std::min(mc, m - i0);
                 amx_pack(true, at(a, i0), a.stride, a.k_stride, rows, k, packed_a);
-                for (int64_t s = 0; s < steps; s += kStepsAtOnce)
-                    amx_block({rows, panels, std::min(kStepsAtOnce, steps - s),
-                               packed_a + s * 2 * kAmxTileBytes, packed_b + s * 2 * kAmxTileBytes,
-                               panel_bytes, sums, width, s > 0});
-                gemm_finish(DType::BFloat16, rows, nb, sums, width, scale,
-                            static_cast<BFloat16*>(c) + i0 * ldc + j0, ldc);
+                amx_block({rows, nb, steps, packed_a, packed_b, panel_bytes, float(scale.real[0]),
+                           float(scale.real[1]), static_cast<BFloat16*>(c) + i0 * ldc + j0, ldc});
             }
         });
     }

@@ -29,13 +29,12 @@ FLB_KERNEL(amx_pack, void(bool is_a, const void* source, int64_t stride, int64_t
                           int64_t k, void* panels));
 
 struct AmxBlock {
-    int64_t rows, panels_of_b, steps;  // rows: to be computed, in whole tiles of 16; steps of kAmxDepth
-    const char* a;
-    const char* b;
-    int64_t panel_bytes;  // from one panel to the next, of either operand
-    float* c;             // whole tiles are written
+    int64_t rows, columns, steps;  // steps of kAmxDepth
+    const char *a, *b;             // panels
+    int64_t panel_bytes;           // from one panel to the next, of either operand
+    float alpha, beta;
+    void* c;  // bfloat16
     int64_t ldc;
-    bool accumulate;
 };
 FLB_KERNEL(amx_block, void(const AmxBlock&));
 

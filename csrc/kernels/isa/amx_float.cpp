@@ -54,25 +54,21 @@ FLB_INLINE void store_parts(__m512 first, __m512 second, char* tile, int row) {
     }
 }
 
-// Vectors of an operand, `step` elements apart: `count` exist, each of `lanes` elements. What does not exist is zero. The
-// same vectors of the next step of k are fetched meanwhile.
+// Vectors of an operand, `step` elements apart: `count` exist, each of `lanes` elements. What does not exist is zero.
 struct Vectors {
     const float* source;
-    int64_t step, count, next;
+    int64_t step, count;
     __mmask16 mask;
-    FLB_INLINE Vectors(const float* source, int64_t step, int64_t count, int64_t lanes, int64_t next)
+    FLB_INLINE Vectors(const float* source, int64_t step, int64_t count, int64_t lanes)
         : source(source),
           step(step),
           count(count),
-          next(next),
           mask(lanes >= 16  ? 0xffff
                : lanes <= 0 ? 0
                             : __mmask16((1u << lanes) - 1)) {}
     FLB_INLINE __m512 get(int64_t i, Magnitudes& seen) const {
         if (i >= count) return _mm512_setzero_ps();
-        const float* from = source + i * step;
-        __builtin_prefetch(from + next, 0, 3);
-        const __m512 x = _mm512_maskz_loadu_ps(mask, from);
+        const __m512 x = _mm512_maskz_loadu_ps(mask, source + i * step);
         seen.see(x);
         return x;
     }
@@ -82,11 +78,9 @@ struct Vectors {
 template <bool kIsA>
 FLB_INLINE void pack_half(const float* source, int64_t stride, int64_t k_stride, int64_t count, int64_t depth,
                           char* tile, Magnitudes& seen) {
-    const int64_t next = kPartsDepth * k_stride;
     const float* later = source + 16 * k_stride;
     if (k_stride == 1) {
-        const Vectors first(source, stride, count, depth, next),
-            second(later, stride, count, depth - 16, next);
+        const Vectors first(source, stride, count, depth), second(later, stride, count, depth - 16);
         if constexpr (kIsA) {
             for (int r = 0; r < 16; ++r) store_parts<true>(first.get(r, seen), second.get(r, seen), tile, r);
         } else {
@@ -102,7 +96,7 @@ FLB_INLINE void pack_half(const float* source, int64_t stride, int64_t k_stride,
         }
     } else if constexpr (kIsA) {
         Vector<float> first[16], second[16];
-        const Vectors steps(source, k_stride, depth, count, next);
+        const Vectors steps(source, k_stride, depth, count);
 #pragma GCC unroll 16
         for (int i = 0; i < 16; ++i) first[i] = (Vector<float>)steps.get(i, seen);
         transpose(first);
@@ -112,7 +106,7 @@ FLB_INLINE void pack_half(const float* source, int64_t stride, int64_t k_stride,
 #pragma GCC unroll 16
         for (int r = 0; r < 16; ++r) store_parts<true>((__m512)first[r], (__m512)second[r], tile, r);
     } else {
-        const Vectors steps(source, k_stride, depth, count, next);
+        const Vectors steps(source, k_stride, depth, count);
         for (int r = 0; r < 16; ++r)
             store_parts<false>(steps.get(2 * r, seen), steps.get(2 * r + 1, seen), tile, r);
     }
@@ -136,11 +130,6 @@ bool amx_parts_pack_impl(bool is_a, const float* source, int64_t stride, int64_t
     char* to = static_cast<char*>(panels);
     return is_a ? pack_parts<true>(source, stride, k_stride, count, k, to)
                 : pack_parts<false>(source, stride, k_stride, count, k, to);
-}
-
-FLB_INLINE void fetch_tile(const char* tile) {
-#pragma GCC unroll 16
-    for (int line = 0; line < kPartsTileBytes; line += 64) __builtin_prefetch(tile + line, 0, 3);
 }
 
 // Tiles 0 to 3 are sums (0 1 of the upper rows, 2 3 of the lower), 4 and 5 hold a part of A, 6 and 7 one of B. What the

@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/isa/vector.h"
+
 namespace flb {
 namespace FLB_ISA {
 
@@ -29,6 +31,12 @@ class TilesInUse {
     TilesInUse(const TilesInUse&) = delete;
     TilesInUse& operator=(const TilesInUse&) = delete;
 };
+
+// Into the first cache level.
+FLB_INLINE void fetch_tile(const char* tile) {
+#pragma GCC unroll 16
+    for (int line = 0; line < 1024; line += 64) __builtin_prefetch(tile + line, 0, 3);
+}
 
 }  // namespace FLB_ISA
 }  // namespace flb

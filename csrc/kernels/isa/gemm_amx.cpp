@@ -50,53 +50,81 @@ void amx_pack_impl(bool is_a, const void* source, int64_t stride, int64_t k_stri
             }
 }
 
-// Tiles 0 to 3 are sums (0 1 of the upper rows, 2 3 of the lower), 4 and 5 hold A, 6 and 7 B.
+// Tiles 0 to 3 are sums (0 1 of the upper rows, 2 3 of the lower), 4 and 5 hold A, 6 and 7 B. What the next step loads is
+// fetched into the first cache level meanwhile.
 template <bool kBothHalves>
-void multiply_panels(int64_t steps, const char* a, const char* b, float* c, int64_t ldc, bool accumulate) {
-    const int64_t stride = ldc * int64_t(sizeof(float));
-    float* const lower = c + 16 * ldc;
-    if (accumulate) {
-        FLB_TILE_LOAD(0, c, stride);
-        FLB_TILE_LOAD(1, c + 16, stride);
-        if constexpr (kBothHalves) {
-            FLB_TILE_LOAD(2, lower, stride);
-            FLB_TILE_LOAD(3, lower + 16, stride);
-        }
-    } else {
-        FLB_TILE_ZERO(0);
-        FLB_TILE_ZERO(1);
-        FLB_TILE_ZERO(2);
-        FLB_TILE_ZERO(3);
-    }
+void multiply_panels(int64_t steps, const char* a, const char* b, float* sums) {
+    FLB_TILE_ZERO(0);
+    FLB_TILE_ZERO(1);
+    FLB_TILE_ZERO(2);
+    FLB_TILE_ZERO(3);
     for (int64_t s = 0; s < steps; ++s, a += 2 * kAmxTileBytes, b += 2 * kAmxTileBytes) {
+        const char *next_a = a + 2 * kAmxTileBytes, *next_b = b + 2 * kAmxTileBytes;
         FLB_TILE_LOAD(6, b, 64);
         FLB_TILE_LOAD(4, a, 64);
         FLB_TILE_LOAD(7, b + kAmxTileBytes, 64);
         FLB_TILE_MULTIPLY(0, 4, 6);
+        fetch_tile(next_b);
         if constexpr (kBothHalves) FLB_TILE_LOAD(5, a + kAmxTileBytes, 64);
         FLB_TILE_MULTIPLY(1, 4, 7);
+        fetch_tile(next_a);
+        fetch_tile(next_b + kAmxTileBytes);
         if constexpr (kBothHalves) {
             FLB_TILE_MULTIPLY(2, 5, 6);
             FLB_TILE_MULTIPLY(3, 5, 7);
+            fetch_tile(next_a + kAmxTileBytes);
         }
     }
-    FLB_TILE_STORE(0, c, stride);
-    FLB_TILE_STORE(1, c + 16, stride);
+    constexpr int64_t kStride = kAmxWidth * sizeof(float);
+    FLB_TILE_STORE(0, sums, kStride);
+    FLB_TILE_STORE(1, sums + 16, kStride);
     if constexpr (kBothHalves) {
-        FLB_TILE_STORE(2, lower, stride);
-        FLB_TILE_STORE(3, lower + 16, stride);
+        FLB_TILE_STORE(2, sums + 16 * kAmxWidth, kStride);
+        FLB_TILE_STORE(3, sums + 16 * kAmxWidth + 16, kStride);
     }
+}
+
+// BFloat16(float) on sixteen.
+FLB_INLINE __m256i narrow(__m512 x) {
+    const __m512i bits = (__m512i)x,
+                  odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i rounded =
+        _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff)), 16);
+    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(rounded, nan, _mm512_set1_epi32(0x7fc0)));
+}
+
+void finish_tile(const float* sums, int64_t rows, int64_t columns, float alpha, float beta, uint16_t* c,
+                 int64_t ldc) {
+    for (int64_t r = 0; r < rows; ++r)
+        for (int64_t v = 0; v < columns; v += 16) {
+            const __mmask16 mask = columns - v >= 16 ? 0xffff : __mmask16((1u << (columns - v)) - 1);
+            uint16_t* to = c + r * ldc + v;
+            __m512 x = _mm512_mul_ps(_mm512_set1_ps(alpha), _mm512_load_ps(sums + r * kAmxWidth + v));
+            if (beta != 0) {
+                const __m512i before =
+                    _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, to)), 16);
+                x = _mm512_add_ps(x, _mm512_mul_ps(_mm512_set1_ps(beta), (__m512)before));
+            }
+            _mm256_mask_storeu_epi16(to, mask, narrow(x));
+        }
 }
 
 void amx_block_impl(const AmxBlock& g) {
     const TilesInUse in_use;
-    for (int64_t j = 0; j < g.panels_of_b; ++j)
+    alignas(64) float sums[kAmxWidth * kAmxWidth];
+    uint16_t* const c = static_cast<uint16_t*>(g.c);
+    for (int64_t j = 0; j < g.columns; j += kAmxWidth)
         for (int64_t i = 0; i < g.rows; i += kAmxWidth) {
             const char* a = g.a + i / kAmxWidth * g.panel_bytes;
-            const char* b = g.b + j * g.panel_bytes;
-            float* c = g.c + i * g.ldc + j * kAmxWidth;
-            if (g.rows - i > 16) multiply_panels<true>(g.steps, a, b, c, g.ldc, g.accumulate);
-            else multiply_panels<false>(g.steps, a, b, c, g.ldc, g.accumulate);
+            const char* b = g.b + j / kAmxWidth * g.panel_bytes;
+            const int64_t rows = g.rows - i < kAmxWidth ? g.rows - i : kAmxWidth,
+                          columns = g.columns - j < kAmxWidth ? g.columns - j : kAmxWidth;
+            uint16_t* to = c + i * g.ldc + j;
+            for (int64_t r = 0; r < rows; ++r) __builtin_prefetch(to + r * g.ldc, 1);
+            if (rows > 16) multiply_panels<true>(g.steps, a, b, sums);
+            else multiply_panels<false>(g.steps, a, b, sums);
+            finish_tile(sums, rows, columns, g.alpha, g.beta, to, g.ldc);
         }
 }
 
