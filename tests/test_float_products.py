@@ -102,6 +102,17 @@ def test_tiny_and_huge_results():
     assert (a @ b).eq(-(2.0**-137)).all()
 
 
+@pytest.mark.parametrize(
+    "exponents", [(-90, -30), (-99, 3), (-50, -10), (-70, 12), (-20, -75), (76, 0), (39, 40), (60, -99)]
+)
+def test_the_borders_of_what_is_taken_apart(exponents):
+    one, other = exponents
+    a, b = rows(256, 512, 1).abs() * 2.0**one, rows(512, 256, 2) * 2.0**other
+    flambeau.testing.assert_close(
+        (a @ b).double(), a.double() @ b.double(), rtol=0, atol=512 * 2.0 ** (one + other) * 16 * U
+    )
+
+
 def test_the_same_bits_for_any_number_of_threads():
     a, b = rows(700, 1100, 1), rows(1100, 400, 2)
     a[300, 700] = 1e-30  # one block of rows takes another way

@@ -2,7 +2,7 @@
 #include "kernels/amx_float.h"
 
 #include <algorithm>
-#include <atomic>
+#include <mutex>
 
 #include "core/parallel.h"
 #include "kernels/amx_gemm.h"
@@ -20,6 +20,12 @@ constexpr int64_t kLeastDepth = 64;
 
 const float* element(const GemmSide& side, int64_t i, int64_t k) {
     return static_cast<const float*>(side.data) + i * side.stride + k * side.k_stride;
+}
+
+bool safe(const ExponentRange& a, const ExponentRange& b) {
+    constexpr int kLeastProduct = -96, kLeastElement = -100, kBeyond = 80;
+    return a.least + b.least >= kLeastProduct && std::min(a.least, b.least) >= kLeastElement &&
+           a.most + b.most < kBeyond && std::max(a.most, b.most) < kBeyond;
 }
 
 }  // namespace
@@ -48,19 +54,21 @@ void amx_float_gemm(int64_t m, int64_t n, int64_t k, const GemmSide& a, const Ge
             const int64_t nb = std::min(kColumns, n - j0), kc = std::min(kDepth, k - p),
                           steps = ceil_div(kc, kPartsDepth);
             const bool add = accumulate || p > 0;
-            std::atomic<bool> safe_b{true};
+            ExponentRange range_b;
+            std::mutex mutex;
             parallel_for(0, ceil_div(nb, kPartsWidth), 4, [&](int64_t begin, int64_t end) {
                 const int64_t j = begin * kPartsWidth, count = std::min(end * kPartsWidth, nb) - j;
-                if (!amx_parts_pack(false, element(b, j0 + j, p), b.stride, b.k_stride, count, kc,
-                                    packed_b + packed_bytes(j, steps)))
-                    safe_b = false;
+                const ExponentRange part = amx_parts_pack(false, element(b, j0 + j, p), b.stride, b.k_stride,
+                                                          count, kc, packed_b + packed_bytes(j, steps));
+                const std::lock_guard lock(mutex);
+                range_b = {std::min(range_b.least, part.least), std::max(range_b.most, part.most)};
             });
             const auto ordinary = [&](int64_t i0, int64_t rows) {
                 packed_gemm(PanelType::F32, DType::Float32, rows, nb, kc,
                             {element(a, i0, p), a.stride, a.k_stride},
                             {element(b, j0, p), b.stride, b.k_stride}, c + i0 * ldc + j0, ldc, add);
             };
-            if (!safe_b) {
+            if (!safe({}, range_b)) {
                 ordinary(0, m);
                 continue;
             }
@@ -69,9 +77,11 @@ void amx_float_gemm(int64_t m, int64_t n, int64_t k, const GemmSide& a, const Ge
                     static_cast<char*>(scratch(Scratch::PartsOfA, size_t(packed_bytes(mc, most_steps))));
                 for (int64_t t = begin; t < end; ++t) {
                     const int64_t i0 = t * mc, rows = std::min(mc, m - i0);
-                    if (!amx_parts_pack(true, element(a, i0, p), a.stride, a.k_stride, rows, kc, packed_a))
-                        ordinary(i0, rows);
-                    else amx_parts_block({rows, nb, steps, packed_a, packed_b, c + i0 * ldc + j0, ldc, add});
+                    const ExponentRange range_a =
+                        amx_parts_pack(true, element(a, i0, p), a.stride, a.k_stride, rows, kc, packed_a);
+                    if (safe(range_a, range_b))
+                        amx_parts_block({rows, nb, steps, packed_a, packed_b, c + i0 * ldc + j0, ldc, add});
+                    else ordinary(i0, rows);
                 }
             });
         }

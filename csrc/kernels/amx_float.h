@@ -7,9 +7,10 @@
 // error is that of an ordinary float32 product or smaller, and integers are exact as long as float32 holds the sums of
 // their magnitudes. The order lets neighbours share the tiles they load.
 //
-// AMX takes subnormal numbers for zeros. A block of rows or columns that has elements below 2^-40 or from 2^40 on (zeros
-// apart), or NaN, is multiplied by the ordinary kernel: within these bounds nothing is subnormal and nothing overflows.
-// Blocks depend on the shape alone, so that the bits do not depend on the number of threads.
+// AMX takes subnormal numbers for zeros. It gets blocks in which no part is subnormal, no product is below 2^-96 (what is
+// taken for zero then is lost in a float32's rounding) and no sum overflows; others, and those with infinities or NaN, are
+// multiplied by the ordinary kernel. Blocks depend on the shape alone, so that the bits do not depend on the number of
+// threads.
 //
 // A product by its own transpose comes out symmetric from the ordinary kernel, but not from this one.
 #pragma once
@@ -32,10 +33,15 @@ void amx_float_gemm(int64_t m, int64_t n, int64_t k, const GemmSide& a, const Ge
 
 // ---- isa/amx_float.cpp ------------------------------------------------------------------------------------------------
 
+// The exponents of the smallest magnitude but zero and of the largest; 128 for infinities and NaN.
+struct ExponentRange {
+    int least = 1000, most = -1000;
+};
+
 // Packs `count` rows of A or columns of B into panels: for every step of k two tiles (16 rows or columns each) of each
-// part, h, m and l. Says whether all elements are within the bounds above.
-FLB_KERNEL(amx_parts_pack, bool(bool is_a, const float* source, int64_t stride, int64_t k_stride,
-                                int64_t count, int64_t k, void* panels));
+// part, h, m and l. Returns the range of what it packed.
+FLB_KERNEL(amx_parts_pack, ExponentRange(bool is_a, const float* source, int64_t stride, int64_t k_stride,
+                                         int64_t count, int64_t k, void* panels));
 
 struct AmxPartsBlock {
     int64_t rows, columns, steps;

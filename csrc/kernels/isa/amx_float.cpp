@@ -17,9 +17,11 @@ struct Magnitudes {
         most = _mm512_max_epu32(most, bits);
         least = _mm512_min_epu32(least, _mm512_sub_epi32(bits, _mm512_set1_epi32(1)));
     }
-    bool safe() const {
-        constexpr uint32_t kLeast = uint32_t(127 - 40) << 23, kBeyond = uint32_t(127 + 40) << 23;
-        return _mm512_reduce_max_epu32(most) < kBeyond && _mm512_reduce_min_epu32(least) >= kLeast - 1;
+    ExponentRange range() const {
+        const uint32_t low = _mm512_reduce_min_epu32(least), high = _mm512_reduce_max_epu32(most);
+        ExponentRange r;
+        if (high) r = {int((low + 1) >> 23) - 127, int(high >> 23) - 127};
+        return r;
     }
 };
 
@@ -113,7 +115,8 @@ FLB_INLINE void pack_half(const float* source, int64_t stride, int64_t k_stride,
 }
 
 template <bool kIsA>
-bool pack_parts(const float* source, int64_t stride, int64_t k_stride, int64_t count, int64_t k, char* to) {
+ExponentRange pack_parts(const float* source, int64_t stride, int64_t k_stride, int64_t count, int64_t k,
+                         char* to) {
     Magnitudes seen;
     for (int64_t i = 0; i < count; i += kPartsWidth)
         for (int64_t step = 0; step < k; step += kPartsDepth, to += kPartsStepBytes)
@@ -122,11 +125,11 @@ bool pack_parts(const float* source, int64_t stride, int64_t k_stride, int64_t c
                 pack_half<kIsA>(source + row * stride + step * k_stride, stride, k_stride, count - row,
                                 k - step, to + half * kPartsTileBytes, seen);
             }
-    return seen.safe();
+    return seen.range();
 }
 
-bool amx_parts_pack_impl(bool is_a, const float* source, int64_t stride, int64_t k_stride, int64_t count,
-                         int64_t k, void* panels) {
+ExponentRange amx_parts_pack_impl(bool is_a, const float* source, int64_t stride, int64_t k_stride,
+                                  int64_t count, int64_t k, void* panels) {
     char* to = static_cast<char*>(panels);
     return is_a ? pack_parts<true>(source, stride, k_stride, count, k, to)
                 : pack_parts<false>(source, stride, k_stride, count, k, to);
