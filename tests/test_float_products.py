@@ -7,7 +7,7 @@ import pytest
 import flambeau
 
 U = 2.0**-24  # half a unit in the last place of a float32
-SHAPES = [(96, 300, 64), (130, 2100, 530), (257, 190, 1100), (600, 176, 97), (1000, 160, 512)]
+SHAPES = [(220, 300, 64), (150, 2100, 530), (257, 190, 1100), (600, 176, 97), (1000, 160, 512)]
 
 
 def rows(m, n, seed, turned=False, gap=0):
