@@ -449,7 +449,6 @@ MemoryFormat suggested_format(const Tensor& t) {
 }
 
 char* kernel_pointer(const Tensor& t) {
-    if (__builtin_expect(t.sparse != nullptr, 0)) fail_no_memory(t);
     const Storage& s = *t.storage;
     if (__builtin_expect(s.device == DeviceType::Meta, 0)) fail_without_data(t);
     if (t.numel == 0) return nullptr;
@@ -460,10 +459,13 @@ char* kernel_pointer(const Tensor& t) {
     } else {
         for (int i = 0; i < t.ndim(); ++i) last += (t.sizes[i] - 1) * t.strides[i];
     }
-    // No overflow here: the window was proved in 64 bits when it was made, and only the storage can have changed.
-    check(uint64_t(last + 1) * uint64_t(size) <= s.nbytes, "a tensor of shape ", str(t.sizes), ", strides ",
-          str(t.strides), " and storage offset ", t.offset, " is out of bounds for storage of size ",
-          s.nbytes, " (the storage was resized after the tensor was made)");
+    // No overflow here: the window was proved in 64 bits when it was made, and only the storage can have changed. A sparse
+    // tensor, whose storage has no bytes and whose strides are 0, fails here.
+    const bool proved = uint64_t(last + 1) * uint64_t(size) <= s.nbytes;
+    if (!proved && t.sparse) fail_no_memory(t);
+    check(proved, "a tensor of shape ", str(t.sizes), ", strides ", str(t.strides), " and storage offset ",
+          t.offset, " is out of bounds for storage of size ", s.nbytes,
+          " (the storage was resized after the tensor was made)");
     return static_cast<char*>(s.data) + t.offset * size;
 }
 

@@ -539,11 +539,9 @@ def _zeros_like(input, dtype, layout, device, pin_memory, requires_grad, *memory
     if layout is flambeau.strided:
         return flambeau.zeros(tuple(input.shape), dtype=dtype, requires_grad=requires_grad)
     if layout is not None and layout is not input.layout:
-        return (
-            flambeau.zeros(tuple(input.shape), dtype=dtype)
-            .to_sparse(layout=layout)
-            .requires_grad_(requires_grad)
-        )
+        blocks = blocks_of(input) if layout in (BSR, BSC) else None
+        zeros = _zeros(input.shape, dtype, input).to_sparse(layout=layout, blocksize=blocks)
+        return zeros.requires_grad_(requires_grad)
     return _zeros(input.shape, dtype, input).requires_grad_(requires_grad)
 
 

@@ -148,6 +148,11 @@ def unflat(places, sizes):
     return flambeau.stack(rows) if rows else flambeau.zeros((0, places.size(0)), dtype=flambeau.int64)
 
 
+def starts_of_sorted(rows, count):
+    """`starts_of` of rows in order."""
+    return flambeau.searchsorted(rows.contiguous(), flambeau.arange(count + 1))
+
+
 def starts_of(rows, count):
     """How many of the sorted `rows` come before each of `count` rows, and after the last: compressed indices."""
     counts = flambeau.bincount(rows, minlength=count)
@@ -300,6 +305,10 @@ def from_coo(t, layout, blocksize=None):
         raise RuntimeError(
             f"dense_to_sparse_{str(layout)[-3:]}: tensor sparse size ({size[0]},{size[1]}) must be divisible by given "
             f"blocksize ({block[0]},{block[1]})"
+        )
+    if layout is CSR and not batch:  # the elements stand in its order already
+        return compressed(
+            CSR, starts_of_sorted(indices[0], shape[0]), indices[1].clone(), values.clone(), shape
         )
     count = math.prod(shape[:batch])
     which = flat(indices[:batch], shape[:batch]) if batch else indices.new_zeros((indices.size(1),))

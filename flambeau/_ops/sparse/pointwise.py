@@ -181,11 +181,8 @@ def _sum(input, other, alpha, name="add"):
         )
     if not is_coo(input):
         (starts, plain, own, _), (starts_b, plain_b, others, _) = parts(input), parts(other)
-        if (
-            own.shape == others.shape
-            and plain.shape == plain_b.shape
-            and bool((plain == plain_b).all() and (starts == starts_b).all())
-        ):
+        same = own.shape == others.shape and plain.shape == plain_b.shape
+        if same and bool((plain == plain_b).all() and (starts == starts_b).all()):
             return with_values(input, own.to(dtype) + _scaled(others, alpha, dtype))
         a, b = as_coo(input), as_coo(other)
         indices = flambeau.cat((parts(a)[0], parts(b)[0]), 1)

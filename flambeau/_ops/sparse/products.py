@@ -2,6 +2,7 @@
 
 import flambeau
 
+from . import native
 from .construct import with_values_of
 from .convert import _values, sparse_mask
 from .core import (
@@ -10,6 +11,7 @@ from .core import (
     WORDS,
     as_coo,
     coalesced,
+    compressed,
     coo,
     form,
     in_layout_of,
@@ -18,7 +20,7 @@ from .core import (
     operator,
     parts,
     refuse,
-    starts_of,
+    starts_of_sorted,
     sum_groups,
     to_coo,
     values_of,
@@ -56,7 +58,7 @@ def _rows(t):
         raise RuntimeError(
             f"expected a matrix with two sparse dimensions, got {indices.size(0)} sparse of {t.dim()}"
         )
-    return starts_of(indices[0], t.size(0)), indices[1], values
+    return starts_of_sorted(indices[0], t.size(0)), indices[1], values
 
 
 def _row_numbers(starts):
@@ -71,17 +73,21 @@ def _times_dense(starts, columns, values, dense):
     if int(starts[-1]) != elements:
         raise RuntimeError(f"compressed indices must end with nnz (= {elements})")
     if dense.dtype.is_floating_point:
-        # A row of the product is a weighted sum of rows of the dense matrix: a bag.
-        return flambeau._embedding_bag(dense, columns, starts, False, 0, False, values, True)[0]
+        return native.times_dense(starts, columns, values, dense)
     out = dense.new_zeros((rows, dense.size(1)))
     return out.index_add_(0, _row_numbers(starts), dense.index_select(0, columns) * values.unsqueeze(1))
 
 
 def _times_sparse(a, b):
-    """The product of two sparse matrices as COO: every element of `a` meets the row of `b` that its column names."""
+    """The product of two sparse matrices, as COO or CSR: every element of `a` meets the row of `b` that its column names."""
     rows, columns = a.size(0), b.size(1)
     a_starts, a_columns, a_values = _rows(a)
     starts, b_columns, b_values = _rows(b)
+    if a.dtype.is_floating_point and columns <= native.WIDEST:
+        found = native.times_sparse(a_starts, a_columns, a_values, starts, b_columns, b_values, columns)
+        if a.layout is CSR:
+            return compressed(CSR, *found, (rows, columns))
+        return coo(flambeau.stack((_row_numbers(found[0]), found[1])), found[2], (rows, columns), True)
     if a_columns.numel() and (int(a_columns.min()) < 0 or int(a_columns.max()) >= b.size(0)):
         raise IndexError(f"index out of bounds for dimension 1 with size {b.size(0)} of a sparse tensor")
     begin = starts.index_select(0, a_columns)
@@ -105,7 +111,8 @@ def _product(a, b, name="addmm"):
         return _product(b.transpose(0, 1), a.t(), name).t().contiguous()
     if is_dense(b):
         return _times_dense(*_rows(a), b)
-    return in_layout_of(_times_sparse(a, b), a)
+    product = _times_sparse(a, b)
+    return product if product.layout is a.layout else in_layout_of(product, a)
 
 
 @form("mm")

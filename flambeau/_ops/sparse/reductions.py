@@ -5,11 +5,12 @@ import flambeau
 from .construct import at_values, with_values_of
 from .convert import _coalesce, _values
 from .core import (
+    BSC,
+    BSR,
     coalesced,
     coo,
     flat,
     form,
-    from_coo,
     is_coo,
     nnz,
     operator,
@@ -140,16 +141,19 @@ def _sum(input, dim, keepdim, dtype, out):
         sizes = [1 if d in dims else n for d, n in enumerate(input.shape)]
         result = _with_ones(result, dims, sizes, sparse_dim(to_coo(input)))
         if not is_coo(input):
-            result = from_coo(result, input.layout)
+            result = result.to_sparse(layout=input.layout, blocksize=_ones_like_blocks(input))
     return deliver(result, out, "sum")
+
+
+def _ones_like_blocks(t):
+    return (1, 1) if t.layout in (BSR, BSC) else None
 
 
 def _with_ones(t, dims, sizes, count):
     """The result of a reduction with the dimensions `dims` back as size 1; the first `count` dimensions are sparse."""
     if t.layout is flambeau.strided:
-        rows, values = flambeau.zeros((0, 1), dtype=flambeau.int64), t.unsqueeze(0)
-    else:
-        rows, _, values, _ = parts(t)
+        return t.reshape(sizes)
+    rows, _, values, _ = parts(t)
     rows, lines = iter(rows.unbind(0)), []
     elements = values.size(0)
     for d in range(count):
@@ -214,6 +218,10 @@ def _softmax(name, input, dim, dtype, logarithm):
 
 
 def _numbered(places):
+    """How many different places there are, and the number of each: in order."""
+    if bool((places[1:] >= places[:-1]).all()):
+        number = flambeau.cat((places.new_zeros((1,)), (places[1:] != places[:-1]).cumsum(0)))
+        return int(number[-1]) + 1, number
     kept, number = places.unique(return_inverse=True)
     return kept.numel(), number
 
