@@ -717,4 +717,4 @@ def dropout(torch):
     return lambda: torch.nn.functional.dropout(x, 0.5)
 
 
-from . import data_workloads, func_workloads  # noqa: E402, F401 - which register their own
+from . import data_workloads, func_workloads, sparse_workloads  # noqa: E402, F401 - which register their own

@@ -182,16 +182,44 @@ def _compare_tensors(actual, expected, options, where: str) -> None:
         ("dtype", options.check_dtype),
         ("stride()", options.check_stride),
     ):
+        if not wanted:
+            continue
         a, e = (getattr(t, name.removesuffix("()")) for t in (actual, expected))
         if name.endswith("()"):
             a, e = a(), e()
-        if wanted and a != e:
+        if a != e:
             _fail(f"The values for attribute '{name}' do not match: {a} != {e}.", where)
     rtol, atol = options.tolerances(actual.dtype, expected.dtype)
     actual, expected = actual.detach(), expected.detach()
     if actual.dtype != expected.dtype:
         common = flambeau.promote_types(actual.dtype, expected.dtype)
         actual, expected = actual.to(common), expected.to(common)
+    if actual.layout is not expected.layout:
+        actual, expected = actual.to_dense(), expected.to_dense()
+    if actual.layout is flambeau.strided:
+        _compare_strided(actual, expected, rtol, atol, options, where, "Tensor-likes")
+    else:
+        _compare_parts(actual, expected, rtol, atol, options, where)
+
+
+def _compare_parts(actual, expected, rtol, atol, options, where):
+    """Sparse tensors of one layout: as many elements, at the same places, of close values."""
+    kind = f"Sparse {str(actual.layout)[-3:].upper()}"
+    if actual._nnz() != expected._nnz():
+        _fail(
+            f"The number of specified values in {kind[0].lower()}{kind[1:]} tensors does not match: {actual._nnz()} != "
+            f"{expected._nnz()}",
+            where,
+        )
+    *places, values = flambeau._C._sparse_parts(actual)[:3]
+    *wanted, close_to = flambeau._C._sparse_parts(expected)[:3]
+    for one, two in zip(places, wanted, strict=True):
+        if one is not None:
+            _compare_strided(one.long(), two.long(), 0, 0, options, where, f"{kind} indices")
+    _compare_strided(values, close_to, rtol, atol, options, where, f"{kind} values")
+
+
+def _compare_strided(actual, expected, rtol, atol, options, where, what):
     if actual.numel() == 0:
         return
     matches = flambeau.isclose(actual, expected, rtol=rtol, atol=atol, equal_nan=options.equal_nan)
@@ -205,7 +233,7 @@ def _compare_tensors(actual, expected, options, where: str) -> None:
     relative = absolute / expected.abs()
     count, total = matches.numel() - int(matches.sum()), matches.numel()
     lines = [
-        f"Tensor-likes are not {'equal' if rtol == atol == 0 else 'close'}!\n",
+        f"{what} are not {'equal' if rtol == atol == 0 else 'close'}!\n",
         f"Mismatched elements: {count} / {total} ({count / total:.1%})",
     ]
     for name, difference, tolerance in (("absolute", absolute, atol), ("relative", relative, rtol)):

@@ -17,7 +17,7 @@ optim optim.lr_scheduler optim.swa_utils optim.optimizer
 optim.adadelta optim.adagrad optim.adam optim.adamax optim.adamw optim.asgd optim.lbfgs optim.nadam optim.radam
 optim.rmsprop optim.rprop optim.sgd optim.sparse_adam
 utils.data utils.data.dataloader utils.data.dataset utils.data.distributed utils.data.sampler
-utils.checkpoint utils.hooks
+utils.checkpoint utils.hooks sparse
 autograd autograd.anomaly_mode autograd.forward_ad autograd.function autograd.functional autograd.grad_mode
 autograd.gradcheck autograd.graph autograd.variable func
 distributed.distributed_c10d distributed.device_mesh distributed.nn.functional distributed.optim distributed.rendezvous

@@ -211,3 +211,23 @@ def test_indexing():
     for key in (slice(0, 1), torch.tensor([0]), [0], dense > 0):
         with pytest.raises(NotImplementedError, match="SparseCPU"):
             t[key]
+
+
+def test_comparison_for_tests():
+    close = torch.testing.assert_close
+    eye = torch.eye(2)
+    for layout in (COO, CSR, BSR):
+        make = lambda t: t.to_sparse(layout=layout, blocksize=(1, 1) if layout is BSR else None)  # noqa: B023, E731
+        close(make(eye), make(eye.clone()))
+        for other, text in (
+            (make(2 * eye), "values are not close"),
+            (make(eye.flip(0)), "indices are not equal"),
+            (
+                make(torch.ones(2, 2)),
+                "number of specified values in sparse .* tensors does not match: 2 != 4",
+            ),
+            (eye, "attribute 'layout' do not match"),
+        ):
+            with pytest.raises(AssertionError, match=text):
+                close(make(eye), other)
+        close(make(eye), eye, check_layout=False)
