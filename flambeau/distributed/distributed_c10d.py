@@ -17,4 +17,4 @@ from .store import HashStore, PrefixStore, Store
 from .tcp_store import TCPStore
 from .work import Work
 from .world import *  # noqa: F403
-from .world import _get_default_group, _get_default_store, _resolve_process_group, _world
+from .world import _get_default_group, _get_default_store, _resolve_process_group, _set_pg_timeout, _world

@@ -87,6 +87,10 @@ _COMBINE = {
     RedOpType.BOR: lambda a, b: a.bitwise_or_(b),
     RedOpType.BXOR: lambda a, b: a.bitwise_xor_(b),
 }
+_DTYPES = frozenset(
+    getattr(flambeau, name)
+    for name in "float16 bfloat16 float32 float64 uint8 int8 int16 int32 int64 bool complex64 complex128".split()
+)
 _BITWISE = (RedOpType.BAND, RedOpType.BOR, RedOpType.BXOR)
 
 
@@ -98,6 +102,10 @@ def checked(op, tensor) -> RedOpType:
             raise RuntimeError("Cannot use ReduceOp.PREMUL_SUM with Gloo")
         raise TypeError(f"expected one of ReduceOp's operations, got {op!r}")
     dtype = tensor.dtype
+    if dtype not in _DTYPES:
+        raise RuntimeError(
+            f"Invalid scalar type: {dtype} cannot be reduced; convert the tensor, to float32 say"
+        )
     if op in _BITWISE and (dtype.is_floating_point or dtype.is_complex):
         raise RuntimeError(f"Cannot use ReduceOp.{op.name} with non-integral dtype")
     if op is RedOpType.AVG and not (dtype.is_floating_point or dtype.is_complex):

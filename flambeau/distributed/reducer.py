@@ -89,6 +89,7 @@ class Reducer:
         self.expecting = False
         self._ready: set[int] = set()
         self._used: set[int] = set()
+        self._unused: list = []
         self._next = 0
         self._callback_queued = False
         self._handles = [p.register_post_accumulate_grad_hook(self._arrived) for p in self.params]
@@ -122,11 +123,10 @@ class Reducer:
         self._used.clear()
         for bucket in self.buckets:
             bucket.pending, bucket.started, bucket.work = len(bucket.params), None, None
+        self._unused = []
         if self.find_unused:
             reached = parameters_reached(outputs)
-            for p in self.params:
-                if id(p) not in reached:
-                    self._mark(p)
+            self._unused = [p for p in self.params if id(p) not in reached]
 
     def _arrived(self, param) -> None:
         if not self.expecting:
@@ -134,6 +134,9 @@ class Reducer:
         if not self._callback_queued:
             self._callback_queued = True
             Variable._execution_engine.queue_callback(self._finish)
+            # Not sooner: what a program does between the two passes must not meet with buckets in some processes only.
+            for unused in self._unused:
+                self._mark(unused)
         if id(param) in self._ready:
             self.expecting = False
             raise RuntimeError(

@@ -192,6 +192,13 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
     found.shutdown()
 
 
+def _set_pg_timeout(timeout: timedelta, group: ProcessGroup | None = None) -> None:
+    """Let operations of a group, the default being all processes, wait for others no longer than this."""
+    if not isinstance(timeout, timedelta):
+        raise TypeError(f"Expected timeout argument to be of type datetime.timedelta, got {timeout}")
+    resolve(group).set_timeout(timeout)
+
+
 def get_rank(group: ProcessGroup | None = None) -> int:
     """This process's number in a group, the default being all processes; -1 if it is not a member."""
     return -1 if is_outside(group) else resolve(group)._rank

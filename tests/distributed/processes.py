@@ -9,7 +9,7 @@ from multiprocessing.connection import wait
 
 import flambeau.distributed as dist
 
-SECONDS = 30
+SECONDS = 90
 
 
 def _child(connection, function, rank, size, port, timeout, args):
@@ -31,7 +31,7 @@ def _child(connection, function, rank, size, port, timeout, args):
         connection.close()
 
 
-def run(size, function, *args, timeout=10, init=True, dying=()):
+def run(size, function, *args, timeout=40, init=True, dying=()):
     """The results of ``function(rank, size, *args)`` in `size` processes; those in `dying` may end without one."""
     context = multiprocessing.get_context("fork")
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False) if init else None

@@ -283,6 +283,7 @@ def test_arguments_are_checked_before_anything_is_sent():
                 RuntimeError,
                 "does not divide equally",
             ),
+            (lambda: dist.all_reduce(one.to(torch.complex32)), RuntimeError, "Invalid scalar type"),
             (lambda: dist.all_reduce(torch.ones(1, device="meta")), RuntimeError, "device type meta"),
         ]:
             assert text in message_of(call, kind)
@@ -309,7 +310,7 @@ class TestFailures:
             return time.monotonic() - start
 
         times = run(3, work, dying=[1])
-        assert max(times[0], times[2]) < 5
+        assert max(times[0], times[2]) < 20  # well before the timeout
 
     def test_an_asynchronous_operation_fails_in_wait(self):
         def work(rank, size):
@@ -326,14 +327,16 @@ class TestFailures:
 
     def test_a_process_that_does_not_come_is_waited_for_no_longer_than_the_timeout(self):
         def work(rank, size):
+            dist.distributed_c10d._set_pg_timeout(timedelta(seconds=0.5))
+            dist.barrier()
             start = time.monotonic()
             if rank == 0:
                 assert "Timed out waiting 500ms" in message_of(lambda: dist.all_reduce(torch.ones(1)))
                 return time.monotonic() - start
-            time.sleep(1)
+            time.sleep(1.5)
             return None
 
-        assert 0.4 < run(2, work, timeout=0.5)[0] < 0.95
+        assert 0.4 < run(2, work)[0] < 1.4
 
     @pytest.mark.parametrize(
         "call",

@@ -102,7 +102,9 @@ def test_unused_parameters():
         x = torch.ones(1, 3)
         for _ in range(2):
             model.zero_grad()
-            model(x, rank == 0)["out"][0].sum().backward()
+            loss = model(x, rank == 0)["out"][0].sum()
+            dist.all_reduce(loss.detach().clone())  # which no bucket must overtake
+            loss.backward()
             assert model.module.first.weight.grad.tolist() == [[0.5] * 3]
             assert model.module.second.weight.grad.tolist() == [[0.5] * 3]
             assert model.module.never.weight.grad is None
@@ -144,6 +146,14 @@ def test_buffers_come_from_process_0():
         own(torch.full((5, 3), float(rank)))
         own(torch.full((5, 3), float(rank)))
         # What came before the last forward pass was process 0's.
+        model.eval()
+        with torch.no_grad():
+            y = model(torch.ones(1, 3))
+            other = y.clone()
+            dist.broadcast(other, 0)
+            assert torch.equal(y, other)
+            if rank == 0:  # nothing is exchanged any more
+                model(torch.ones(1, 3))
         return model.module[0].num_batches_tracked.item(), own.module.running_mean[0].item()
 
     (n0, m0), (n1, m1) = run(2, work)

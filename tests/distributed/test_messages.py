@@ -120,15 +120,17 @@ def test_errors():
 
 def test_a_large_message_waits_for_its_receiver():
     def work(rank, size):
+        dist.distributed_c10d._set_pg_timeout(timedelta(seconds=0.3))
         text = message_of(lambda: dist.send(torch.ones(LARGE), 1 - rank))  # both of them, and nobody receives
         return "Timed out waiting 300ms for send operation" in text or "Connection closed by peer" in text
 
-    assert run(2, work, timeout=0.3) == [True, True]
+    assert run(2, work) == [True, True]
 
 
 def test_a_receipt_gives_up():
     def work(rank, size):
         x = torch.empty(1)
+        dist.distributed_c10d._set_pg_timeout(timedelta(seconds=0.4))
         if rank == 0:
             start = time.monotonic()
             text = message_of(lambda: dist.recv(x, 1))
@@ -142,7 +144,7 @@ def test_a_receipt_gives_up():
             time.sleep(0.3)
             dist.recv(x, 1, tag=1)
 
-    run(2, work, timeout=0.4)
+    run(2, work)
 
 
 @pytest.mark.parametrize("count", [1, LARGE])
@@ -165,7 +167,7 @@ def test_a_dead_process_is_an_error(count):
         dist.send(torch.empty(1), 2)
         return time.monotonic() - start
 
-    assert run(3, work, dying=[1])[0] < 5
+    assert run(3, work, dying=[1])[0] < 20  # well before the timeout
 
 
 def test_what_is_no_message_ends_the_connection():

@@ -30,7 +30,8 @@ class DistributedDataParallel(Module):
     Args:
         module: the module; it becomes the attribute ``module``.
         device_ids, output_device: None: there are no devices to choose here.
-        broadcast_buffers: give all processes the buffers of process 0 before each forward pass in training. Default: True.
+        broadcast_buffers: give all processes the buffers of process 0 before each forward pass after one that was to be
+            trained on. Default: True.
         init_sync: take parameters and buffers from process 0 at the start. Default: True.
         process_group: default: all processes.
         bucket_cap_mb: the size of a bucket. Default: 25.
@@ -168,14 +169,14 @@ class DistributedDataParallel(Module):
         syncs = flambeau.is_grad_enabled() and self.require_backward_grad_sync
         if syncs:
             self.reducer.check_finished()
-        if self.require_forward_param_sync and self.broadcast_buffers and self.training:
+        if self.require_forward_param_sync and self.broadcast_buffers:
             named = self.module.named_buffers()
             buffers = [b.detach() for name, b in named if name not in self.parameters_to_ignore]
-            if buffers and self.require_backward_grad_sync:
-                broadcast_tensors(buffers, self.process_group)
+            broadcast_tensors(buffers, self.process_group)
         output = self.module(*inputs, **kwargs)
+        # The buffers of processes part ways only while they train.
+        self.require_forward_param_sync = syncs
         if syncs:
-            self.require_forward_param_sync = True
             tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, flambeau.Tensor)]
             self.reducer.prepare([t for t in tensors if t.requires_grad])
         return output
