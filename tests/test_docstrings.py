@@ -16,7 +16,8 @@ MODULES = """
     distributions.constraint_registry distributions.kl distributions.utils linalg masked nn nn.functional nn.init
     nn.parameter nn.utils nn.utils.rnn optim optim.lr_scheduler overrides random serialization signal.windows special
     testing utils.data _settings _tensor.legacy _tensor.interop
-    contrib.moe distributed distributed.device_mesh distributed.elastic.multiprocessing.errors distributed.nn.functional
+    contrib.moe distributed distributed.algorithms.join distributed.device_mesh
+    distributed.elastic.multiprocessing.errors distributed.nn.functional
     distributed.optim distributed.tensor.experimental._context_parallel
     distributed.tensor.experimental._context_parallel._load_balancer futures nn.parallel
 """.split()

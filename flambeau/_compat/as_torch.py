@@ -34,6 +34,11 @@ class _AliasLoader(importlib.abc.Loader):
         if alias is not None and alias.loader is self:
             module.__spec__ = alias.loader_state
 
+    def get_code(self, name):
+        """What `python -m torch.x` runs: the code of `flambeau.x`."""
+        ours = importlib.util.find_spec(_our_name(name))
+        return ours.loader.get_code(ours.name)
+
 
 class _SpawnLoader(importlib.abc.Loader):
     """Loads `multiprocessing.spawn`, then teaches it to pass the mapping on."""

@@ -83,6 +83,7 @@ class Reducer:
         self.params = [p for _, p in params]
         self.group, self.find_unused, self.as_views = group, find_unused, as_views
         self.hook = None
+        self.divisor = group.size()
         groups = assign_buckets(self.params, limits)
         self.buckets = [_Bucket(i, each) for i, each in enumerate(groups)]
         self._place = {id(p): (bucket, i) for bucket in self.buckets for i, p in enumerate(bucket.params)}
@@ -156,7 +157,7 @@ class Reducer:
             if grad is None:  # unused, and no earlier pass has left anything
                 view.zero_()
             elif self.hook is None:
-                flambeau.mul(grad, 1.0 / self.group.size(), out=view)
+                flambeau.mul(grad, 1.0 / self.divisor, out=view)
             elif grad is not view:
                 view.copy_(grad)
         bucket.pending -= 1
@@ -200,6 +201,19 @@ class Reducer:
                 param.grad = view.clone()
             else:
                 param.grad.copy_(view)
+
+    def answer(self) -> None:
+        """Take part in a backward pass of the others, for which this process has no gradients."""
+        self._next = 0
+        for bucket in self.buckets:
+            bucket.flat.zero_()
+            bucket.pending, bucket.started, bucket.work = 0, None, None
+        self._start_ready()
+        for bucket in self.buckets:
+            (bucket.work or bucket.started).wait()
+        self._used.clear()
+        if self.find_unused:
+            self._used_anywhere()
 
     def _used_anywhere(self) -> set[int]:
         marks = flambeau.tensor([id(p) in self._used for p in self.params], dtype=flambeau.int32)

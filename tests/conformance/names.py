@@ -21,7 +21,7 @@ utils.checkpoint utils.hooks sparse
 autograd autograd.anomaly_mode autograd.forward_ad autograd.function autograd.functional autograd.grad_mode
 autograd.gradcheck autograd.graph autograd.variable func
 distributed.distributed_c10d distributed.device_mesh distributed.nn.functional distributed.optim distributed.rendezvous
-distributed.tensor.experimental distributed.algorithms.ddp_comm_hooks.default_hooks
+distributed.tensor.experimental distributed.algorithms.ddp_comm_hooks.default_hooks distributed.algorithms.join
 distributed.elastic.multiprocessing.errors futures nn.parallel.distributed
 """.split()
 # Public by spelling alone: what nn.functional imports for itself.

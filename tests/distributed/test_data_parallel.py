@@ -250,6 +250,48 @@ def test_copies_and_pickles():
     run(2, work)
 
 
+class TestUnevenInputs:
+    @pytest.mark.parametrize("options", [{}, {"find_unused_parameters": True}])
+    @pytest.mark.parametrize("by_all", [True, False])
+    def test_those_who_are_done_answer(self, options, by_all):
+        def work(rank, size):
+            torch.manual_seed(0)
+            model = DDP(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1)), **options)
+            step = torch.optim.SGD(model.parameters(), lr=0.1)
+            found = []
+            with model.join(divide_by_initial_world_size=by_all):
+                for i in range(2 + 2 * rank):  # 2, 4, 6 inputs
+                    step.zero_grad()
+                    (
+                        model(torch.full((4, 2), float(i)) * torch.arange(4.0)[:, None]).sum() * (i + 1)
+                    ).backward()
+                    found.append(model.module[2].bias.grad.item())
+                    step.step()
+            # The gradient of that bias is 4 * (i + 1) in each process that has an input.
+            active = [3, 3, 2, 2, 1, 1]
+            expected = [4.0 * (i + 1) * n / (3 if by_all else n) for i, n in enumerate(active)]
+            assert found == pytest.approx(expected[: len(found)])
+            with model.no_sync():  # the context is over
+                model(torch.ones(4, 2))
+            return [p.tolist() for p in model.parameters()], [b.tolist() for b in model.module.buffers()]
+
+        results = run(3, work)
+        assert results[0] == results[1] == results[2]
+
+    def test_all_can_be_told_to_stop(self):
+        def work(rank, size):
+            model = DDP(nn.Linear(1, 1))
+
+            def train():
+                with model.join(throw_on_early_termination=True):
+                    for _ in range(2 + rank):
+                        model(torch.ones(1, 1)).sum().backward()
+
+            assert "at least one rank that exhausted inputs" in message_of(train)
+
+        run(2, work)
+
+
 class TestSyncBatchNorm:
     @pytest.mark.parametrize("shape", [(6, 3), (6, 3, 4), (6, 3, 2, 2)])
     @pytest.mark.parametrize("affine", [True, False])

@@ -45,8 +45,9 @@ def program(tmp_path):
 
 
 def launch(*args, module="flambeau.distributed.run", timeout=90):
+    module = module.split()
     done = subprocess.run(
-        [sys.executable, "-m", module, *args],
+        [sys.executable, "-m", *module, *args],
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -104,6 +105,7 @@ def test_environment(program):
     code, out, err = launch(
         "--standalone", "--nproc-per-node=2", "--role=worker", "--max-restarts=3",
         program(f"import os, sys; sys.stdout.write(' '.join(os.environ[n] for n in {names}) + '\\n')"),
+        module="flambeau -m torch.distributed.run",  # by PyTorch's name
     )  # fmt: skip
     assert code == 0, err
     assert sorted(out.splitlines()) == ["0 2 0 2 0 0 worker 3", "1 2 1 2 0 1 worker 3"]

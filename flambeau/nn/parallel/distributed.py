@@ -8,6 +8,7 @@ import copy
 import flambeau
 import flambeau.distributed as dist
 from flambeau.distributed.algorithms.ddp_comm_hooks import BuiltinCommHookType, builtin_hook
+from flambeau.distributed.algorithms.join import _DISABLED, Join, Joinable, JoinHook
 from flambeau.distributed.reducer import Reducer
 from flambeau.distributed.replicas import broadcast_tensors, check_same_shapes
 from flambeau.utils._pytree import tree_leaves
@@ -20,7 +21,28 @@ _MB = 1024 * 1024
 _FIRST_BUCKET = _MB
 
 
-class DistributedDataParallel(Module):
+class _AnswersOthers(JoinHook):
+    """See the note *Joining* in flambeau/distributed/algorithms/join.py."""
+
+    def __init__(self, model: DistributedDataParallel, divide_by_initial_world_size: bool):
+        self._model = model
+        model._divides_by_all = divide_by_initial_world_size
+
+    def main_hook(self) -> None:
+        model = self._model
+        model._share_buffers(has_inputs=False)
+        syncs = model._anybody_syncs(False)
+        model.require_forward_param_sync = syncs
+        if syncs:
+            model.reducer.answer()
+
+    def post_hook(self, is_last_joiner: bool) -> None:
+        model = self._model
+        source = model._largest_rank(is_last_joiner)
+        broadcast_tensors(model._state_to_share(), model.process_group, source)
+
+
+class DistributedDataParallel(Module, Joinable):
     """A module whose gradients are averaged over the processes of a group during the backward pass.
 
     Every process makes one of the same module, runs it on its own part of each batch and calls ``backward()``; after that
@@ -73,6 +95,7 @@ class DistributedDataParallel(Module):
         forward_sync_buffers=None,
     ):
         super().__init__()
+        self._join_config, self._divides_by_all = _DISABLED, True
         if process_group is not None and device_mesh is not None:
             raise RuntimeError("Cannot specify both process_group and device_mesh arguments.")
         if device_mesh is not None:
@@ -169,10 +192,11 @@ class DistributedDataParallel(Module):
         syncs = flambeau.is_grad_enabled() and self.require_backward_grad_sync
         if syncs:
             self.reducer.check_finished()
-        if self.require_forward_param_sync and self.broadcast_buffers:
-            named = self.module.named_buffers()
-            buffers = [b.detach() for name, b in named if name not in self.parameters_to_ignore]
-            broadcast_tensors(buffers, self.process_group)
+        active = Join.notify_join_context(self)
+        self.reducer.divisor = self.process_group.size() if active is None or self._divides_by_all else active
+        self._share_buffers()
+        if self._join_config.enable:
+            self._anybody_syncs(syncs)
         output = self.module(*inputs, **kwargs)
         # The buffers of processes part ways only while they train.
         self.require_forward_param_sync = syncs
@@ -180,6 +204,64 @@ class DistributedDataParallel(Module):
             tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, flambeau.Tensor)]
             self.reducer.prepare([t for t in tensors if t.requires_grad])
         return output
+
+    def _share_buffers(self, has_inputs: bool = True) -> None:
+        if not (self.require_forward_param_sync and self.broadcast_buffers):
+            return
+        named = self.module.named_buffers()
+        buffers = [b.detach() for name, b in named if name not in self.parameters_to_ignore]
+        if buffers:
+            # Process 0 may have run out of inputs, and its buffers be old.
+            source = self._largest_rank(has_inputs) if self._join_config.enable else 0
+            broadcast_tensors(buffers, self.process_group, source)
+
+    # ---- uneven inputs
+
+    def join(
+        self,
+        divide_by_initial_world_size: bool = True,
+        enable: bool = True,
+        throw_on_early_termination: bool = False,
+    ):
+        """A context within which processes may have different numbers of inputs.
+
+        Those that are done answer the others' operations, and have the others' parameters in the end.
+
+        Args:
+            divide_by_initial_world_size: divide sums of gradients by the number of all processes, not by that of those
+                which still have inputs. Default: True.
+            enable: False to do nothing.
+            throw_on_early_termination: raise an error in all processes as soon as one is done.
+        """
+        return Join(
+            [self],
+            enable,
+            throw_on_early_termination,
+            divide_by_initial_world_size=divide_by_initial_world_size,
+        )
+
+    def join_hook(self, **kwargs) -> JoinHook:
+        """What this model does once this process is done."""
+        return _AnswersOthers(self, kwargs.get("divide_by_initial_world_size", True))
+
+    @property
+    def join_device(self):
+        return self.device
+
+    @property
+    def join_process_group(self):
+        return self.process_group
+
+    def _anybody_syncs(self, own: bool) -> bool:
+        flag = flambeau.tensor([int(own)])
+        dist.all_reduce(flag, dist.ReduceOp.MAX, self.process_group)
+        return bool(flag.item())
+
+    def _largest_rank(self, counts: bool) -> int:
+        """The last process of the group that counts itself."""
+        rank = flambeau.tensor([self.process_group.rank() if counts else -1])
+        dist.all_reduce(rank, dist.ReduceOp.MAX, self.process_group)
+        return int(rank.item())
 
     def register_comm_hook(self, state, hook) -> None:
         """Let ``hook(state, bucket)`` send gradients. It returns a future of the bucket's new flat tensor.
