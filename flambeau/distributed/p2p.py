@@ -24,7 +24,7 @@ ANY_SOURCE = -1
 _FRAME = struct.Struct("<BxxxIqQ")  # kind, number of the transfer, tag, bytes
 _SMALL, _ANNOUNCED, _WANTED, _LARGE = 1, 2, 3, 4
 _EAGER = 1 << 16
-#: What small messages that nobody has asked for may take up, for each process they come from.
+#: What messages and announcements that nobody has asked for may take up, for each process they come from.
 _MOST_KEPT = 1 << 30
 
 
@@ -40,6 +40,7 @@ class _Kept:
 
     def __init__(self, peer: int, tag: int, nbytes: int, data: bytearray | None, number: int):
         self.peer, self.tag, self.nbytes, self.data, self.number = peer, tag, nbytes, data, number
+        self.cost = 256 + (0 if data is None else nbytes)  # with this object
 
 
 class MessageWork(Work):
@@ -214,8 +215,7 @@ class Messages:
                 self._receipts.append(receipt)
                 return work
             self._kept.remove(kept)
-            if kept.data is not None:
-                self._peers[kept.peer].kept -= kept.nbytes
+            self._peers[kept.peer].kept -= kept.cost
         if not self._fits(kept.peer, kept.nbytes, receipt):
             return work
         if kept.data is not None:
@@ -324,7 +324,7 @@ class Messages:
             raise ConnectionError(f"it sent something of kind {kind}")
 
     def _read_small(self, peer: _Peer, tag: int, nbytes: int) -> None:
-        if nbytes > _EAGER or peer.kept + nbytes > _MOST_KEPT:
+        if nbytes > _EAGER:
             raise ConnectionError(f"it sent {nbytes} bytes that nobody asked for")
         data = bytearray(nbytes)
         self._fill(peer, memoryview(data))
@@ -343,8 +343,10 @@ class Messages:
                 if receipt.tag == tag and receipt.source in (ANY_SOURCE, rank):
                     return self._receipts.pop(i)
             self._kept.append(kept)
-            if kept.data is not None:
-                self._peers[rank].kept += kept.nbytes
+            peer = self._peers[rank]
+            peer.kept += kept.cost
+            if peer.kept > _MOST_KEPT:
+                raise ConnectionError("it sent more than can be kept until somebody asks for it")
         return None
 
     def _lose(self, peer: _Peer, error: OSError | None) -> RuntimeError:

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import mmap
 import os
-import secrets
 import select
 import socket
 import struct
@@ -46,9 +44,9 @@ def _host_identity() -> str:
     """A name for this host's kernel, or this process's own where there is none: equal for processes on one host."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return hashlib.sha256(file.read().encode()).hexdigest()[:16]
+            return file.read().strip()
     except OSError:
-        return secrets.token_hex(8)
+        return os.urandom(8).hex()
 
 
 def _interface_address(name: str) -> str:
@@ -86,14 +84,14 @@ class _Listener:
     """Where other processes connect to this one while a group is being made."""
 
     def __init__(self, address: str):
-        self.token = secrets.token_bytes(16)
+        self.token = os.urandom(16)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         tcp = socket.socket(family, socket.SOCK_STREAM)
         self.sockets = [tcp]
         tcp.bind((address, 0))
         local = "-"
         if hasattr(os, "memfd_create"):
-            name = f"flambeau-{secrets.token_hex(16)}"
+            name = f"flambeau-{os.urandom(16).hex()}"
             unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             unix.bind("\0" + name)
             self.sockets.append(unix)
@@ -105,6 +103,8 @@ class _Listener:
 
     def accept(self, end: float) -> tuple[socket.socket, int, int]:
         """The next process that shows the token: (socket, rank, channel)."""
+        from hmac import compare_digest
+
         while True:
             left = end - time.monotonic()
             ready, _, _ = select.select(self.sockets, (), (), max(left, 0))
@@ -126,7 +126,7 @@ class _Listener:
             except (OSError, struct.error):
                 sock.close()
                 continue
-            if magic == _MAGIC and secrets.compare_digest(token, self.token) and channel < _CHANNELS:
+            if magic == _MAGIC and compare_digest(token, self.token) and channel < _CHANNELS:
                 return sock, rank, channel
             sock.close()
 

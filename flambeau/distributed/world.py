@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
 from datetime import timedelta
@@ -317,6 +316,8 @@ def new_group(
     if use_local_synchronization:
         if world._rank not in ranks:
             return None
+        import hashlib
+
         # Members alone count these groups, so their names have to say who they are.
         nth = _world.made_locally[tuple(ranks)] = _world.made_locally.get(tuple(ranks), -1) + 1
         own_name = hashlib.sha1(repr((ranks, nth)).encode()).hexdigest()

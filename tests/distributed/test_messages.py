@@ -184,6 +184,22 @@ def test_what_is_no_message_ends_the_connection():
     assert "it sent something of kind 9" in run(2, work)[0]
 
 
+def test_what_is_kept_is_bounded(monkeypatch):
+    from flambeau.distributed import p2p
+
+    monkeypatch.setattr(p2p, "_MOST_KEPT", 10_000)
+
+    def work(rank, size):
+        if rank == 1:
+            works = [dist.isend(torch.ones(100), 0, tag=1) for _ in range(40)]
+            dist.barrier()
+            return len(works)
+        dist.barrier()
+        return message_of(lambda: [dist.recv(torch.empty(100), 1, tag=2) for _ in range(2)])
+
+    assert "more than can be kept" in run(2, work)[0]
+
+
 @pytest.mark.parametrize("kind, nbytes", [(1, 1 << 40), (3, 8), (4, 8)])
 def test_sizes_from_the_network_are_checked(kind, nbytes):
     def work(rank, size):
