@@ -221,8 +221,8 @@ def get_backend_config(group: ProcessGroup | None = None) -> str:
 
 
 def get_pg_count() -> int:
-    """How many groups this process is a member of."""
-    return len(_world.groups)
+    """How many groups this process has made, those of which it is no member too."""
+    return _world.count
 
 
 def get_process_group_ranks(group: ProcessGroup | None) -> list[int]:
