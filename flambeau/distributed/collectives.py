@@ -80,9 +80,10 @@ class Collectives:
         if data <= INLINE:
             link.send_small(self._header(data), bytes_of(tensor))
             return
-        link.send_header(self._header(data))
+        header = self._header(data)
         for start, end in link.pieces(tensor.numel(), tensor.element_size()):
-            link.put(tensor[start:end])
+            link.put(tensor[start:end], header)
+            header = b""
 
     def _received(self, peer: int, like):
         """A small tensor from a process, in memory of its own."""
@@ -122,8 +123,8 @@ class Collectives:
         if out_bytes <= INLINE:
             out_link.send_small(self._header(out_bytes), bytes_of(out))
         else:
-            out_link.send_header(self._header(out_bytes))
             puts = out_link.pieces(out.numel(), out.element_size())
+            out_link.put(out[: puts[0][1]], self._header(out_bytes))
         if in_bytes <= INLINE:
             self._receive_small(frm, into, op)
         else:
@@ -133,7 +134,7 @@ class Collectives:
         # it waits for, and no circle of processes can wait for each other.
         ahead = _AHEAD if out_link.shared else 0
         for k in range(max(len(puts), len(takes) + ahead)):
-            if k < len(puts):
+            if 0 < k < len(puts):
                 start, end = puts[k]
                 out_link.put(out[start:end])
             if 0 <= k - ahead < len(takes):

@@ -63,6 +63,26 @@ def _receive_message(sock: socket.socket) -> tuple[int, list[bytes]]:
     return code, strings
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket at the first of the host's addresses that this machine has."""
+    failure = OSError(f"{host} has no address")
+    for family, kind, proto, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        try:
+            sock = socket.socket(family, kind, proto)
+        except OSError as error:
+            failure = error
+            continue
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(2048)
+            return sock
+        except OSError as error:
+            sock.close()
+            failure = error
+    raise failure
+
+
 class _Server:
     """Answers for a table. Every client has a thread, which ends with the connection."""
 
@@ -218,21 +238,12 @@ class TCPStore(Store):
         if descriptor is not None:
             return _Server(socket.socket(fileno=descriptor))
         try:
-            family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            sock = socket.socket(family, kind, proto)
-            try:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                sock.bind(address)
-                sock.listen(2048)
-            except OSError:
-                sock.close()
-                raise
+            server = _Server(_listen(host, port))
         except OSError as error:
             raise DistNetworkError(
                 f"The server socket has failed to listen on any local network address. host: {host}, port: {port}, "
                 f"code: {-(error.errno or 0)}, message: {error.strerror or error}"
             ) from error
-        server = _Server(sock)
         _servers[server.port] = server
         return server
 

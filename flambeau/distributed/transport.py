@@ -369,10 +369,10 @@ class Link:
         step = (SLOT_SIZE if self.shared else INLINE) // itemsize
         return [(at, min(at + step, count)) for at in range(0, count, step)]
 
-    def put(self, piece) -> None:
-        """Send a piece."""
+    def put(self, piece, header: bytes = b"") -> None:
+        """Send a piece, the first one with the header."""
         if not self.shared:
-            self._send([bytes_of(piece)])
+            self._send([header, bytes_of(piece)])
             return
         if self._credits == 0:
             try:
@@ -385,7 +385,7 @@ class Link:
         slot = self._out_slots[self._sent % SLOTS]
         self._sent += 1
         slot[: piece.numel() * piece.element_size()].view(piece.dtype).copy_(piece)
-        self._send([b"R"])
+        self._send([header + b"R"])
 
     def take(self, like):
         """The piece that comes next, as a tensor of the size and dtype of `like`, until `give_back` is called."""

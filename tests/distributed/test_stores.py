@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 
 import flambeau.distributed as dist
+from flambeau.distributed import tcp_store
 
 SHORT = timedelta(milliseconds=150)
 
@@ -169,6 +170,17 @@ class TestTcp:
         shared = dist.TCPStore("127.0.0.1", server.port, 1, True, SHORT, multi_tenant=True)
         shared.set("k", "v")
         assert server.get("k") == b"v"
+
+    def test_a_name_with_several_addresses(self, monkeypatch):
+        found = socket.getaddrinfo("127.0.0.1", 0, type=socket.SOCK_STREAM)
+        elsewhere = [(*found[0][:4], ("192.0.2.1", 0))]  # for documentation: no machine has it
+        with monkeypatch.context() as patched:
+            patched.setattr(socket, "getaddrinfo", lambda *args, **kwargs: elsewhere + found)
+            sock = tcp_store._listen("name", 0)
+        with sock:
+            assert sock.getsockname()[0] == "127.0.0.1"
+        with pytest.raises(dist.DistNetworkError, match="failed to listen on any local network address"):
+            dist.TCPStore("192.0.2.1", 0, 1, True, SHORT)
 
     def test_the_server_waits_for_workers(self):
         with pytest.raises(dist.DistStoreError, match="1/2 clients joined"):
