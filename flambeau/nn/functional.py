@@ -139,6 +139,13 @@ from ._functional_vision import (
     upsample_nearest,
 )
 
+
+def assert_int_or_pair(arg, arg_name, message):
+    """Raises AssertionError, with the name put into `message`, unless `arg` is an int or has two elements."""
+    if not isinstance(arg, int) and len(arg) != 2:
+        raise AssertionError(message.format(arg_name))
+
+
 __all__ = [name for name in dir() if not name.startswith("_")]
 
 # Saved models name a function by its public home.

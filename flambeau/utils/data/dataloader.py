@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import flambeau
 
+from ._utils import pipes as _pipes
 from ._utils import worker as _worker
 from ._utils.collate import default_collate, default_convert
 from ._utils.fetch import make_fetcher
@@ -49,7 +50,7 @@ def _check_arguments(dataset, loader_args: dict) -> None:
         raise ValueError("persistent_workers option needs num_workers > 0")
     if isinstance(dataset, IterableDataset):
         start = "DataLoader with IterableDataset: expected unspecified"
-        if given["shuffle"]:
+        if given["shuffle"] and not _pipes.is_pipe(dataset):
             raise ValueError(f"{start} shuffle option, but got shuffle={given['shuffle']}")
         for name in ("sampler", "batch_sampler"):
             if given[name] is not None:
@@ -127,6 +128,10 @@ class DataLoader(Generic[_T_co]):
                 stacklevel=2,
             )
         by_iteration = isinstance(dataset, IterableDataset)
+        if _pipes.is_pipe(dataset):
+            dataset = _pipes.with_shuffling(dataset, shuffle)
+        if num_workers > 0 and _pipes.is_pipe(dataset, ("IterDataPipe", "MapDataPipe")):
+            worker_init_fn = _pipes.sharing(worker_init_fn)
         if batch_sampler is not None:
             batch_size, drop_last = None, False
         if sampler is None:
@@ -232,10 +237,19 @@ class _Iterator:
 
     def __init__(self, loader: DataLoader):
         self._loader = loader
+        self._seed_pipe()
         # Drawn even if there are no workers, and before the sampler draws: the order PyTorch has.
         drawn = flambeau.empty((), dtype=flambeau.int64).random_(generator=loader.generator)
         self._base_seed = int(drawn.item())
         self._begin()
+
+    def _seed_pipe(self) -> int | None:
+        """Seed a data pipe's shuffling for this pass; the seed. Workers' copies are made, or seeded, with it."""
+        if not _pipes.is_pipe(self._loader.dataset):
+            return None
+        shared_seed = _pipes.draw_seed(self._loader.generator)
+        _pipes.seed(self._loader.dataset, shared_seed)
+        return shared_seed
 
     def _begin(self) -> None:
         self._indices = iter(self._loader._index_sampler)
@@ -313,6 +327,7 @@ class _WithWorkers(_Iterator):
             for i in range(loader.num_workers)
         ]
         self._crew = Crew(context, tasks, loader.timeout)
+        self._seed_pipe()  # a draw of which PyTorch makes no use either; later ones depend on it
         self._start_epoch()
 
     def restart(self) -> None:
@@ -320,8 +335,9 @@ class _WithWorkers(_Iterator):
         if self._crew.closed:
             raise RuntimeError("DataLoader: the workers have been shut down; iterate over a new DataLoader")
         self._begin()
+        resume = _worker.Resume(self._seed_pipe())
         for worker in range(len(self._crew)):
-            self._crew.send(worker, _worker.Resume())
+            self._crew.send(worker, resume)
         waiting = len(self._crew)
         while waiting:  # what comes before the answers is left of an epoch that was not finished
             _, message = self._crew.receive()

@@ -39,6 +39,9 @@ def get_worker_info() -> WorkerInfo | None:
 class Resume:
     """Asks a persistent worker to start another pass over the dataset; it answers with the same."""
 
+    def __init__(self, shared_seed: int | None = None):
+        self.shared_seed = shared_seed  # of a data pipe's shuffling
+
 
 class EndOfDataset:
     """Says that a worker's dataset by iteration has no more samples."""
@@ -133,6 +136,10 @@ class _Worker:
             request = self._channel.receive()
             if isinstance(request, Resume):
                 # The generators go on where they are, as PyTorch's do; only a dataset by iteration starts again.
+                if request.shared_seed is not None:
+                    from .pipes import seed
+
+                    seed(self._task.dataset, request.shared_seed)
                 self._prepare(first=False)
                 self._channel.send(request)
             else:
