@@ -490,6 +490,8 @@ void record_node(const Call& call, PyObject** args, PyObject* result) {
     bool differentiable = false;
     for (int i = 0; i < outputs.count; ++i) differentiable |= is_differentiable_tensor(outputs.items[i]);
     if (!differentiable) return;
+    // A view that became another window of its base: its history is made anew when somebody looks, as after any write.
+    if (op->inplace && op->is_view && call.tensor(0).base) return;
     // An operator may return its input as it is (contiguous, to): nothing happened.
     if (!op->inplace)
         for (int i = 0; i < op->input_tensors; ++i)

@@ -38,6 +38,40 @@ def index_put(input, indices, values, accumulate=False):
     return input.clone().index_put_(indices, values, accumulate)
 
 
+def _inside(input, indices):
+    """The indices with those beyond an end moved to it: what they find is masked out."""
+    return [index.clamp(-size, size - 1) for index, size in zip(indices, input.shape, strict=False)]
+
+
+@composite
+def _unsafe_masked_index(input, mask, indices, fill):
+    """``input[indices]`` where `mask` (bool, of the result's shape) holds, the number `fill` elsewhere.
+
+    Indices outside `input` count as its nearest element.
+
+    >>> mask = flambeau.tensor([True, False])
+    >>> flambeau._unsafe_masked_index(flambeau.arange(3), mask, [flambeau.tensor([2, 9])], -1)
+    tensor([ 2, -1])
+    """
+    if input.numel() == 0:  # nothing can be found, but the shape can
+        input = input.new_full([max(size, 1) for size in input.shape], fill)
+    return input[tuple(_inside(input, indices))].masked_fill(mask.logical_not(), fill)
+
+
+@composite
+def _unsafe_masked_index_put_accumulate(input, mask, indices, values):
+    """A copy of `input` with `values` added at `indices` where `mask` holds: the gradient of `_unsafe_masked_index`.
+
+    >>> mask = flambeau.tensor([True, False])
+    >>> flambeau._unsafe_masked_index_put_accumulate(flambeau.zeros(3), mask, [flambeau.tensor([2, 9])], flambeau.ones(2))
+    tensor([0., 0., 1.])
+    """
+    if input.numel() == 0:
+        return input.clone()
+    values = values.masked_fill(mask.logical_not(), 0)
+    return input.index_put(tuple(_inside(input, indices)), values, True)
+
+
 op(
     "nonzero(Tensor input, *, Tensor? out=None) -> Tensor",
     "The positions of nonzero elements, a row each: shape (n, input.dim()), int64.",

@@ -1,5 +1,6 @@
 """Joining tensors, and cutting them up."""
 
+from .outputs import deliver
 from .registry import composite, op
 
 op(
@@ -316,3 +317,57 @@ def unsafe_split(input, split_size, dim=0):
 def unsafe_chunk(input, chunks, dim=0):
     """`chunk`, whose pieces may be written in place."""
     return tuple(t.clone() for t in chunk(input, chunks, dim))
+
+
+@composite
+def _chunk_cat(tensors, dim, num_chunks, *, out=None):
+    """Every tensor cut into `num_chunks` along `dim`, padded with zeros, and the chunks side by side as rows.
+
+    The tensors agree in the dimensions before `dim`; all from there on are flattened. The result has the shape
+    (*before, num_chunks, all the chunks' sizes together). It is what sharded parameters are packed with.
+
+    >>> flambeau._chunk_cat([flambeau.tensor([1, 2, 3]), flambeau.tensor([4, 5])], 0, 2)
+    tensor([[1, 2, 4],
+            [3, 0, 5]])
+    """
+    from .. import cat
+
+    tensors = list(tensors)
+    if not tensors:
+        raise RuntimeError("_chunk_cat expects a non-empty input tensor list")
+    if num_chunks <= 0:
+        raise RuntimeError(f"_chunk_cat expects positive num_chunks, got {num_chunks}")
+    first = tensors[0]
+    if dim < 0 and any(t.dim() != first.dim() for t in tensors):
+        raise RuntimeError("_chunk_cat expects non-negative dim when input tensors have different ndims")
+    at = dim
+    if dim < 0:
+        first.size(dim)  # raises for a dimension that there is not
+        at = dim + first.dim()
+    for t in tensors:
+        if t.numel() == 0:
+            raise RuntimeError(f"_chunk_cat expects non-empty tensor, got shape {list(t.shape)}")
+        if t.dtype != first.dtype:
+            raise RuntimeError(
+                f"_chunk_cat expects all input tensors with the same dtype, got {first.dtype} and {t.dtype}"
+            )
+        if at >= t.dim():
+            raise RuntimeError(
+                f"_chunk_cat expects dim < ndim for all input tensors, got dim {dim} and shape {list(t.shape)}"
+            )
+        if t.shape[:at] != first.shape[:at]:
+            raise RuntimeError(
+                "_chunk_cat expects same sizes of 0,...,dim-1 dimensions for all tensors, got shapes "
+                f"{list(first.shape)} and {list(t.shape)}"
+            )
+    rows = []
+    for t in tensors:
+        missing = -t.size(at) % num_chunks
+        if missing:
+            t = cat([t, t.new_zeros((*t.shape[:at], missing, *t.shape[at + 1 :]))], at)
+        rows.append(t.reshape(*t.shape[:at], num_chunks, -1))
+    if out is not None and out.dtype != first.dtype:
+        raise TypeError(
+            f"_chunk_cat(): Expected out tensor to have dtype {first.dtype}, but got {out.dtype} instead"
+        )
+    return deliver(cat(rows, -1), out, "_chunk_cat")

@@ -209,6 +209,19 @@ def native_batch_norm(input, weight, bias, running_mean, running_var, training, 
     return output, output.new_empty(0, dtype=dtype), output.new_empty(0, dtype=dtype)
 
 
+@composite
+def _native_batch_norm_legit(input, weight, bias, *options):
+    """`native_batch_norm`, or without `running_mean` and `running_var` the same on the batch's own statistics.
+
+    >>> output, mean, invstd = flambeau._native_batch_norm_legit(flambeau.ones(2, 3), None, None, True, 0.1, 1e-5)
+    >>> mean
+    tensor([1., 1., 1.])
+    """
+    if len(options) == 3:
+        options = (None, None, *options)
+    return native_batch_norm(input, weight, bias, *options)
+
+
 def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
     """Normalise every channel; in training this also moves the running statistics."""
     if input.dim() < 2 and input.numel() == 0:

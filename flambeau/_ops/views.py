@@ -315,14 +315,40 @@ def _split_vjp(grads, shape, sizes, dim):
 
 # ---- in place: the tensor itself becomes another window ---------------------------------------------------------------
 
-op(
-    "as_strided_(Tensor input, int[] size, int[] stride, int? storage_offset=None) -> Tensor",
+# A rule reads its arguments after the operator ran, when the window that there was is gone: it comes along.
+_as_strided_in_place = op(
+    "_as_strided_(Tensor input, int[] size, int[] stride, int? storage_offset, int[] old_size, int[] old_stride, "
+    "int old_offset) -> Tensor",
     "In-place form of `as_strided`.",
-    why_not="not written",
+    impl="as_strided_",
+    view=True,
+    public=False,
+    method=False,
+    vjp={
+        "input": lambda grad, size, stride, storage_offset, old_size, old_stride, old_offset: _as_strided_vjp(
+            grad, (old_size, old_stride, old_offset), size, stride, storage_offset
+        )
+    },
 )
+
+
+@composite(method=True)
+def as_strided_(input, size, stride, storage_offset=None):
+    """In-place form of `as_strided`: the tensor itself becomes that window.
+
+    >>> x = flambeau.arange(4)
+    >>> x.as_strided_((2, 2), (2, 1))
+    tensor([[0, 1],
+            [2, 3]])
+    """
+    old = input.shape, input.stride(), input.storage_offset()
+    return _as_strided_in_place(input, size, stride, storage_offset, *old)
+
+
 op(
     "transpose_(Tensor input, int dim0, int dim1) -> Tensor",
     "In-place form of `transpose`.",
+    view=True,
     public=False,
     aliases=("swapaxes_", "swapdims_"),
     vjp={"input": lambda grad, dim0, dim1: grad.transpose(dim0, dim1)},
@@ -330,6 +356,7 @@ op(
 op(
     "unsqueeze_(Tensor input, int dim) -> Tensor",
     "In-place form of `unsqueeze`.",
+    view=True,
     public=False,
     vjp={"input": lambda grad, dim: grad.squeeze(dim)},
 )
