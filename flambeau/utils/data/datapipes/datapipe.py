@@ -186,7 +186,7 @@ def _described(pipe):
 class DataChunk(list):
     """A batch of samples: a list that says so by its type.
 
-    >>> DataChunk([1, 2]).as_str("> ")
+    >>> flambeau.utils.data.DataChunk([1, 2]).as_str("> ")
     '> [1, 2]'
     """
 
