@@ -77,7 +77,6 @@ from ._functional_names import cosine_embedding_loss as cosine_embedding_loss
 from . import cpu as cpu
 from . import cuda as cuda
 from ._C import device as device
-from . import distributed as distributed
 from . import distributions as distributions
 from ._ops.sparse.products import dsmm as dsmm
 from ._C import dtype as dtype

@@ -64,5 +64,7 @@ class _ExcludeDispatchKeyGuard:
 
 def publish() -> None:
     """Put the names where libraries look for them, in ``torch._C``."""
-    for value in (DispatchKey, DispatchKeySet, _ExcludeDispatchKeyGuard):
+    from ._settings import DisableTorchFunctionSubclass
+
+    for value in (DispatchKey, DispatchKeySet, _ExcludeDispatchKeyGuard, DisableTorchFunctionSubclass):
         setattr(_C, value.__name__, value)

@@ -11,11 +11,20 @@ _FLOATS = {
     "float32": (32, 23, -126, 1e-6),
     "float64": (64, 52, -1022, 1e-15),
 }
+# dtypes without operators here: eps, smallest normal number, lowest and largest number (eps of e5m2fnuz as PyTorch has it)
+_NARROW = {
+    "float8_e4m3fn": (2**-3, 2**-6, -448.0, 448.0),
+    "float8_e4m3fnuz": (2**-3, 2**-7, -240.0, 240.0),
+    "float8_e5m2": (2**-2, 2**-14, -57344.0, 57344.0),
+    "float8_e5m2fnuz": (2**-3, 2**-15, -57344.0, 57344.0),
+    "float8_e8m0fnu": (1.0, 2**-127, 2.0**-127, 2.0**127),
+}
 _REAL_PART = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
 
 
 def _name(dtype, function: str) -> str:
-    if not isinstance(dtype, flambeau.dtype):
+    narrow = getattr(dtype, "_name", None) in _NARROW
+    if not (isinstance(dtype, flambeau.dtype) or (narrow and function == "finfo")):
         raise TypeError(
             f"{function}(): argument 'type' (position 1) must be torch.dtype, not {type(dtype).__name__}"
         )
@@ -55,6 +64,11 @@ class finfo(_Info):
     def __init__(self, type=None):
         name = _name(flambeau.get_default_dtype() if type is None else type, "finfo")
         self.dtype = _REAL_PART.get(name, name)
+        if name in _NARROW:
+            self.bits, self.resolution = 8, 1.0
+            self.eps, self.smallest_normal, self.min, self.max = _NARROW[name]
+            self.tiny = self.smallest_normal
+            return
         if self.dtype not in _FLOATS:
             raise TypeError(
                 "torch.finfo() requires a floating point input type. Use torch.iinfo to handle 'torch.finfo' "
