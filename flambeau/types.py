@@ -17,3 +17,9 @@ Device = Union[flambeau.device, str, int, None]  # noqa: UP007
 FileLike = Union[str, os.PathLike, IO[bytes]]  # noqa: UP007
 Storage = Union[TypedStorage, UntypedStorage, Any]  # noqa: UP007
 BoolLikeType, IntLikeType, FloatLikeType = bool, int, float
+
+# Names that annotations of libraries use.
+_int, _float, _bool, _str, _complex, _bytes = int, float, bool, str, complex, bytes
+_device, _dtype, _layout = flambeau.device, flambeau.dtype, flambeau.layout
+_size = Union[Size, list[int], tuple[int, ...]]  # noqa: UP007
+_Number = (int, float, bool)
