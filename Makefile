@@ -11,8 +11,10 @@ ARGS ?=
 
 VENV := .venv
 PEER_VENV := .venv-conformance
+PROGRAMS_VENV := .venv-programs
 PY := $(CURDIR)/$(VENV)/bin/python
 PEER_PY := $(CURDIR)/$(PEER_VENV)/bin/python
+PROGRAMS_PY := $(CURDIR)/$(PROGRAMS_VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 BUILD := build/develop
@@ -53,6 +55,16 @@ $(PEER_VENV)/.stamp: pyproject.toml tools/requirements.py
 	@$(PEER_PY) $(PIP_INSTALL) -r $(PEER_VENV)/requirements.txt
 	@touch $@
 
+# Other people's packages that use PyTorch, without PyTorch.
+$(PROGRAMS_VENV)/.stamp: pyproject.toml tools/requirements.py
+	$(call make_venv,$(PROGRAMS_VENV))
+	@echo "== installing transformers, timm and what they need into $(PROGRAMS_VENV)"
+	@$(PROGRAMS_PY) tools/requirements.py run programs > $(PROGRAMS_VENV)/requirements.txt
+	@$(PROGRAMS_PY) tools/requirements.py programs-alone > $(PROGRAMS_VENV)/requirements-alone.txt
+	@$(PROGRAMS_PY) $(PIP_INSTALL) -r $(PROGRAMS_VENV)/requirements.txt
+	@$(PROGRAMS_PY) $(PIP_INSTALL) --no-deps -r $(PROGRAMS_VENV)/requirements-alone.txt
+	@touch $@
+
 # --- the native module, in the source tree --------------------------------------------------------------
 
 define build_native
@@ -74,6 +86,10 @@ demo: develop ## train a convolutional network on handwritten digits
 .PHONY: test
 test: develop ## build and run the tests (one of them: PYTEST_ARGS="tests/test_x.py -k name")
 	PYTHONPATH="$(PACKAGE_PATH)" $(PY) -m pytest $(PYTEST_ARGS)
+
+.PHONY: programs
+programs: develop $(PROGRAMS_VENV)/.stamp ## run other people's programs (transformers, timm) and compare with what PyTorch gave
+	PYTHONPATH="$(PACKAGE_PATH)" $(PROGRAMS_PY) -m pytest tests/programs $(PYTEST_ARGS)
 
 .PHONY: conformance
 conformance: develop $(PEER_VENV)/.stamp ## compare with PyTorch: operators, modules, optimizers, names (ARGS="--op add", "--modules")
@@ -121,4 +137,4 @@ clean: ## remove what was built, keep the environments (`make distclean` removes
 
 .PHONY: distclean
 distclean: clean ## back to a fresh clone
-	rm -rf $(VENV) $(PEER_VENV)
+	rm -rf $(VENV) $(PEER_VENV) $(PROGRAMS_VENV)

@@ -1,1 +1,3 @@
 """Where PyTorch keeps quantization."""
+
+from . import quantization

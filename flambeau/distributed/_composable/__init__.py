@@ -1,0 +1,1 @@
+"""`flambeau.distributed.fsdp` by an older name."""
