@@ -183,17 +183,23 @@ struct Channels {
         const int64_t work = planes() ? shape.length : shape.channels;
         parallel_for(0, planes() ? shape.batch * shape.channels : shape.batch, grain_for(work), f);
     }
-    // Sums per channel, each of `results` a vector of them: by channel, or by blocks of rows that are joined in order.
-    template <class ByPlane, class ByRow>
-    void sum(std::initializer_list<Doubles*> results, ByPlane by_plane, ByRow by_row) const {
+    // fn(begin, end) over channels whose planes it takes one channel at a time, all passes after each other: the data of a
+    // channel is often small enough to stay in the cache between them.
+    template <class F>
+    void each_channel(F&& f) const {
+        parallel_for(0, shape.channels, grain_for(count()), [&](int64_t b, int64_t e) {
+            for (int64_t c = b; c < e; ++c) f(c);
+        });
+    }
+    // kernel(begin, end) for every plane of channel c.
+    template <class F>
+    void planes_of(int64_t c, F&& kernel) const {
+        for (int64_t p = c; p < shape.batch * shape.channels; p += shape.channels) kernel(p, p + 1);
+    }
+    // Sums per channel, each of `results` a vector of them, of what is no planes: by blocks of rows, joined in order.
+    template <class ByRow>
+    void sum(std::initializer_list<Doubles*> results, ByRow by_row) const {
         for (Doubles* r : results) r->assign(size_t(shape.channels), 0.0);
-        if (planes()) {
-            parallel_for(0, shape.channels, grain_for(count()), [&](int64_t b, int64_t e) {
-                Doubles* const* r = results.begin();
-                by_plane(r[0]->data(), results.size() > 1 ? r[1]->data() : nullptr, b, e);
-            });
-            return;
-        }
         const Blocks blocks(shape.batch, 64);
         const int64_t width = shape.channels, each = width * int64_t(results.size());
         Doubles parts(size_t(blocks.count * each), 0.0);
@@ -254,23 +260,49 @@ PyObject* batch_norm(Call& call) {  // input, weight, bias, running_mean, runnin
     const Channels in(t, dtype);
     const ChannelShape& s = in.shape;
     const void* x = t.numel ? data_of(in.data) : nullptr;
-    Doubles mean, rstd(static_cast<size_t>(channels)), var;
-    if (training) {
-        const double n = double(in.count());
+    TensorRef out = empty_format(t.sizes, dtype, t.device, in.format);
+    void* y = t.numel ? data_of(out) : nullptr;
+    Doubles mean(static_cast<size_t>(channels)), rstd(mean), var(mean), scale = load(weight, channels, 1),
+                                                                        shift = load(bias, channels, 0);
+    const double n = double(in.count());
+    const auto set_scale = [&](size_t c, double variance) {
+        rstd[c] = 1 / std::sqrt(variance + eps);
+        scale[c] *= rstd[c];
+    };
+    const auto write = [&](int64_t b, int64_t e) {
+        channel_affine(dtype, s, x, mean.data(), scale.data(), shift.data(), y, b, e);
+    };
+    const bool by_channel = training && in.planes() && t.numel;
+    if (by_channel) {
+        Unlocked unlocked(t.numel > kNnGrain);
+        in.each_channel([&](int64_t c) {
+            const size_t k = size_t(c);
+            channel_sums(dtype, s, x, nullptr, mean.data(), c, c + 1);
+            mean[k] /= n;
+            channel_sums(dtype, s, x, mean.data(), var.data(), c, c + 1);
+            set_scale(k, var[k] / n);
+            in.planes_of(c, write);
+        });
+    } else if (training && !t.numel) {
+        std::fill(mean.begin(), mean.end(), NAN);
+        std::fill(rstd.begin(), rstd.end(), NAN);
+    } else if (training) {
         const auto moments = [&](const double* center, Doubles& sums) {
             Unlocked unlocked(t.numel > kNnGrain);
-            in.sum(
-                {&sums},
-                [&](double* out, double*, int64_t b, int64_t e) {
-                    channel_sums(dtype, s, x, center, out, b, e);
-                },
-                [&](double* out, double*, int64_t b, int64_t e) {
-                    column_sums(dtype, s, x, center, out, b, e);
-                });
+            in.sum({&sums}, [&](double* to, double*, int64_t b, int64_t e) {
+                column_sums(dtype, s, x, center, to, b, e);
+            });
         };
         moments(nullptr, mean);
         for (double& m : mean) m /= n;
         moments(mean.data(), var);
+        for (size_t c = 0; c < rstd.size(); ++c) set_scale(c, var[c] / n);
+    } else {
+        mean = load(running_mean, channels, 0);
+        var = load(running_var, channels, 1);
+        for (size_t c = 0; c < rstd.size(); ++c) set_scale(c, var[c]);
+    }
+    if (training && t.numel) {
         const auto update = [&](Tensor* running, const Doubles& fresh, double factor) {
             if (!running) return;
             Doubles old = load(running, channels, 0);
@@ -279,25 +311,12 @@ PyObject* batch_norm(Call& call) {  // input, weight, bias, running_mean, runnin
             copy_into(*running, *as_tensor(old, running->dtype));
             bump_version(*running, "batch_norm");
         };
-        if (t.numel) {
-            update(running_mean, mean, 1);
-            update(running_var, var, 1 / (n - 1));
-        }
-        for (size_t c = 0; c < rstd.size(); ++c) rstd[c] = 1 / std::sqrt(var[c] / n + eps);
-    } else {
-        mean = load(running_mean, channels, 0);
-        var = load(running_var, channels, 1);
-        for (size_t c = 0; c < rstd.size(); ++c) rstd[c] = 1 / std::sqrt(var[c] + eps);
+        update(running_mean, mean, 1);
+        update(running_var, var, 1 / (n - 1));
     }
-    TensorRef out = empty_format(t.sizes, dtype, t.device, in.format);
-    if (t.numel) {
-        Doubles scale = load(weight, channels, 1), shift = load(bias, channels, 0);
-        for (size_t c = 0; c < scale.size(); ++c) scale[c] *= rstd[c];
-        void* y = data_of(out);
+    if (t.numel && !by_channel) {
         Unlocked unlocked(t.numel > kNnGrain);
-        in.map([&](int64_t b, int64_t e) {
-            channel_affine(dtype, s, x, mean.data(), scale.data(), shift.data(), y, b, e);
-        });
+        in.map(write);
     }
     return call.results({cast(*out, t.dtype), as_tensor(mean, dtype), as_tensor(rstd, dtype)});
 }
@@ -329,38 +348,37 @@ PyObject* native_batch_norm_backward(Call& call) {  // grad, input, weight, mean
     TensorRef dense_grad = in.in_format(grad, dtype);
     const void *x = t.numel ? data_of(in.data) : nullptr, *g = t.numel ? data_of(dense_grad) : nullptr;
     const Doubles mean = load(&save_mean, channels, 0), rstd = load(&save_rstd, channels, 1);
-    Doubles scale = load(weight, channels, 1), sums, products;
-    {
+    Doubles scale = load(weight, channels, 1), sums(scale.size(), 0.0), products(sums), slope(sums),
+            offset(sums);
+    if (mask & kGradInput) dx = empty_format(t.sizes, dtype, t.device, in.format);
+    void* out = t.numel && dx ? data_of(dx) : nullptr;
+    const double n = double(in.count());
+    const auto set_slope = [&](size_t c) {
+        scale[c] *= rstd[c];
+        if (!training) return;
+        slope[c] = products[c] * rstd[c] * rstd[c] / n;
+        offset[c] = sums[c] / n;
+    };
+    const auto write = [&](int64_t b, int64_t e) {
+        channel_gradient(dtype, s, g, x, mean.data(), slope.data(), offset.data(), scale.data(), out, b, e);
+    };
+    if (t.numel) {
         Unlocked unlocked(t.numel > kNnGrain);
-        in.sum(
-            {&sums, &products},
-            [&](double* a, double* p, int64_t b, int64_t e) {
-                channel_products(dtype, s, g, x, mean.data(), a, p, b, e);
-            },
-            [&](double* a, double* p, int64_t b, int64_t e) {
+        if (in.planes()) {
+            in.each_channel([&](int64_t c) {
+                channel_products(dtype, s, g, x, mean.data(), sums.data(), products.data(), c, c + 1);
+                set_slope(size_t(c));
+                if (out) in.planes_of(c, write);
+            });
+        } else {
+            in.sum({&sums, &products}, [&](double* a, double* p, int64_t b, int64_t e) {
                 column_products(dtype, s, g, x, mean.data(), a, p, b, e);
             });
-    }
-    if (mask & kGradInput) {
-        dx = empty_format(t.sizes, dtype, t.device, in.format);
-        Doubles slope(scale.size(), 0.0), offset(scale.size(), 0.0);
-        const double n = double(in.count());
-        for (size_t c = 0; c < scale.size(); ++c) {
-            scale[c] *= rstd[c];
-            if (!training) continue;
-            slope[c] = products[c] * rstd[c] * rstd[c] / n;
-            offset[c] = sums[c] / n;
+            for (size_t c = 0; c < scale.size(); ++c) set_slope(c);
+            if (out) in.map(write);
         }
-        if (t.numel) {
-            void* out = data_of(dx);
-            Unlocked unlocked(t.numel > kNnGrain);
-            in.map([&](int64_t b, int64_t e) {
-                channel_gradient(dtype, s, g, x, mean.data(), slope.data(), offset.data(), scale.data(), out,
-                                 b, e);
-            });
-        }
-        dx = cast(*dx, t.dtype);
     }
+    if (dx) dx = cast(*dx, t.dtype);
     const DType param_dtype = weight ? weight->dtype : t.dtype;
     if (mask & kGradWeight) {
         for (size_t c = 0; c < products.size(); ++c) products[c] *= rstd[c];

@@ -1,6 +1,8 @@
 // Copies, casts and fills, which everything else is made of.
 #include <cstring>
 
+#include "core/interpreter.h"
+#include "core/parallel.h"
 #include "kernels/block_moves.h"
 #include "kernels/iterator.h"
 #include "tensor/tensor.h"
@@ -8,6 +10,9 @@
 namespace flb {
 
 namespace {
+
+constexpr int64_t kConvertedBytes = int64_t(1) << 20;
+constexpr int64_t kConvertGrain = 32768;
 
 template <class T>
 void copy_loop(char* const* data, const int64_t* strides, int64_t n, const void*) {
@@ -32,6 +37,22 @@ Loop copy_loop_of(DType t) {
     return visit_width(t, [](auto tag) -> Loop { return copy_loop<typename decltype(tag)::type>; });
 }
 
+// Arrays small enough for the cache are converted from one to the other, without the iterator's block between them.
+bool convert_directly(Tensor& out, Tensor& in) {
+    if (out.dtype == in.dtype || !out.contiguous || !in.contiguous || out.sizes != in.sizes ||
+        out.numel * itemsize(out.dtype) > kConvertedBytes)
+        return false;
+    char* to = kernel_pointer(out);
+    const char* from = kernel_pointer(in);
+    const CastLoop convert = find_cast(out.dtype, in.dtype);
+    const int64_t to_size = itemsize(out.dtype), from_size = itemsize(in.dtype);
+    Unlocked unlocked(out.numel > kConvertGrain);
+    parallel_for(0, out.numel, kConvertGrain, [&](int64_t begin, int64_t end) {
+        convert(to + begin * to_size, from + begin * from_size, end - begin);
+    });
+    return true;
+}
+
 }  // namespace
 
 void copy_into(Tensor& out, Tensor& in) {
@@ -48,7 +69,7 @@ void copy_into(Tensor& out, Tensor& in) {
         held = clone(in);
         source = held.get();
     }
-    if (copy_transposed(out, *source)) return;
+    if (convert_directly(out, *source) || copy_transposed(out, *source)) return;
     Iterator it(out.sizes);
     it.output(out, out.dtype);
     it.input(*source, out.dtype);

@@ -48,6 +48,8 @@ def instance_norm(
         raise RuntimeError(
             "Expected running_mean and running_var to be defined when use_input_stats is false"
         )
+    if c and running_mean is None and running_var is None:
+        return _nn.group_norm(input.contiguous(), c, weight, bias, eps)
     # A sample's channel becomes a channel of its own.
     means = None if running_mean is None else running_mean.repeat(n)
     variances = None if running_var is None else running_var.repeat(n)

@@ -6,9 +6,7 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
-#if defined(__F16C__)
-#include <immintrin.h>
-#endif
+#include "kernels/isa/intrinsics.h"
 
 #include "kernels/isa/vmath_core.h"
 
@@ -77,7 +75,11 @@ FLB_INLINE To cast_value(From x) {
 
 inline void halves_to_floats(float* out, const uint16_t* in, int64_t n) {
     int64_t i = 0;
-#if defined(__F16C__)
+#if defined(__AVX512F__)
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_ps(out + i,
+                         _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + i))));
+#elif defined(__F16C__)
     for (; i + 8 <= n; i += 8)
         _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i))));
 #endif
@@ -85,7 +87,10 @@ inline void halves_to_floats(float* out, const uint16_t* in, int64_t n) {
 }
 inline void floats_to_halves(uint16_t* out, const float* in, int64_t n) {
     int64_t i = 0;
-#if defined(__F16C__)
+#if defined(__AVX512F__)
+    for (; i + 16 <= n; i += 16)
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm512_cvtps_ph(_mm512_loadu_ps(in + i), 0));
+#elif defined(__F16C__)
     for (; i + 8 <= n; i += 8)
         _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(in + i), 0));
 #endif

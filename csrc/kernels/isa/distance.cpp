@@ -47,14 +47,65 @@ FLB_INLINE T distance(const T* a, const T* b, int64_t n, double p) {
     }
     return vpow(T(total), T(1 / p));
 }
+// out[k] = the sum of f over the coordinates of a and of point k behind b, for as many points as a vector has lanes at most:
+// the lanes of all sums are joined together.
+template <class T, class F>
+FLB_INLINE void sums_to_points(const T* a, const T* b, int64_t n, int64_t count, F f, T* out) {
+    using V = typename Vec<T>::type;
+    constexpr int lanes = Vec<T>::lanes, together = 4;
+    V sums[lanes] = {};
+    for (int64_t k = 0; k < count; k += together) {
+        const T* p[together];
+        V s[together] = {};
+        for (int j = 0; j < together; ++j) p[j] = b + (k + j < count ? k + j : count - 1) * n;
+        int64_t i = 0;
+        for (; i + lanes <= n; i += lanes) {
+            const V x = load_vec(a + i);
+            for (int j = 0; j < together; ++j) s[j] += f(x, load_vec(p[j] + i));
+        }
+        if (i < n) {
+            const V x = load_some(a + i, n - i, V{});
+            for (int j = 0; j < together; ++j) s[j] += f(x, load_some(p[j] + i, n - i, V{}));
+        }
+        for (int j = 0; j < together; ++j) sums[k + j] = s[j];
+    }
+    JoinLanes<AddOp, T>::run(sums);
+    __builtin_memcpy(out, sums, size_t(count) * sizeof(T));
+}
+// Distances of a to `count` points behind b.
+template <class T>
+FLB_INLINE void distances_to(const T* a, const T* b, int64_t n, int64_t count, double p, T* out) {
+    if ((p != 1 && p != 2) || n > kSumBlock) {
+        for (int64_t j = 0; j < count; ++j) out[j] = distance(a, b + j * n, n, p);
+        return;
+    }
+    constexpr int64_t lanes = Vec<T>::lanes;
+    for (int64_t j = 0; j < count; j += lanes) {
+        const int64_t some = count - j < lanes ? count - j : lanes;
+        if (p == 2)
+            sums_to_points(
+                a, b + j * n, n, some,
+                [](auto x, auto y) __attribute__((always_inline)) { return (x - y) * (x - y); }, out + j);
+        else
+            sums_to_points(
+                a, b + j * n, n, some,
+                [](auto x, auto y) __attribute__((always_inline)) {
+                    const auto d = x - y;
+                    return d < 0 ? -d : d;
+                },
+                out + j);
+    }
+    if (p == 2)
+        for (int64_t j = 0; j < count; ++j) out[j] = vsqrt(out[j]);
+}
 template <class T>
 void all_distances(const PointPairs& s, T* out, int64_t begin, int64_t end) {
     const T *a = static_cast<const T*>(s.a), *b = static_cast<const T*>(s.b);
     for (int64_t r = begin; r < end; ++r) {
         const int64_t batch = r / s.rows_a, i = r % s.rows_a;
-        T* to = out + (s.triangle ? s.start(i) - s.first(i) : r * s.rows_b);
-        for (int64_t j = s.first(i); j < s.rows_b; ++j)
-            to[j] = distance(a + r * s.width, b + (batch * s.rows_b + j) * s.width, s.width, s.p);
+        const int64_t first = s.first(i);
+        distances_to(a + r * s.width, b + (batch * s.rows_b + first) * s.width, s.width, s.rows_b - first,
+                     s.p, out + (s.triangle ? s.start(i) : r * s.rows_b));
     }
 }
 void distances_any(DType dtype, const PointPairs& s, void* out, int64_t begin, int64_t end) {

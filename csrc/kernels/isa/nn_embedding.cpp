@@ -24,8 +24,56 @@ FLB_INLINE void add_row(const S* row, int64_t n, T weight, bool weighted, T* __r
         for (int64_t i = 0; i < n; ++i) sum[i] += T(row[i]);
 }
 
+// M vectors of columns of the entries of a bag, their sums in registers; and single columns.
+template <int M, class T>
+FLB_INLINE void sum_vectors(const BagShape& s, const T* table, int64_t b, const T* weights,
+                            int64_t fetch_from, int64_t fetch_end, T* to) {
+    using V = typename Vec<T>::type;
+    V sum[M] = {};
+    for (int64_t e = s.start[b]; e < s.start[b + 1]; ++e, ++fetch_from) {
+        if (fetch_from < fetch_end) fetch_row(table + s.rows[fetch_from] * s.width, s.width);
+        if (s.rows[e] == s.padding) continue;
+        const T* row = table + s.rows[e] * s.width;
+        for (int m = 0; m < M; ++m) {
+            const V x = load_vec(row + m * Vec<T>::lanes);
+            sum[m] += weights ? x * weights[e] : x;
+        }
+    }
+    __builtin_memcpy(to, sum, sizeof(sum));
+}
+template <class T>
+void sum_bags(const BagShape& s, T* out, int64_t* counts, int64_t begin, int64_t end) {
+    constexpr int64_t lanes = Vec<T>::lanes;
+    const T *table = static_cast<const T*>(s.table), *weights = static_cast<const T*>(s.weights);
+    const int64_t lines = (s.width * int64_t(sizeof(T)) + 63) / 64, ahead = lines > 8 ? 4 : 32 / lines;
+    const int64_t last = s.start[end];
+    for (int64_t b = begin; b < end; ++b) {
+        int64_t count = 0;
+        for (int64_t e = s.start[b]; e < s.start[b + 1]; ++e) count += s.rows[e] != s.padding;
+        T* to = out + b * s.width;
+        int64_t i = 0;
+        int64_t fetch = s.start[b] + ahead;  // by the first vectors, for all
+        for (; i + 4 * lanes <= s.width; i += 4 * lanes, fetch = last)
+            sum_vectors<4>(s, table + i, b, weights, fetch, last, to + i);
+        for (; i + lanes <= s.width; i += lanes, fetch = last)
+            sum_vectors<1>(s, table + i, b, weights, fetch, last, to + i);
+        for (; i < s.width; ++i) {
+            T sum = 0;
+            for (int64_t e = s.start[b]; e < s.start[b + 1]; ++e)
+                if (s.rows[e] != s.padding)
+                    sum += table[s.rows[e] * s.width + i] * (weights ? weights[e] : T(1));
+            to[i] = sum;
+        }
+        if (s.mode == BagMode::Mean && count > 1)
+            for (int64_t j = 0; j < s.width; ++j) to[j] /= T(count);
+        counts[b] = count;
+    }
+}
+
 template <class S, class T>
 void bags(const BagShape& s, T* out, int64_t* counts, int64_t* places, int64_t begin, int64_t end) {
+    if constexpr (__is_same(S, T))
+        if (s.mode != BagMode::Max) return sum_bags(s, out, counts, begin, end);
     const S* table = static_cast<const S*>(s.table);
     const T* weights = static_cast<const T*>(s.weights);
     const int64_t last = s.start[end];

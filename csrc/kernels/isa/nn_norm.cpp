@@ -8,69 +8,131 @@ namespace FLB_ISA {
 
 // ---- rows ----------------------------------------------------------------------------------------------------------
 
+// The rows' next one is sent for in parts of this many elements, between the parts of the work on this one.
+constexpr int64_t kRowPart = 256;
+
+// y = map(i) for a row, while `next` is sent for.
+template <class T, class F>
+FLB_INLINE void map_row(T* __restrict y, int64_t n, const T* next, F map) {
+    for (int64_t begin = 0; begin < n; begin += kRowPart) {
+        const int64_t end = n - begin < kRowPart ? n : begin + kRowPart;
+        send_for(next + begin, end - begin);
+        for (int64_t i = begin; i < end; ++i) y[i] = map(i);
+    }
+}
+
 template <class T>
 void rows_forward(const RowNorm& a, int64_t begin, int64_t end) {
     const T *w = static_cast<const T*>(a.weight), *b = static_cast<const T*>(a.bias);
     const int64_t n = a.n;
     for (int64_t r = begin; r < end; ++r) {
-        const T* __restrict x = static_cast<const T*>(a.input) + r * n;
-        T* __restrict y = static_cast<T*>(a.output) + r * n;
+        const T *x = static_cast<const T*>(a.input) + r * n, *next = r + 1 < end ? x + n : x;
+        T* y = static_cast<T*>(a.output) + r * n;
         const T mean = a.centred ? T(sum_mapped<T>(n, [](auto v) { return v; }, x) / double(n)) : T(0);
         const double square = sum_mapped<T>(n, [mean](auto v) { return (v - mean) * (v - mean); }, x);
         const T rstd = T(1.0 / vsqrt(square / double(n) + a.eps));
         if (a.centred) static_cast<T*>(a.mean)[r] = mean;
         static_cast<T*>(a.rstd)[r] = rstd;
-        if (w && b)
-            for (int64_t i = 0; i < n; ++i) y[i] = (x[i] - mean) * rstd * w[i] + b[i];
-        else if (w)
-            for (int64_t i = 0; i < n; ++i) y[i] = (x[i] - mean) * rstd * w[i];
-        else if (b)
-            for (int64_t i = 0; i < n; ++i) y[i] = (x[i] - mean) * rstd + b[i];
-        else
-            for (int64_t i = 0; i < n; ++i) y[i] = (x[i] - mean) * rstd;
+        if (w && b) map_row(y, n, next, [=](int64_t i) { return (x[i] - mean) * rstd * w[i] + b[i]; });
+        else if (w) map_row(y, n, next, [=](int64_t i) { return (x[i] - mean) * rstd * w[i]; });
+        else if (b) map_row(y, n, next, [=](int64_t i) { return (x[i] - mean) * rstd + b[i]; });
+        else map_row(y, n, next, [=](int64_t i) { return (x[i] - mean) * rstd; });
     }
+}
+
+// One pass over a row of g, x and (if `weighted`) w: adds g (x - mean) rstd to dw and g to db, where they are there, and
+// returns the sums of g w and g w (x - mean).
+template <class T, bool weighted, bool by_weight, bool by_bias>
+Sums row_pass(int64_t n, const T* g, const T* x, const T* w, T mean, T rstd, T* dw, T* db) {
+    using V = typename Vec<T>::type;
+    constexpr int lanes = Vec<T>::lanes;
+    Sums total{0, 0};
+    const auto step = [&]<class U>(int64_t i, U& first, U& second) __attribute__((always_inline)) {
+        const auto get = [i](const T* p) {
+            U u;
+            __builtin_memcpy(&u, p + i, sizeof(U));
+            return u;
+        };
+        const auto add = [i, get](T* p, U more) {
+            const U u = get(p) + more;
+            __builtin_memcpy(p + i, &u, sizeof(U));
+        };
+        const U gi = get(g), product = gi * (get(x) - mean);
+        if constexpr (by_weight) add(dw, product * rstd);
+        if constexpr (by_bias) add(db, gi);
+        if constexpr (weighted) {
+            const U wi = get(w);
+            first += gi * wi;
+            second += product * wi;
+        } else {
+            first += gi;
+            second += product;
+        }
+    };
+    for (int64_t begin = 0; begin < n; begin += kSumBlock) {
+        const int64_t end = n - begin < kSumBlock ? n : begin + kSumBlock;
+        V a = {}, b = {}, c = {}, d = {};
+        int64_t i = begin;
+        for (; i + 2 * lanes <= end; i += 2 * lanes) {
+            step(i, a, c);
+            step(i + lanes, b, d);
+        }
+        for (; i + lanes <= end; i += lanes) step(i, a, c);
+        a += b;
+        c += d;
+        T first[lanes], second[lanes];
+        __builtin_memcpy(first, &a, sizeof(first));
+        __builtin_memcpy(second, &c, sizeof(second));
+        for (int k = 0; i < end; ++i, ++k) step(i, first[k], second[k]);
+        for (int half = lanes / 2; half; half /= 2)
+            for (int k = 0; k < half; ++k) {
+                first[k] += first[k + half];
+                second[k] += second[k + half];
+            }
+        total.first += double(first[0]);
+        total.second += double(second[0]);
+    }
+    return total;
+}
+template <class T, bool weighted>
+FLB_INLINE auto find_row_pass(bool by_weight, bool by_bias) {
+    return by_weight ? by_bias ? row_pass<T, weighted, true, true> : row_pass<T, weighted, true, false>
+           : by_bias ? row_pass<T, weighted, false, true>
+                     : row_pass<T, weighted, false, false>;
 }
 
 template <class T>
 void rows_backward(const RowNormBackward& a, int64_t begin, int64_t end) {
     const int64_t n = a.n;
-    const T* __restrict w = static_cast<const T*>(a.weight);
-    T* __restrict dw = static_cast<T*>(a.grad_weight);
-    T* __restrict db = static_cast<T*>(a.grad_bias);
+    const T* w = static_cast<const T*>(a.weight);
+    T *dw = static_cast<T*>(a.grad_weight), *db = static_cast<T*>(a.grad_bias);
     if (dw) __builtin_memset(dw, 0, size_t(n) * sizeof(T));
     if (db) __builtin_memset(db, 0, size_t(n) * sizeof(T));
+    const auto pass = w ? find_row_pass<T, true>(dw, db) : find_row_pass<T, false>(dw, db);
     for (int64_t r = begin; r < end; ++r) {
-        const T* __restrict x = static_cast<const T*>(a.input) + r * n;
-        const T* __restrict g = static_cast<const T*>(a.grad) + r * n;
+        const T *x = static_cast<const T*>(a.input) + r * n, *g = static_cast<const T*>(a.grad) + r * n;
         const T mean = a.centred ? static_cast<const T*>(a.mean)[r] : T(0),
                 rstd = static_cast<const T*>(a.rstd)[r];
-        if (dw && db) {
-            for (int64_t i = 0; i < n; ++i) {
-                dw[i] += g[i] * ((x[i] - mean) * rstd);
-                db[i] += g[i];
-            }
-        } else if (dw) {
-            for (int64_t i = 0; i < n; ++i) dw[i] += g[i] * ((x[i] - mean) * rstd);
-        } else if (db) {
-            for (int64_t i = 0; i < n; ++i) db[i] += g[i];
-        }
+        const Sums sums = pass(n, g, x, w, mean, rstd, dw, db);
         if (!a.grad_input) continue;
-        T* __restrict dx = static_cast<T*>(a.grad_input) + r * n;
-        Sums sums;
-        if (w)
-            sums = sum_pair<T>(
-                n, [](auto gi, auto, auto wi) { return gi * wi; },
-                [mean](auto gi, auto xi, auto wi) { return gi * wi * (xi - mean); }, g, x, w);
-        else
-            sums = sum_pair<T>(
-                n, [](auto gi, auto) { return gi; }, [mean](auto gi, auto xi) { return gi * (xi - mean); }, g,
-                x);
+        T* dx = static_cast<T*>(a.grad_input) + r * n;
         const T offset = a.centred ? T(sums.first / double(n)) : T(0),
                 slope = T(sums.second / double(n)) * rstd * rstd;
-        if (w)
-            for (int64_t i = 0; i < n; ++i) dx[i] = (g[i] * w[i] - offset - (x[i] - mean) * slope) * rstd;
-        else
-            for (int64_t i = 0; i < n; ++i) dx[i] = (g[i] - offset - (x[i] - mean) * slope) * rstd;
+        const int64_t ahead = r + 1 < end ? n : 0;
+        for (int64_t from = 0; from < n; from += kRowPart) {
+            const int64_t count = n - from < kRowPart ? n - from : kRowPart;
+            send_for(g + ahead + from, count);
+            const auto gradient = [=](int64_t i, T gi) {
+                return (gi - offset - (x[i] - mean) * slope) * rstd;
+            };
+            T* __restrict to = dx + from;
+            if (w)
+                map_row(to, count, x + ahead + from,
+                        [=](int64_t i) { return gradient(from + i, g[from + i] * w[from + i]); });
+            else
+                map_row(to, count, x + ahead + from,
+                        [=](int64_t i) { return gradient(from + i, g[from + i]); });
+        }
     }
 }
 

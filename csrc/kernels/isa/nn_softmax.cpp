@@ -1,5 +1,7 @@
-// softmax and log_softmax: three passes over a row that stays in cache, or over a strip of columns.
+// softmax and log_softmax: three passes over a row that stays in cache, while the next one is sent for, or over a strip of
+// columns.
 #include "kernels/isa/nn_sums.h"
+#include "kernels/isa/vmath_avx512.h"
 #include "kernels/isa/vmath_exp.h"
 #include "kernels/isa/vmath_log.h"
 #include "kernels/nn_kernels.h"
@@ -7,7 +9,7 @@
 namespace flb {
 namespace FLB_ISA {
 
-constexpr int64_t kChunk = 1024;
+constexpr int64_t kChunk = 256;
 
 // e^x for x <= 0: what would be subnormal is 0.
 template <class T>
@@ -16,6 +18,15 @@ FLB_INLINE T exp_below(T x) {
     const T e = exp_in_range(x < low ? low : x);
     return x < low ? T(0) : e;
 }
+
+#if defined(__AVX512F__)
+FLB_INLINE __m512 exp_below16(__m512 x) {
+    const __mmask16 normal = _mm512_cmp_ps_mask(x, all16(-87), _CMP_NLT_UQ);
+    const __m512 n = exp_exponent16(x), high = _mm512_fnmadd_ps(n, all16(Fp<float>::kLn2Hi), x);
+    const __m512 r = _mm512_fnmadd_ps(n, all16(Fp<float>::kLn2Lo), high);
+    return _mm512_maskz_scalef_ps(normal, _mm512_fmadd_ps(expm1_over16(r), r, all16(1)), n);
+}
+#endif
 
 // The largest element that is a number: what is none comes out of exp, and so of the row's sum.
 struct LargestNumber {
@@ -29,29 +40,58 @@ struct LargestNumber {
     }
 };
 
-// sum of exp(in - top), the summands left in `out` where that is wanted.
-template <class T, bool keep>
-FLB_INLINE double exp_sum(T* __restrict out, const T* __restrict in, T top, int64_t n) {
+// e[i] = exp(x[i] - top), where they are wanted; their sum.
+template <class T>
+FLB_INLINE double exp_sum_chunk(T* __restrict e, const T* __restrict x, T top, int64_t n) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) {
+        const __m512 shift = all16(top);
+        __m512 a = all16(0), b = all16(0);
+        int64_t i = 0;
+        for (; i + 32 <= n; i += 32) {
+            const __m512 y = exp_below16(_mm512_sub_ps(_mm512_loadu_ps(x + i), shift)),
+                         z = exp_below16(_mm512_sub_ps(_mm512_loadu_ps(x + i + 16), shift));
+            a = _mm512_add_ps(a, y);
+            b = _mm512_add_ps(b, z);
+            if (e) {
+                _mm512_storeu_ps(e + i, y);
+                _mm512_storeu_ps(e + i + 16, z);
+            }
+        }
+        for (; i < n; i += 16) {
+            const __mmask16 rest = __mmask16(n - i < 16 ? (1u << (n - i)) - 1 : 0xffffu);
+            const __m512 y = exp_below16(_mm512_sub_ps(_mm512_maskz_loadu_ps(rest, x + i), shift));
+            a = _mm512_mask_add_ps(a, rest, a, y);
+            if (e) _mm512_mask_storeu_ps(e + i, rest, y);
+        }
+        return double(_mm512_reduce_add_ps(_mm512_add_ps(a, b)));
+    }
+#endif
     T scratch[kChunk];
+    if (!e) e = scratch;
+    for (int64_t i = 0; i < n; ++i) e[i] = exp_below(x[i] - top);
+    return double(fold_values<AddOp>(static_cast<const T*>(e), n));
+}
+// The same for any length. `next` is what will be read then.
+template <class T, bool keep>
+FLB_INLINE double exp_sum(T* __restrict out, const T* __restrict in, T top, int64_t n, const T* next) {
     double total = 0;
     for (int64_t begin = 0; begin < n; begin += kChunk) {
         const int64_t count = n - begin < kChunk ? n - begin : kChunk;
-        T* __restrict e = keep ? out + begin : scratch;
-        const T* __restrict x = in + begin;
-        for (int64_t i = 0; i < count; ++i) e[i] = exp_below(x[i] - top);
-        total += double(fold_values<AddOp>(static_cast<const T*>(e), count));
+        send_for(next + begin, count);
+        total += exp_sum_chunk<T>(keep ? out + begin : nullptr, in + begin, top, count);
     }
     return total;
 }
 
 template <class T>
-void softmax_row(T* __restrict out, const T* __restrict in, int64_t n, bool log) {
+void softmax_row(T* __restrict out, const T* __restrict in, int64_t n, bool log, const T* next) {
     const T top = fold_values<LargestNumber>(in, n);
     if (log) {
-        const T shift = T(vlog(exp_sum<T, false>(nullptr, in, top, n)));
+        const T shift = T(vlog(exp_sum<T, false>(nullptr, in, top, n, next)));
         for (int64_t i = 0; i < n; ++i) out[i] = (in[i] - top) - shift;
     } else {
-        const T scale = T(1.0 / exp_sum<T, true>(out, in, top, n));
+        const T scale = T(1.0 / exp_sum<T, true>(out, in, top, n, next));
         for (int64_t i = 0; i < n; ++i) out[i] *= scale;
     }
 }
@@ -94,15 +134,32 @@ void softmax_strip(T* __restrict out, const T* __restrict in, int64_t n, int64_t
     }
 }
 
+// grad - exp(out) * sum
+template <class T>
+FLB_INLINE void subtract_shares(T* __restrict grad_in, const T* __restrict grad, const T* __restrict out,
+                                T sum, int64_t n) {
+    int64_t i = 0;
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        for (; i + 16 <= n; i += 16)
+            _mm512_storeu_ps(grad_in + i, _mm512_fnmadd_ps(exp_below16(_mm512_loadu_ps(out + i)), all16(sum),
+                                                           _mm512_loadu_ps(grad + i)));
+#endif
+    for (; i < n; ++i) grad_in[i] = grad[i] - exp_below(out[i]) * sum;
+}
 template <class T>
 void softmax_row_backward(T* __restrict grad_in, const T* __restrict grad, const T* __restrict out, int64_t n,
-                          bool log) {
-    if (log) {
-        const T sum = T(sum_mapped<T>(n, [](auto g) { return g; }, grad));
-        for (int64_t i = 0; i < n; ++i) grad_in[i] = grad[i] - exp_below(out[i]) * sum;
-    } else {
-        const T sum = T(sum_mapped<T>(n, [](auto g, auto y) { return g * y; }, grad, out));
-        for (int64_t i = 0; i < n; ++i) grad_in[i] = (grad[i] - sum) * out[i];
+                          bool log, const T* next_grad, const T* next_out) {
+    const T sum = log ? T(sum_mapped<T>(
+                            n, [](auto g) { return g; }, grad))
+                      : T(sum_mapped<T>(n, [](auto g, auto y) { return g * y; }, grad, out));
+    for (int64_t begin = 0; begin < n; begin += kChunk) {
+        const int64_t end = n - begin < kChunk ? n : begin + kChunk;
+        send_for(next_grad + begin, end - begin);
+        send_for(next_out + begin, end - begin);
+        if (log) subtract_shares(grad_in + begin, grad + begin, out + begin, sum, end - begin);
+        else
+            for (int64_t i = begin; i < end; ++i) grad_in[i] = (grad[i] - sum) * out[i];
     }
 }
 
@@ -133,13 +190,17 @@ void softmax_strip_backward(T* __restrict grad_in, const T* __restrict grad, con
     }
 }
 
-// Calls row(offset) or strip(offset, width) for units [begin, end).
+// Calls row(offset, next row's offset) or strip(offset, width) for units [begin, end), or from the last to the first.
 template <class Row, class Strip>
-FLB_INLINE void over_units(const SoftmaxShape& s, int64_t begin, int64_t end, Row row, Strip strip) {
+FLB_INLINE void over_units(const SoftmaxShape& s, int64_t begin, int64_t end, bool backward, Row row,
+                           Strip strip) {
     const int64_t strips = (s.inner + kSoftmaxColumns - 1) / kSoftmaxColumns;
-    for (int64_t u = begin; u < end; ++u) {
+    for (int64_t i = begin; i < end; ++i) {
+        const int64_t u = backward ? end - 1 - (i - begin) : i, next = i + 1 == end ? u
+                                                                       : backward   ? u - 1
+                                                                                    : u + 1;
         if (s.inner == 1) {
-            row(u * s.n);
+            row(u * s.n, next * s.n);
         } else {
             const int64_t first = u % strips * kSoftmaxColumns;
             strip(u / strips * s.n * s.inner + first,
@@ -151,14 +212,18 @@ FLB_INLINE void over_units(const SoftmaxShape& s, int64_t begin, int64_t end, Ro
 template <class T>
 void forward(const SoftmaxShape& s, const T* in, T* out, int64_t begin, int64_t end) {
     over_units(
-        s, begin, end, [&](int64_t at) { softmax_row(out + at, in + at, s.n, s.log); },
+        s, begin, end, false,
+        [&](int64_t at, int64_t next) { softmax_row(out + at, in + at, s.n, s.log, in + next); },
         [&](int64_t at, int64_t width) { softmax_strip(out + at, in + at, s.n, s.inner, width, s.log); });
 }
+// Begins where forward ended, with what is still in the cache.
 template <class T>
 void backward(const SoftmaxShape& s, const T* grad, const T* out, T* grad_in, int64_t begin, int64_t end) {
     over_units(
-        s, begin, end,
-        [&](int64_t at) { softmax_row_backward(grad_in + at, grad + at, out + at, s.n, s.log); },
+        s, begin, end, true,
+        [&](int64_t at, int64_t next) {
+            softmax_row_backward(grad_in + at, grad + at, out + at, s.n, s.log, grad + next, out + next);
+        },
         [&](int64_t at, int64_t width) {
             softmax_strip_backward(grad_in + at, grad + at, out + at, s.n, s.inner, width, s.log);
         });
@@ -177,8 +242,9 @@ void softmax_backward_any(DType dtype, const SoftmaxShape& s, const void* grad, 
 template <class T>
 void lse_rows(const T* in, T* lse, int64_t n, int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-        const T top = fold_values<LargestNumber>(in + r * n, n);
-        lse[r] = T(double(top) + vlog(exp_sum<T, false>(nullptr, in + r * n, top, n)));
+        const T *row = in + r * n, *next = r + 1 < end ? row + n : row;
+        const T top = fold_values<LargestNumber>(row, n);
+        lse[r] = T(double(top) + vlog(exp_sum<T, false>(nullptr, row, top, n, next)));
     }
 }
 void lse_rows_any(DType dtype, const void* in, void* lse, int64_t n, int64_t begin, int64_t end) {

@@ -38,6 +38,13 @@ FLB_INLINE double sum_mapped(int64_t n, F f, const P*... p) {
     return total;
 }
 
+// Sends for the cache lines of p[0 .. n), so that memory works while this row is computed on.
+template <class T>
+FLB_INLINE void send_for(const T* p, int64_t n) {
+    constexpr int64_t line = 64 / int64_t(sizeof(T));
+    for (int64_t i = 0; i < n; i += line) __builtin_prefetch(p + i);
+}
+
 // Calls a template on the element type.
 #define FLB_FLOAT_OR_DOUBLE(dtype, ...)  \
     do {                                 \

@@ -104,10 +104,14 @@ FLB_INLINE __m512 gelu_tanh16(__m512 x) {
     return _mm512_mul_ps(_mm512_mul_ps(all16(0.5f), x), _mm512_add_ps(t, all16(1)));
 }
 
+// The processor fetches from its second-level cache too late for loops of a few cycles a line: they ask 1 KB ahead.
 template <auto f>
 FLB_INLINE void map16(float* out, const float* a, int64_t n) {
     int64_t i = 0;
-    for (; i + 16 <= n; i += 16) _mm512_storeu_ps(out + i, f(_mm512_loadu_ps(a + i)));
+    for (; i + 16 <= n; i += 16) {
+        __builtin_prefetch(a + i + 256);
+        _mm512_storeu_ps(out + i, f(_mm512_loadu_ps(a + i)));
+    }
     if (i < n) {
         const __mmask16 rest = __mmask16((1u << (n - i)) - 1);
         _mm512_mask_storeu_ps(out + i, rest, f(_mm512_maskz_loadu_ps(rest, a + i)));
