@@ -76,11 +76,13 @@ from ._functional_names import conv_transpose3d as conv_transpose3d
 from ._functional_names import cosine_embedding_loss as cosine_embedding_loss
 from . import cpu as cpu
 from . import cuda as cuda
+from ._functional_names import detach_ as detach_
 from ._C import device as device
 from . import distributed as distributed
 from . import distributions as distributions
 from ._ops.sparse.products import dsmm as dsmm
 from ._C import dtype as dtype
+from ._functional_names import eig as eig
 from ._functional_names import embedding as embedding
 from .autograd.grad_mode import enable_grad as enable_grad
 from . import export as export
@@ -92,6 +94,7 @@ from ._absent_dtypes import float8_e4m3fnuz as float8_e4m3fnuz
 from ._absent_dtypes import float8_e5m2 as float8_e5m2
 from ._absent_dtypes import float8_e5m2fnuz as float8_e5m2fnuz
 from ._absent_dtypes import float8_e8m0fnu as float8_e8m0fnu
+from ._functional_names import frobenius_norm as frobenius_norm
 from .utils.dlpack import from_dlpack as from_dlpack
 from .storage import from_file as from_file
 from . import func as func
@@ -113,6 +116,7 @@ from ._ops.sparse.products import hsmm as hsmm
 from ._ops.sparse.products import hspmm as hspmm
 from . import hub as hub
 from ._dtypes_info import iinfo as iinfo
+from ._functional_names import index_put_ as index_put_
 from .autograd.grad_mode import inference_mode as inference_mode
 from .random import initial_seed as initial_seed
 from ._compat.as_torch import install_as_torch as install_as_torch
@@ -136,21 +140,27 @@ from . import jit as jit
 from ._functional_names import kl_div as kl_div
 from ._functional_names import layer_norm as layer_norm
 from ._C import layout as layout
+from ._functional_names import ldexp_ as ldexp_
 from . import library as library
 from . import linalg as linalg
 from .serialization import load as load
+from ._functional_names import lstsq as lstsq
 from .random import manual_seed as manual_seed
 from ._functional_names import margin_ranking_loss as margin_ranking_loss
 from . import masked as masked
+from ._functional_names import matrix_rank as matrix_rank
 from ._functional_names import max_pool1d as max_pool1d
+from ._functional_names import max_pool1d_with_indices as max_pool1d_with_indices
 from ._functional_names import max_pool2d as max_pool2d
 from ._functional_names import max_pool3d as max_pool3d
 from ._C import memory_format as memory_format
 from . import mps as mps
 from . import mtia as mtia
 from . import multiprocessing as multiprocessing
+from ._functional_names import native_channel_shuffle as native_channel_shuffle
 from . import nn as nn
 from .autograd.grad_mode import no_grad as no_grad
+from ._functional_names import nuclear_norm as nuclear_norm
 from . import onnx as onnx
 from .library import ops as ops
 from . import optim as optim
@@ -165,6 +175,8 @@ from . import random as random
 from ._ops.sparse.convert import resize_as_sparse_ as resize_as_sparse_
 from . import return_types as return_types
 from ._functional_names import rms_norm as rms_norm
+from ._functional_names import rrelu as rrelu
+from ._functional_names import rrelu_ as rrelu_
 from ._ops.sparse.products import saddmm as saddmm
 from .serialization import save as save
 from .random import seed as seed
@@ -187,6 +199,7 @@ from .random import set_rng_state as set_rng_state
 from ._settings import set_warn_always as set_warn_always
 from . import signal as signal
 from ._ops.sparse.products import smm as smm
+from ._functional_names import solve as solve
 from . import sparse as sparse
 from ._ops.sparse.construct import sparse_bsc_tensor as sparse_bsc_tensor
 from ._ops.sparse.construct import sparse_bsr_tensor as sparse_bsr_tensor
@@ -195,6 +208,7 @@ from ._ops.sparse.construct import sparse_coo_tensor as sparse_coo_tensor
 from ._ops.sparse.construct import sparse_csc_tensor as sparse_csc_tensor
 from ._ops.sparse.construct import sparse_csr_tensor as sparse_csr_tensor
 from . import special as special
+from ._functional_names import spmm as spmm
 from ._ops.sparse.products import sspaddmm as sspaddmm
 from . import storage as storage
 from ._symbolic import sym_float as sym_float
@@ -206,6 +220,7 @@ from ._symbolic import sym_min as sym_min
 from ._symbolic import sym_not as sym_not
 from ._symbolic import sym_sqrt as sym_sqrt
 from ._symbolic import sym_sum as sym_sum
+from ._functional_names import symeig as symeig
 from . import testing as testing
 from .utils.dlpack import to_dlpack as to_dlpack
 from . import torch_version as torch_version
@@ -220,6 +235,7 @@ from ._absent_dtypes import uint5 as uint5
 from ._absent_dtypes import uint6 as uint6
 from ._absent_dtypes import uint7 as uint7
 from ._compat.as_torch import uninstall_as_torch as uninstall_as_torch
+from ._functional_names import unsafe_split_with_sizes as unsafe_split_with_sizes
 from ._settings import use_deterministic_algorithms as use_deterministic_algorithms
 from . import utils as utils
 from . import version as version
@@ -275,7 +291,7 @@ def argmin(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, ou
 def argsort(input: Tensor, dim: _int = -1, descending: _bool = False, *, stable: _bool = False, out: Tensor | None = None) -> Tensor: ...
 def argwhere(input) -> Any: ...
 def as_strided(input: Tensor, size: Sequence[_int], stride: Sequence[_int], storage_offset: _int | None = None) -> Tensor: ...
-def as_strided_(input: Tensor, size: Sequence[_int], stride: Sequence[_int], storage_offset: _int | None = None) -> Tensor: ...
+def as_strided_(input, size, stride, storage_offset=None) -> Any: ...
 def as_strided_copy(*args, out=None, **kwargs) -> Any: ...
 def as_strided_scatter(input, src, size, stride, storage_offset=None) -> Any: ...
 def as_tensor(data, dtype=None, device=None) -> Any: ...

@@ -81,7 +81,7 @@ struct Tensor {
     Node* grad_fn;          // owned
     AutogradMeta* meta;
     SparseParts* sparse;  // owned; null for a dense tensor: see tensor/sparse.h
-    Wrapped* wrapped;  // owned; null outside function transforms
+    Wrapped* wrapped;     // owned; null outside function transforms
 
     int ndim() const { return sizes.size(); }
     bool is_meta() const { return device == DeviceType::Meta; }
