@@ -330,10 +330,10 @@ def transpose_(op, values, dims, size):
     return _window_in_place(op, values, dims, size)
 
 
-@rule("unsqueeze_ as_strided_ resize_ resize_as_ _set_storage")
+@rule("unsqueeze_ _as_strided_ resize_ resize_as_ _set_storage")
 def _window_in_place(op, values, dims, size):
     raise RuntimeError(
-        f"vmap: {op.__name__} changes the shape of a tensor in place, which is not supported inside vmap. Use the form that "
+        f"vmap: {op.__name__.removeprefix('_')} changes the shape of a tensor in place, which is not supported inside vmap. Use the form that "
         f"returns a new tensor"
     )
 
