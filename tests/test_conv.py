@@ -196,6 +196,7 @@ def test_depthwise(batch, channels, size, kernel, settings, layout):
         (1, 48, 35, (11, 16), 0),
         (2, 34, 50, (9, 8), 2),
         (1, 32, 33, (12, 9), (3, 4)),
+        (1, 32, 32, (3, 4), (1, 120)),
         (2, 270, 36, (8, 10), 1),
         (1, 32, 32, (5, 600), 1),
         (40, 32, 64, (1, 2), 1),
@@ -206,6 +207,27 @@ def test_windows_of_three_by_three(batch, channels, out, size, padding, layout):
     torch.manual_seed(0)
     x, w, b = torch.randn(batch, channels, *size), torch.randn(out, channels, 3, 3), torch.randn(out)
     compare_with_float64(x, w, b, layout, padding=padding)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "batch,channels,out,size,kernel,settings",
+    [
+        (2, 3, 20, (30, 33), (7, 7), {"padding": 3, "stride": 2}),
+        (1, 4, 17, (26, 45), (3, 5), {"padding": (0, 4), "stride": (1, 3)}),
+        (3, 5, 2, (13, 70), (3, 3), {"padding": 1}),
+        (2, 1, 9, (14, 24), (5, 4), {"padding": (5, 2), "dilation": (2, 3)}),
+        (1, 36, 1, (9, 130), (1, 3), {"padding": (0, 1)}),
+        (5, 3, 6, (13, 12), (4, 3), {"padding": 9, "stride": 40}),
+        (2, 2, 4, (16, 15), (3, 3), {"padding": 1, "dilation": 2}),
+        (0, 3, 4, (20, 20), (7, 7), {"padding": 3, "stride": 2}),
+    ],
+)
+def test_few_channels(batch, channels, out, size, kernel, settings, layout):
+    """Pictures: outputs, or gradients of inputs, of few channels, and windows that are written out."""
+    torch.manual_seed(0)
+    x, w, b = (torch.randn(s) for s in ((batch, channels, *size), (out, channels, *kernel), (out,)))
+    compare_with_float64(x, w, b, layout, **settings)
 
 
 def threes(seed=0):

@@ -78,6 +78,7 @@ void conv_forward(DType type, const ConvShape& shape, const ConvImage& input, co
                                  {weight, s.in_channels, 1}, x, bias, output);
     if (has_planes(s, x, output)) return planes_outputs(type, s, false, x, weight, bias, output);
     if (is_depthwise(s)) return depthwise_outputs(type, s, false, x, weight, bias, output);
+    if (has_few_targets(s, false)) return few_outputs(type, s, false, x, weight, bias, output);
     if (has_winograd(type, s, false)) return winograd_outputs(s, false, x, weight, bias, output);
     gather_outputs(type, s, false, x, weight, bias, output);
 }
@@ -92,6 +93,8 @@ void conv_input_gradient(DType type, const ConvShape& shape, const ConvImage& gr
         return planes_outputs(type, shape, true, grad_output, weight, bias, grad_input);
     if (is_depthwise(shape))
         return depthwise_outputs(type, shape, true, grad_output, weight, bias, grad_input);
+    if (has_few_targets(shape, true))
+        return few_outputs(type, shape, true, grad_output, weight, bias, grad_input);
     if (has_winograd(type, shape, true))
         return winograd_outputs(shape, true, grad_output, weight, bias, grad_input);
     gather_outputs(type, shape, true, grad_output, weight, bias, grad_input);

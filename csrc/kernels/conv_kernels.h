@@ -44,6 +44,11 @@ void gather_outputs(DType type, const ConvShape& shape, bool backward, const Con
 bool has_winograd(DType type, const ConvShape& shape, bool backward);
 void winograd_outputs(const ConvShape& shape, bool backward, const ConvImage& source, const void* weight,
                       const void* bias, const ConvImage& target);
+// The same for up to kFewTargets channels of outputs (conv_few.cpp).
+constexpr int kFewTargets = 4;
+bool has_few_targets(const ConvShape& shape, bool backward);
+void few_outputs(DType type, const ConvShape& shape, bool backward, const ConvImage& source,
+                 const void* weight, const void* bias, const ConvImage& target);
 // Products of gradients and inputs (conv_weight_gradient.cpp).
 void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
                              const ConvImage& grad_output, void* grad_weight);
@@ -123,6 +128,18 @@ FLB_KERNEL(conv_plane, void(DType, const ConvPlane&, const void* weights, int64_
 FLB_KERNEL(conv_plane_weight, void(DType, const ConvPlane&, int64_t count, int64_t image_distance,
                                    int64_t out_distance, void* weights));
 
+// A row of neighbouring outputs of few channels; they read neighbouring inputs. Whole vectors are read and written.
+struct FewRow {
+    const void* input;
+    int64_t plane, sources, targets, positions;
+    const int64_t *offsets, *taps;  // by tap that is met: where it lies in a plane, and its number
+    int64_t tap_count, all_taps;
+    const void *weights, *bias;  // [source][tap][target], [target]
+    void* output;                // [target][position]
+    int64_t output_row;
+};
+FLB_KERNEL(conv_few_row, void(DType, const FewRow&));
+
 // The transforms of Note [Winograd] (conv_winograd.cpp).
 struct WinogradWeights {
     const float* weight;
@@ -145,6 +162,10 @@ FLB_KERNEL(winograd_input,
 // Outputs from [number][tile][channel], plus the bias (may be null); returns whether they are finite.
 FLB_KERNEL(winograd_output, bool(const float* from, int64_t from_row, int64_t from_step, int64_t channels,
                                  const float* bias, const WinogradRow&));
+
+// Copies runs of `length` elements, whose beginnings are the steps apart.
+FLB_KERNEL(conv_copy_runs, void(int itemsize, int64_t count, int64_t length, const void* from,
+                                int64_t from_step, void* to, int64_t to_step));
 
 // to[i * to_i + j * to_j] = from[i * from_i + j * from_j] by element size, walking both sides in blocks.
 FLB_KERNEL(conv_transpose_copy, void(int itemsize, int64_t ni, int64_t nj, const void* from, int64_t from_i,

@@ -88,9 +88,10 @@ class WeightProduct {
 
 void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
                              const ConvImage& grad_output, void* grad_weight) {
-    const bool columns = few_channels(shape);
+    const int64_t nr = conv_panel(type);
+    const bool columns = few_channels(shape) || columns_fill_panels(shape, nr);
     const ConvShape s = columns ? columns_shape(shape) : shape;
-    const int64_t size = itemsize(type), nr = conv_panel(type), taps = s.taps();
+    const int64_t size = itemsize(type), taps = s.taps();
     const int64_t og = s.out_channels / s.groups, cg = s.in_channels / s.groups;
     const Plan plan = make_plan(s, false, s.in_channels, cg, int64_t(1) << 40);
     const OutputClass& out = plan.outputs[0];
@@ -125,34 +126,48 @@ void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage
                                             int64_t(1), std::max(s.batch, int64_t(1)));
     const DimClass &d = *out.dim[0], &h = *out.dim[1], &w = *out.dim[2];
     const int64_t rows_per_image = d.count * h.count;
-    char* xs = static_cast<char*>(x.direct() ? nullptr
-                                             : scratch(Scratch::Columns, x.bytes() * size_t(group_images)));
+    // Written-out windows are much larger than images: a part of one at a time.
+    const int64_t parts = columns ? std::clamp(image_bytes / (int64_t(1) << 19), int64_t(1),
+                                               std::max(rows_per_image, int64_t(1)))
+                                  : 1;
+    const int64_t part_rows = ceil_div(rows_per_image, parts);
+    char* xs = static_cast<char*>(
+        x.direct() ? nullptr
+                   : scratch(Scratch::Columns, parts > 1 ? size_t(part_rows * f.stride(1) * size)
+                                                         : x.bytes() * size_t(group_images)));
     char* gs = static_cast<char*>(
         g.direct() || g_plain ? nullptr : scratch(Scratch::Product, g.bytes() * size_t(group_images)));
     std::vector<ConvRow> rows;
     WeightProduct product(type, rows_per_image, w.count);
-    for (int64_t n0 = 0; n0 < s.batch && rows_per_image * w.count > 0; n0 += group_images) {
-        const int64_t images = std::min(group_images, s.batch - n0);
-        auto fill = [&](const Source& source, const Frame& frame, char* to) {
+    const int64_t steps = rows_per_image * w.count > 0 ? ceil_div(s.batch, group_images) * parts : 0;
+    for (int64_t step = 0; step < steps; ++step) {
+        const int64_t n0 = step / parts * group_images, images = std::min(group_images, s.batch - n0);
+        const int64_t first_row = step % parts * part_rows,
+                      end_row = std::min(first_row + part_rows, rows_per_image);
+        if (first_row >= end_row) continue;
+        auto fill = [&](const Source& source, const Frame& frame, char* to, int64_t begin_row,
+                        int64_t rows_of_it) {
             if (source.direct()) return;
-            const int64_t count = source.rows();
-            parallel_for(0, images * count, std::max(int64_t(1), 32768 / (frame.stride(1) + 1)),
+            parallel_for(0, images * rows_of_it, std::max(int64_t(1), 32768 / (frame.stride(1) + 1)),
                          [&](int64_t begin, int64_t end) {
                              for (int64_t t = begin; t < end;) {
-                                 const int64_t n = t / count, first = t % count,
-                                               last = std::min(count, first + end - t);
+                                 const int64_t n = t / rows_of_it, first = begin_row + t % rows_of_it,
+                                               last = std::min(begin_row + rows_of_it, first + end - t);
                                  source.fill(n0 + n, to + n * int64_t(source.bytes()), first, last);
                                  t += last - first;
                              }
                          });
         };
-        fill(x, f, xs);
-        if (!g_plain) fill(g, gf, gs);
+        // Only the part's rows have memory.
+        char* xs_of_image = xs - (parts > 1 ? first_row * f.stride(1) * size : 0);
+        if (parts > 1) fill(x, f, xs_of_image, first_row, end_row - first_row);
+        else fill(x, f, xs, 0, x.rows());
+        if (!g_plain && first_row == 0) fill(g, gf, gs, 0, g.rows());
         rows.clear();
         for (int64_t n = 0; n < images; ++n) {
-            const char* xi = x.direct() ? x.caller_memory(n0 + n) : xs + n * int64_t(x.bytes());
+            const char* xi = x.direct() ? x.caller_memory(n0 + n) : xs_of_image + n * int64_t(x.bytes());
             const char* gi = g_plain || g.direct() ? g.caller_memory(n0 + n) : gs + n * int64_t(g.bytes());
-            for (int64_t r = 0; r < rows_per_image; ++r)
+            for (int64_t r = first_row; r < end_row; ++r)
                 rows.push_back(
                     {xi + (r / h.count * d.multiple * f.stride(0) + r % h.count * h.multiple * f.stride(1)) *
                               size,

@@ -7,6 +7,8 @@
 
 namespace flb {
 
+FLB_DEFINE_KERNEL(conv_copy_runs);
+
 std::vector<DimClass> forward_classes(const ConvShape& s, int dim) {
     DimClass c{0, 1, s.out[dim], s.stride[dim], {}};
     for (int64_t k = 0; k < s.kernel[dim]; ++k) c.taps.push_back({k, k * s.dilation[dim] - s.padding[dim]});
@@ -86,7 +88,7 @@ ConvImage image_at(const ConvImage& image, int64_t n, int64_t size) {
 
 void fill_frame(const ConvImage& image, const int64_t (&sizes)[3], const Frame& f, int64_t size, char* to,
                 int64_t begin, int64_t end) {
-    const int64_t row_bytes = f.stride(1) * size, left = f.lo[2];
+    const int64_t row_bytes = f.stride(1) * size, left = std::min(f.lo[2], f.size[2]);
     const int64_t width = std::max(int64_t(0), std::min(sizes[2], f.size[2] - left));
     for (int64_t r = begin; r < end; ++r) {
         char* row = to + r * row_bytes;
@@ -114,36 +116,44 @@ namespace {
 // Every window written out as the channels of one output: for few channels, whose runs would be too short.
 void fill_columns(const ConvShape& s, const ConvImage& image, int64_t size, char* to, int64_t begin,
                   int64_t end) {
-    const int64_t taps = s.taps(), depth = taps * s.in_channels;
-    for (int64_t r = begin; r < end; ++r) {
-        char* row = to + r * s.out[2] * depth * size;
-        for (int64_t t = 0; t < taps; ++t) {
-            const int64_t kw = t % s.kernel[2], kh = t / s.kernel[2] % s.kernel[1],
-                          kd = t / s.kernel[2] / s.kernel[1];
-            const int64_t d = r / s.out[1] * s.stride[0] - s.padding[0] + kd * s.dilation[0];
-            const int64_t h = r % s.out[1] * s.stride[1] - s.padding[1] + kh * s.dilation[1];
-            const bool inside = d >= 0 && d < s.in[0] && h >= 0 && h < s.in[1];
-            const int64_t w0 = kw * s.dilation[2] - s.padding[2];
-            // Outputs [first, last) find their element inside the image.
-            int64_t first = w0 < 0 ? ceil_div(-w0, s.stride[2]) : 0;
-            int64_t last = s.in[2] > w0 ? ceil_div(s.in[2] - w0, s.stride[2]) : 0;
-            last = inside ? std::min(last, s.out[2]) : 0;
-            first = std::min(first, last);
-            for (int64_t c = 0; c < s.in_channels; ++c) {
-                char* column = row + (t * s.in_channels + c) * size;
-                const int64_t offset = d * image.stride[0] + h * image.stride[1] + c * image.channel_stride;
-                auto fill = [&](auto zero) {
-                    using U = decltype(zero);
-                    U* out = reinterpret_cast<U*>(column);
-                    const U* from = static_cast<const U*>(image.data);
-                    for (int64_t w = 0; w < first; ++w) out[w * depth] = 0;
-                    for (int64_t w = first; w < last; ++w)
-                        out[w * depth] = from[offset + (w * s.stride[2] + w0) * image.stride[2]];
-                    for (int64_t w = last; w < s.out[2]; ++w) out[w * depth] = 0;
-                };
-                size == 8 ? fill(uint64_t(0)) : fill(uint32_t(0));
+    const int64_t channels = s.in_channels, depth = s.taps() * channels;
+    // Neighbouring taps of a row are one run.
+    const int64_t runs = s.dilation[2] == 1 ? 1 : s.kernel[2], length = s.kernel[2] / runs * channels;
+    while (begin < end) {
+        // Rows of one slice, from the rows of the image that they read.
+        const int64_t d = begin / s.out[1], h = begin % s.out[1], rows = std::min(end - begin, s.out[1] - h);
+        const int64_t top = h * s.stride[1] - s.padding[1];
+        ConvImage slice = image;
+        const int64_t sizes[3] = {1, std::max(int64_t(0), s.in[1] - std::max(int64_t(0), top)), s.in[2]};
+        const Frame band{{0, std::max(int64_t(0), -top), s.padding[2]},
+                         {1, (rows - 1) * s.stride[1] + (s.kernel[1] - 1) * s.dilation[1] + 1,
+                          (s.out[2] - 1) * s.stride[2] + (s.kernel[2] - 1) * s.dilation[2] + 1},
+                         channels};
+        char* frame = static_cast<char*>(scratch(Scratch::PackedA, size_t(band.elements() * size)));
+        for (int64_t kd = 0; kd < s.kernel[0]; ++kd) {
+            const int64_t depth_in = d * s.stride[0] - s.padding[0] + kd * s.dilation[0];
+            if (depth_in < 0 || depth_in >= s.in[0] || sizes[1] == 0) {
+                std::memset(frame, 0, size_t(band.elements() * size));
+            } else {
+                slice.data =
+                    static_cast<char*>(image.data) +
+                    (depth_in * image.stride[0] + std::max(int64_t(0), top) * image.stride[1]) * size;
+                fill_frame(slice, sizes, band, size, frame, 0, band.size[1]);
             }
+            for (int64_t r = 0; r < rows; ++r)
+                for (int64_t kh = 0; kh < s.kernel[1]; ++kh)
+                    for (int64_t run = 0; run < runs; ++run)
+                        conv_copy_runs(int(size), s.out[2], length,
+                                       frame + ((r * s.stride[1] + kh * s.dilation[1]) * band.stride(1) +
+                                                run * s.dilation[2] * channels) *
+                                                   size,
+                                       s.stride[2] * channels,
+                                       to + ((begin + r) * s.out[2] * depth +
+                                             ((kd * s.kernel[1] + kh) * s.kernel[2] + run) * channels) *
+                                                size,
+                                       depth);
         }
+        begin += rows;
     }
 }
 
@@ -158,6 +168,13 @@ void Source::fill(int64_t n, char* to, int64_t begin, int64_t end) const {
 bool few_channels(const ConvShape& s) {
     return s.groups == 1 && s.in_channels * s.kernel[2] < 16 && s.taps() > 1 &&
            s.taps() * s.in_channels <= 512;
+}
+
+bool columns_fill_panels(const ConvShape& s, int64_t nr) {
+    if (s.groups != 1 || s.taps() == 1 || s.taps() * s.in_channels > 512) return false;
+    const auto filled = [&](int64_t length) { return double(length) / double(round_up(length, nr)); };
+    const int64_t run = s.in_channels * (s.dilation[2] == 1 ? s.kernel[2] : 1);
+    return filled(s.taps() * s.in_channels) > 1.2 * filled(run);
 }
 
 ConvShape columns_shape(const ConvShape& s) {

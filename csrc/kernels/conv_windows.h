@@ -60,9 +60,10 @@ ConvImage image_at(const ConvImage& image, int64_t n, int64_t size);
 void fill_frame(const ConvImage& image, const int64_t (&sizes)[3], const Frame& f, int64_t size, char* to,
                 int64_t begin, int64_t end);
 
-// Convolutions of so few channels that windows are written out, and such a one with a window of one element whose
-// channels are the columns.
+// Convolutions of so few channels that windows are written out for their outputs, and those whose windows fill panels of
+// nr much better when written out; and such a one with a window of one element whose channels are the columns.
 bool few_channels(const ConvShape& s);
+bool columns_fill_panels(const ConvShape& s, int64_t nr);
 ConvShape columns_shape(const ConvShape& s);
 
 // Images as the loops read them: the caller's memory where it has the form already, else filled when asked.

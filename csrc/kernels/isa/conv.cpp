@@ -13,7 +13,8 @@ constexpr int kPanel = kNv * kLanes<T>;
 
 int64_t conv_panel_impl(DType type) { return type == DType::Float64 ? kPanel<double> : kPanel<float>; }
 
-// Runs [begin, end) of the windows; `first` starts from the bias, else from what the output holds.
+// Runs [begin, end) of the windows; the first piece starts from the bias, the others have sums of their own, which are
+// then added to the outputs: shorter sums lose fewer digits.
 struct Piece {
     int64_t begin, end;
     bool first;
@@ -30,14 +31,8 @@ template <class T, int Rows>
     V sum[Rows][kNv];
 #pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i) {
-        if (piece.first) {
-            sum[i][0] = load(bias);
-            sum[i][1] = load(bias + L);
-        } else {
-            const T* from = out + i * step;
-            sum[i][0] = cols < L ? load_first<T>(from, cols) : load(from);
-            sum[i][1] = last == L ? load(from + L) : last ? load_first<T>(from + L, last) : V{};
-        }
+        sum[i][0] = piece.first ? load(bias) : V{};
+        sum[i][1] = piece.first ? load(bias + L) : V{};
     }
     for (int64_t r = piece.begin; r < piece.end; ++r) {
         const ConvRun run = job.runs[r];
@@ -60,6 +55,10 @@ template <class T, int Rows>
 #pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i) {
         T* to = out + i * step;
+        if (!piece.first) {
+            sum[i][0] += cols < L ? load_first<T>(to, cols) : load(to);
+            sum[i][1] += last == L ? load(to + L) : last ? load_first<T>(to + L, last) : V{};
+        }
         if (cols >= L) store(to, sum[i][0]);
         else store_first(to, sum[i][0], cols);
         if (last == L) store(to + L, sum[i][1]);
@@ -163,7 +162,27 @@ void transpose_copy(int64_t ni, int64_t nj, const T* from, int64_t from_i, int64
         }
 }
 
+template <class T>
+void copy_runs(int64_t count, int64_t length, const T* from, int64_t from_step, T* to, int64_t to_step) {
+    constexpr int L = kLanes<T>;
+    for (int64_t i = 0; i < count; ++i, from += from_step, to += to_step) {
+        int64_t j = 0;
+        for (; j + L <= length; j += L) store(to + j, load(from + j));
+        if (j < length) store_first(to + j, load_first<T>(from + j, length - j), length - j);
+    }
+}
+
 // As floats, which only carry the bits.
+void conv_copy_runs_impl(int itemsize, int64_t count, int64_t length, const void* from, int64_t from_step,
+                         void* to, int64_t to_step) {
+    if (itemsize == 8)
+        copy_runs(count, length, static_cast<const double*>(from), from_step, static_cast<double*>(to),
+                  to_step);
+    else
+        copy_runs(count, length, static_cast<const float*>(from), from_step, static_cast<float*>(to),
+                  to_step);
+}
+
 void conv_transpose_copy_impl(int itemsize, int64_t ni, int64_t nj, const void* from, int64_t from_i,
                               int64_t from_j, void* to, int64_t to_i, int64_t to_j) {
     if (itemsize == 8)
@@ -176,6 +195,7 @@ void conv_transpose_copy_impl(int itemsize, int64_t ni, int64_t nj, const void* 
 
 FLB_REGISTER_KERNEL(conv_panel, &conv_panel_impl);
 FLB_REGISTER_KERNEL(conv_rows, &conv_rows_impl);
+FLB_REGISTER_KERNEL(conv_copy_runs, &conv_copy_runs_impl);
 FLB_REGISTER_KERNEL(conv_transpose_copy, &conv_transpose_copy_impl);
 
 }  // namespace FLB_ISA
