@@ -3,7 +3,7 @@
 import io
 import tempfile
 
-from .workloads import workload
+from .registry import workload
 
 IMAGES = 2048
 

@@ -1,6 +1,6 @@
 """Workloads of function transforms: gradients per example, Jacobians, batches of models."""
 
-from .workloads import workload
+from .registry import workload
 
 
 def _classifier(torch, layers, shape, classes):

@@ -1,6 +1,6 @@
 """Workloads on sparse tensors: matrices with 20 elements in each of 4000 rows, and tables with sparse gradients."""
 
-from .workloads import workload
+from .registry import workload
 
 ROWS, IN_A_ROW = 4000, 20
 
