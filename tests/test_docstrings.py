@@ -12,7 +12,8 @@ from flambeau._ops import registry
 
 #: Modules whose public functions and classes are documented, beside the operators.
 MODULES = """
-    autograd autograd.functional autograd.gradcheck distributions distributions.constraints distributions.transforms
+    autograd autograd.forward_ad autograd.functional autograd.gradcheck distributions distributions.constraints
+    distributions.transforms func
     distributions.constraint_registry distributions.kl distributions.utils linalg masked nn nn.functional nn.init
     nn.parameter nn.utils nn.utils.rnn optim optim.lr_scheduler overrides random serialization signal.windows special
     testing utils.data _settings _tensor.legacy _tensor.interop

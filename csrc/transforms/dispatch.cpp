@@ -177,17 +177,16 @@ ObjectRef handle(const Level& level, Op* op, PyObject* const* args) {
 
 // The handler's answer is a pair: results, and for each the batch dimension or the tangent.
 PyObject* run_below(const Level& level, Op* op, PyObject* const* args) {
-    const Level here = level;  // the handler may enter levels of its own
     ObjectRef pair;
     {
-        const Below below(here);
-        pair = handle(here, op, args);
+        const Below below(level);
+        pair = handle(level, op, args);
     }
     check_as(ErrorKind::Type, PyTuple_Check(pair.get()) && PyTuple_GET_SIZE(pair.get()) == 2,
              "a transform's handler returns a pair");
     PyObject *values = PyTuple_GET_ITEM(pair.get(), 0), *marks = PyTuple_GET_ITEM(pair.get(), 1);
-    ObjectRef result = ObjectRef::steal(wrap_all(values, marks, here, op, args));
-    if (op->is_view && is_of(args[0], here)) link_view(result.get(), tensor_of(args[0]));
+    ObjectRef result = ObjectRef::steal(wrap_all(values, marks, level, op, args));
+    if (op->is_view && is_of(args[0], level)) link_view(result.get(), tensor_of(args[0]));
     return result.release();
 }
 
@@ -247,13 +246,12 @@ void write_tangent(Tensor& t, PyObject* fresh, const Level& level) {
 }
 
 void run_inplace_below(const Level& level, Op* op, PyObject* const* args) {
-    const Level here = level;
-    const Below below(here);
-    ObjectRef pair = handle(here, op, args);
-    if (here.kind != LevelKind::Forward) return;
+    const Below below(level);
+    ObjectRef pair = handle(level, op, args);
+    if (level.kind != LevelKind::Forward) return;
     check_as(ErrorKind::Type, PyTuple_Check(pair.get()) && PyTuple_GET_SIZE(pair.get()) == 2,
              "a transform's handler returns a pair");
-    write_tangent(tensor_of(args[0]), PyTuple_GET_ITEM(pair.get(), 1), here);
+    write_tangent(tensor_of(args[0]), PyTuple_GET_ITEM(pair.get(), 1), level);
 }
 
 // Arguments from below that require a gradient, wrapped, so that what is recorded at this level leads to this level only.
@@ -388,8 +386,7 @@ ObjectRef run_at(const Level& level, Op* op, PyObject** given) {
         }
         return ObjectRef::steal(run_below(level, op, given));
     }
-    const Level here = level;
-    Lifted lifted(op, given, here);
+    Lifted lifted(op, given, level);
     const Call call{op, lifted.args};
     if (op->inplace) {
         Tensor& written = tensor_of(given[0]);
@@ -400,15 +397,15 @@ ObjectRef run_at(const Level& level, Op* op, PyObject** given) {
         if (rule_saves_input(op, call, 0)) {
             static OpHandle clone_op("clone");
             PyObject* one[kMaxParams] = {given[0], Py_None};
-            original = ObjectRef::steal(run_below(here, clone_op.get(), one));
+            original = ObjectRef::steal(run_below(level, clone_op.get(), one));
             adjusted[0] = original.get();
         }
-        run_inplace_below(here, op, lifted.args);
+        run_inplace_below(level, op, lifted.args);
         bump_version(written, op->cname);
         record_node(call, adjusted, given[0]);
         return ObjectRef::borrow(given[0]);
     }
-    ObjectRef result = ObjectRef::steal(run_below(here, op, lifted.args));
+    ObjectRef result = ObjectRef::steal(run_below(level, op, lifted.args));
     record_node(call, lifted.args, result.get());
     return result;
 }
@@ -428,7 +425,9 @@ PyObject* invoke_transformed(Op* op, PyObject** args) {
         Level* batch = innermost_batch(handlers_limit());
         if (batch && (!level || batch->id > level->id)) level = batch;
     }
-    return level ? run_at(*level, op, args).release() : nullptr;
+    if (!level) return nullptr;
+    const Level here = *level;  // handlers enter levels, which moves the others
+    return run_at(here, op, args).release();
 }
 
 }  // namespace flb
