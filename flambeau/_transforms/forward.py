@@ -305,7 +305,7 @@ def _pointwise(plan, primals, tangents, out):
 def _general(plan, primals, tangents, out):
     """The derivative of u -> vjp(u), which is linear, applied to the tangents."""
     outs = out if isinstance(out, (tuple, list)) else (out,)
-    keep = _C.is_grad_enabled()
+    keep = _C.is_grad_enabled() and has_history((primals, tangents))
     with flambeau.enable_grad():
         directions = tuple(_C._leaf(flambeau.ones_like(o)) if _differentiable(o) else None for o in outs)
         wanted = [d for d in directions if d is not None]
@@ -326,6 +326,18 @@ def _general(plan, primals, tangents, out):
     if isinstance(out, (tuple, list)):
         return results
     return results[0]
+
+
+def has_history(value):
+    """Whether a tensor, or one among many, or what it stands for, requires a gradient."""
+    if isinstance(value, (tuple, list)):
+        return any(has_history(v) for v in value)
+    while isinstance(value, Tensor):
+        if value.requires_grad:
+            return True
+        found = _C._wrapped(value)
+        value = found and found[1]
+    return False
 
 
 class _Recording:

@@ -75,9 +75,9 @@ def _apply_own(cls, level, args):
 
 def _through_backward(cls, number, pairs):
     """Tangents from the derivative of u -> backward(u), which is linear."""
-    from .._transforms.forward import _Recording
+    from .._transforms.forward import _Recording, has_history
 
-    keep = _C.is_grad_enabled()
+    keep = _C.is_grad_enabled() and has_history(pairs)
     moving = [i for i, (_, t) in enumerate(pairs) if t is not None]
     with flambeau.enable_grad(), _Recording([pairs[moving[0]][0]] if moving else []):
         own = [p for p, _ in pairs]
@@ -104,7 +104,7 @@ def _through_backward(cls, number, pairs):
                         gradients, directions, vectors, create_graph=keep, allow_unused=True
                     )
                 )
-    recorded = any(isinstance(p, _C.Tensor) and p.requires_grad for p, _ in pairs) and keep
+    recorded = keep and any(isinstance(p, _C.Tensor) and p.requires_grad for p, _ in pairs)
     duals = []
     for o in outputs:
         if not isinstance(o, _C.Tensor):

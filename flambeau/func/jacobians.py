@@ -6,8 +6,9 @@ import flambeau
 
 from .. import _C
 from .._transforms import ForwardLevel, InFunction
+from .._transforms.forward import has_history
 from ..utils._pytree import tree_flatten, tree_map, tree_unflatten
-from .reverse import check_tensors, has_history, split_aux, vjp, with_arguments
+from .reverse import check_tensors, split_aux, vjp, with_arguments
 from .vmap import vmap
 
 __all__ = ["hessian", "jacfwd", "jacrev", "jvp", "linearize"]

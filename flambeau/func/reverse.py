@@ -9,6 +9,7 @@ import functools
 import flambeau
 
 from .. import _C
+from .._transforms.forward import has_history
 from ..utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 __all__ = ["grad", "grad_and_value", "vjp"]
@@ -83,16 +84,6 @@ class Differentiation:
     def results(self, tree, inputs):
         """`result` for every tensor of a tree."""
         return tree_map_only(Tensor, lambda t: self.result(t, inputs), tree)
-
-
-def has_history(tensor):
-    """Whether a tensor, or what it stands for, requires a gradient."""
-    while tensor is not None:
-        if tensor.requires_grad:
-            return True
-        found = _C._wrapped(tensor)
-        tensor = found and found[1]
-    return False
 
 
 def check_argnums(argnums, count):
