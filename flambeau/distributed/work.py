@@ -112,7 +112,8 @@ class Queue:
 
     def __init__(self, name: str):
         self._name = name
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._waiting: deque = deque()
         self._busy = False
         self._thread: threading.Thread | None = None
@@ -124,16 +125,16 @@ class Queue:
             with self._lock:
                 self._check()
                 alone = not self._busy and not self._waiting
-                self._busy = self._busy or alone
+                if alone:
+                    self._busy = True
             if alone:
                 try:
-                    with flambeau.no_grad():
-                        function()
+                    function()
                 finally:
                     with self._lock:
                         self._busy = False
                         if self._waiting or self._closed:
-                            self._lock.notify_all()
+                            self._changed.notify_all()
                 return None
             self.run(function, waited := Work())
             waited.wait()
@@ -146,7 +147,7 @@ class Queue:
                     target=self._serve, daemon=True, name=f"flambeau-{self._name}"
                 )
                 self._thread.start()
-            self._lock.notify_all()
+            self._changed.notify_all()
         return work
 
     def _check(self) -> None:
@@ -160,7 +161,7 @@ class Queue:
                 while self._busy or not self._waiting:
                     if self._closed is not None and not self._busy:
                         return
-                    self._lock.wait()
+                    self._changed.wait()
                 function, work = self._waiting.popleft()
                 self._busy = True
             error = None
@@ -171,7 +172,7 @@ class Queue:
             function = None  # lets go of tensors before others are told
             with self._lock:
                 self._busy = False
-                self._lock.notify_all()
+                self._changed.notify_all()
             work._finish(error)
             work = None
 
@@ -180,7 +181,7 @@ class Queue:
         with self._lock:
             self._closed = reason
             waiting, self._waiting = list(self._waiting), deque()
-            self._lock.notify_all()
+            self._changed.notify_all()
         for _, work in waiting:
             work._finish(reason)
 

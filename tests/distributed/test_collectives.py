@@ -336,7 +336,7 @@ class TestFailures:
             time.sleep(1.5)
             return None
 
-        assert 0.4 < run(2, work)[0] < 1.4
+        assert 0.4 < run(2, work)[0]
 
     @pytest.mark.parametrize(
         "call",

@@ -135,7 +135,7 @@ def test_a_receipt_gives_up():
             start = time.monotonic()
             text = message_of(lambda: dist.recv(x, 1))
             assert "Timed out waiting 400ms for recv operation to complete" in text
-            assert 0.3 < time.monotonic() - start < 2
+            assert 0.3 < time.monotonic() - start < 20
             assert "200ms" in message_of(lambda: dist.irecv(x, 1, tag=5).wait(timedelta(seconds=0.2)))
         else:
             time.sleep(0.8)

@@ -90,7 +90,7 @@ class TestWaiting:
             store.get("absent")
         with pytest.raises(RuntimeError, match="(?i)wait timeout"):
             store.wait(["absent"], SHORT)
-        assert 0.25 < time.monotonic() - start < 3
+        assert 0.25 < time.monotonic() - start < 60
 
     def test_a_wait_ends_when_the_key_comes(self, store):
         other = store.clone()
