@@ -22,26 +22,32 @@ void pack_weights(DType type, const ConvShape& s, bool backward, const void* wei
     const int64_t sources = backward ? og : cg, targets = backward ? cg : og, nr = conv_panel(type);
     const int64_t panels = ceil_div(targets, nr), depth = taps * sources;
     const int64_t source_step = backward ? cg * taps : taps, target_step = backward ? taps : cg * taps;
-    auto pack = [&](auto zero) {
-        using U = decltype(zero);
-        parallel_for(0, s.groups * panels, std::max(int64_t(1), 65536 / (depth * nr)),
-                     [&](int64_t begin, int64_t end) {
-                         for (int64_t p = begin; p < end; ++p) {
-                             const int64_t first = p % panels * nr, count = std::min(nr, targets - first);
-                             const U* from = static_cast<const U*>(weight) + p / panels * og * cg * taps +
-                                             first * target_step;
-                             U* panel = reinterpret_cast<U*>(to) + p * depth * nr;
-                             for (int64_t c = 0; c < sources; ++c)
-                                 for (int64_t t = 0; t < taps; ++t) {
-                                     U* row = panel + ((backward ? taps - 1 - t : t) * sources + c) * nr;
-                                     const U* source = from + c * source_step + t;
-                                     for (int64_t j = 0; j < count; ++j) row[j] = source[j * target_step];
-                                     for (int64_t j = count; j < nr; ++j) row[j] = 0;
-                                 }
-                         }
-                     });
-    };
-    itemsize(type) == 8 ? pack(uint64_t(0)) : pack(uint32_t(0));
+    const int64_t size = itemsize(type), row = nr * size;
+    parallel_for(
+        0, s.groups * panels, std::max(int64_t(1), 65536 / (depth * nr)), [&](int64_t begin, int64_t end) {
+            // Forwards, weights of one target are neighbours: turned by [source][tap] first, then put into order.
+            char* turned =
+                backward ? nullptr : static_cast<char*>(scratch(Scratch::PackedA, size_t(depth * row)));
+            for (int64_t p = begin; p < end; ++p) {
+                const int64_t first = p % panels * nr, count = std::min(nr, targets - first);
+                const char* from = static_cast<const char*>(weight) +
+                                   (p / panels * og * cg * taps + first * target_step) * size;
+                char* panel = to + p * depth * row;
+                if (count < nr) std::memset(backward ? panel : turned, 0, size_t(depth * row));
+                if (backward) {
+                    for (int64_t c = 0; c < sources; ++c)
+                        conv_transpose_copy(int(size), count, taps, from + c * source_step * size,
+                                            target_step, 1, panel + ((taps - 1) * sources + c) * row, 1,
+                                            -sources * nr);
+                    continue;
+                }
+                conv_transpose_copy(int(size), count, depth, from, target_step, 1, turned, 1, nr);
+                for (int64_t t = 0; t < taps; ++t)
+                    for (int64_t c = 0; c < sources; ++c)
+                        std::memcpy(panel + (t * sources + c) * row, turned + (c * taps + t) * row,
+                                    size_t(row));
+            }
+        });
 }
 
 struct Gather {
