@@ -53,8 +53,12 @@ template <class T, class F>
 FLB_INLINE void sums_to_points(const T* a, const T* b, int64_t n, int64_t count, F f, T* out) {
     using V = typename Vec<T>::type;
     constexpr int lanes = Vec<T>::lanes, together = 4;
-    V sums[lanes] = {};
-    for (int64_t k = 0; k < count; k += together) {
+    V sums[lanes];
+    for (int64_t k = 0; k < lanes; k += together) {
+        if (k >= count) {
+            for (int j = 0; j < together; ++j) sums[k + j] = V{};
+            continue;
+        }
         const T* p[together];
         V s[together] = {};
         for (int j = 0; j < together; ++j) p[j] = b + (k + j < count ? k + j : count - 1) * n;
@@ -70,7 +74,9 @@ FLB_INLINE void sums_to_points(const T* a, const T* b, int64_t n, int64_t count,
         for (int j = 0; j < together; ++j) sums[k + j] = s[j];
     }
     JoinLanes<AddOp, T>::run(sums);
-    __builtin_memcpy(out, sums, size_t(count) * sizeof(T));
+    if (count == lanes) __builtin_memcpy(out, sums, sizeof(V));
+    else
+        for (int64_t k = 0; k < count; ++k) out[k] = sums[0][k];
 }
 // Distances of a to `count` points behind b.
 template <class T>
