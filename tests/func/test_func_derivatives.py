@@ -119,6 +119,19 @@ def test_refusals(call, message):
     assert torch._C._transforms() == 0 and not torch._C._in_function(0)
 
 
+def test_results_have_a_history_only_where_there_is_one_to_have():
+    net = torch.nn.Sequential(
+        torch.nn.ConvTranspose1d(2, 3, 2), torch.nn.BatchNorm1d(3, track_running_stats=False)
+    )
+    parameters = {name: p.detach() for name, p in net.named_parameters()}
+    data = torch.rand(2, 2, 4)
+    loss = lambda p: functional_call(net, p, (data,)).square().sum()  # noqa: E731
+    assert not any(g.requires_grad for g in grad(loss)(parameters).values())
+    assert not any(r.requires_grad for r in jvp(loss, (parameters,), (parameters,)))
+    tangent = jvp(lambda a: a * a, (x,), (x.clone().requires_grad_(),))[1]
+    assert tangent.requires_grad
+
+
 def test_vjp_and_jvp_are_transposes():
     u, t = torch.tensor([1.0, -2.0, 0.5], dtype=D), torch.tensor([0.4, 0.3, -1.0], dtype=D)
     out, pull = vjp(f, x)

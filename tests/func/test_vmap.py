@@ -109,12 +109,14 @@ def test_writing_in_place():
 def test_what_is_the_same_for_all_examples_cannot_be_written_with_what_differs():
     def function(a):
         shared = torch.zeros(3)
+        others = [shared]
         shared.add_(a)
-        return shared
+        return others[0]
 
     with pytest.raises(RuntimeError, match="vmap: add_"):
         vmap(function)(X)
     equal(vmap(lambda a: a.new_zeros(3).add_(a))(X), X)
+    equal(vmap(lambda a: torch.zeros(3).add_(a))(X), X)  # nobody else sees this one
 
 
 def test_promotion_is_that_of_one_example():
