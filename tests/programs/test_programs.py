@@ -60,5 +60,9 @@ def test_program_gives_what_it_gave_under_pytorch(program, tolerance, tmp_path):
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert result.returncode == 0, result.stderr[-6000:]
     expected = json.loads((HERE / "golden" / f"{program}.json").read_text())
-    worst, place = difference(expected, json.loads(out.read_text()))
-    assert worst < tolerance, place
+    found = json.loads(out.read_text())
+    assert found.keys() == expected.keys()
+    for part in expected:
+        worst, place = difference(expected[part], found[part], part)
+        # Eight bits of precision: another order of summation shows in the fourth digit.
+        assert worst < (2e-3 if "bfloat16" in part else tolerance), place
