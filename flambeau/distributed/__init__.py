@@ -30,6 +30,7 @@ _LAZY = {
     "init_device_mesh": "device_mesh",
     "GradBucket": "reducer",
     "Reducer": "reducer",
+    "BuiltinCommHookType": "algorithms.ddp_comm_hooks",
 }
 _SUBMODULES = frozenset(
     "algorithms device_mesh distributed_c10d elastic launch nn optim run tensor _functional_collectives".split()

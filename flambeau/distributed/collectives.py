@@ -46,7 +46,7 @@ class Collectives:
     def __init__(self, rank: int, size: int, links: dict[int, Link]):
         self.rank, self.size, self.links = rank, size, links
         self.others = [peer for peer in range(size) if peer != rank]
-        self._number = 0
+        self._number = self._expected = 0
         self._kind = (0, _NO_REDUCTION, 0)
 
     def _begin(self, name: str, dtype=None, op: RedOpType | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -193,6 +194,17 @@ def test_commands_and_modules(tmp_path):
     assert code == 0 and out.splitlines() == ["hello", "hello"]
     code, out, _ = launch("--standalone", "-m", "json.tool", "--help")
     assert code == 0 and "usage" in out
+
+
+def test_the_page_about_processes_runs(program):
+    page = (ROOT / "docs" / "distributed.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) == 3
+    code, out, err = launch(
+        "--standalone", "--nproc-per-node=2", program("\n".join([*blocks, "print(*y.shape, *out.shape)"]))
+    )
+    assert code == 0, err
+    assert out.splitlines() == ["2 4 32 4 10 16"] * 2
 
 
 @pytest.mark.parametrize(
