@@ -55,7 +55,7 @@ globals().update(_operators)
 
 #: Submodules that `flambeau.NAME` loads at first use.
 _SUBMODULES = frozenset(
-    "_VF _dynamo accelerator amp ao autograd backends compiler cpu cuda distributed distributions export fft func "
+    "_VF _dynamo accelerator amp ao autograd backends compiler contrib cpu cuda distributed distributions export fft func "
     "futures fx hub jit library linalg masked mps mtia multiprocessing nested nn onnx optim overrides package "
     "profiler quantization random return_types serialization signal sparse special storage testing torch_version "
     "types utils version xpu".split()
