@@ -66,6 +66,7 @@ from .library import classes as classes
 from .amp.autocast_mode import clear_autocast_cache as clear_autocast_cache
 from ._settings import compile as compile
 from . import compiler as compiler
+from . import contrib as contrib
 from ._functional_names import conv1d as conv1d
 from ._functional_names import conv2d as conv2d
 from ._functional_names import conv3d as conv3d
