@@ -501,7 +501,6 @@ FIRST_OUTPUT = frozenset(
 
 #: Operators whose derivative cannot be checked alone, and why.
 CHECKED_ELSEWHERE = {
-    "_as_strided_": "takes the window that there was: see tests/autograd/test_inplace_windows.py",
     "_standard_gamma": "a draw moves with its parameter: see tests/test_sampling_derivatives.py",
     "_cdist_backward": "its arguments depend on each other: the second derivative of _cdist",
     "_pdist_backward": "its arguments depend on each other: the second derivative of _pdist",

@@ -14,7 +14,7 @@ differentiable = {name: record for name, record in records.items() if record.vjp
 NAMES = [n for n in differentiable if n not in samples.RANDOM.keys() | samples.CHECKED_ELSEWHERE.keys()]
 
 #: Operators that change the shape of what they write, and what vmap says of them.
-RESHAPES_IN_PLACE = frozenset("transpose_ unsqueeze_".split())
+RESHAPES_IN_PLACE = frozenset("transpose_ unsqueeze_ _as_strided_".split())
 #: Operators whose shape or choice depends on elements, so that no batch of them exists.
 DEPENDS_ON_DATA = frozenset("masked_select".split())
 #: Only the product of these is unique (phases and signs of vectors are free), so that examples differ in more than rounding.

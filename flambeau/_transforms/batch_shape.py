@@ -333,8 +333,8 @@ def transpose_(op, values, dims, size):
 @rule("unsqueeze_ _as_strided_ resize_ resize_as_ _set_storage")
 def _window_in_place(op, values, dims, size):
     raise RuntimeError(
-        f"vmap: {op.__name__.removeprefix('_')} changes the shape of a tensor in place, which is not supported inside vmap. Use the form that "
-        f"returns a new tensor"
+        f"vmap: {op.__name__.removeprefix('_')} changes the shape of a tensor in place, which is not supported inside "
+        "vmap. Use the form that returns a new tensor"
     )
 
 
