@@ -32,7 +32,6 @@ MODELS = {
     "vit_tiny_patch16_224": 32,
     "swin_tiny_patch4_window7_224": 56,
     "convnext_atto": 32,
-    "efficientnet_b0": 32,
 }
 OPTIMIZERS = "sgd adamw nadamw lamb lars adabelief adan lion madgrad rmsproptf adopt laprop novograd".split()
 
