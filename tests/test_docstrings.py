@@ -21,6 +21,8 @@ MODULES = """
     distributed.elastic.multiprocessing.errors distributed.nn.functional
     distributed.optim distributed.tensor.experimental._context_parallel
     distributed.tensor.experimental._context_parallel._load_balancer futures nn.parallel
+    amp.autocast_mode compiler contrib.scipy_optimize export jit library profiler utils._pytree _symbolic _absent_dtypes
+    _dispatch_keys _higher_order_ops.associative_scan
 """.split()
 
 #: What examples may use without importing it.
