@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CORE = [f"csrc/core/{name}.cpp" for name in ("allocator", "cpu_count", "cpu_level", "thread_pool")]
+CORE = [f"csrc/core/{name}.cpp" for name in ("allocator", "cpu_count", "cpu_level", "error", "thread_pool")]
 COMPILER = os.environ.get("CXX") or shutil.which("g++")
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="no C++ compiler")

@@ -20,6 +20,16 @@ struct StorageObject {
 
 Storage& of(PyObject* self) { return *reinterpret_cast<StorageObject*>(self)->storage; }
 
+// Memory mapped read-only is copied before a write. False: a Python exception is set.
+bool make_writable(Storage& s) {
+    PyObject* done = guarded([&]() -> PyObject* {
+        if (s.read_only) own_memory(&s);
+        Py_RETURN_NONE;
+    });
+    Py_XDECREF(done);
+    return done != nullptr;
+}
+
 PyObject* wrap(PyTypeObject* type, Storage* storage) {  // takes the reference to storage
     StorageObject* self = reinterpret_cast<StorageObject*>(type->tp_alloc(type, 0));
     if (!self) {
@@ -122,12 +132,7 @@ int set_item(PyObject* self, Py_ssize_t i, PyObject* value) {
             PyErr_SetString(PyExc_ValueError, "a storage holds bytes: values from 0 to 255");
         return -1;
     }
-    PyObject* ok = guarded([&]() -> PyObject* {
-        if (s.read_only) own_memory(&s);
-        Py_RETURN_NONE;
-    });
-    if (!ok) return -1;
-    Py_DECREF(ok);
+    if (!make_writable(s)) return -1;
     static_cast<unsigned char*>(s.data)[i] = static_cast<unsigned char>(v);
     return 0;
 }
@@ -208,12 +213,7 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
         PyErr_SetString(PyExc_BufferError, "a meta storage has no data");
         return -1;
     }
-    PyObject* ok = guarded([&]() -> PyObject* {
-        if (s.read_only) own_memory(&s);
-        Py_RETURN_NONE;
-    });
-    if (!ok) return -1;
-    Py_DECREF(ok);
+    if (!make_writable(s)) return -1;
     if (PyBuffer_FillInfo(view, self, s.data, Py_ssize_t(s.nbytes), 0, flags) < 0) return -1;
     ++s.exports;
     return 0;

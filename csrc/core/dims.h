@@ -135,7 +135,7 @@ class DimsText {
     const char* instead_ = nullptr;
 };
 inline DimsText str(const Dims& dims) { return DimsText(dims); }
-inline std::ostream& operator<<(std::ostream& out, const DimsText& text) { return out << std::string(text); }
+inline void append(std::string& out, const DimsText& text) { out += std::string(text); }
 inline std::string operator+(const std::string& a, const DimsText& b) { return a + std::string(b); }
 
 // Product of sizes; raises RuntimeError when it does not fit, or a size is negative.

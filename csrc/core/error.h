@@ -2,8 +2,9 @@
 #pragma once
 #include <cstdint>
 #include <exception>
-#include <sstream>
 #include <string>
+#include <string_view>
+#include <utility>
 
 namespace flb {
 
@@ -29,11 +30,24 @@ class Error : public std::exception {
     std::string message_;
 };
 
+// The parts of a message. Plain functions rather than a stream: there are more than a thousand messages, and what each
+// of them instantiates is a good part of the build. Other types add an overload beside themselves.
+void append(std::string& out, const char* text);
+void append(std::string& out, std::string_view text);
+void append(std::string& out, char letter);
+void append(std::string& out, int value);
+void append(std::string& out, long value);
+void append(std::string& out, long long value);
+void append(std::string& out, unsigned value);
+void append(std::string& out, unsigned long value);
+void append(std::string& out, unsigned long long value);
+void append(std::string& out, double value);
+
 template <class... Parts>
 std::string join(const Parts&... parts) {
-    std::ostringstream out;
-    (out << ... << parts);
-    return out.str();
+    std::string out;
+    (append(out, parts), ...);
+    return out;
 }
 
 template <class... Parts>

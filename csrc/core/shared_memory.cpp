@@ -162,7 +162,7 @@ bool nothing_to_share(Storage* storage) {
 
 std::string new_name() {
     static std::random_device random;
-    return join("/flambeau_", getpid(), "_", std::hex, random(), random());
+    return join("/flambeau_", getpid(), "_", random(), "_", random());
 }
 
 }  // namespace

@@ -4,24 +4,12 @@
 #include <limits>
 #include <vector>
 
-#include "core/error.h"
+#include "kernels/random_dispatch.h"
 #include "kernels/random_kernels.h"
 
 namespace flb::random {
 
 namespace {
-
-template <class F>
-void visit_floating(const char* recipe, DType t, F&& f) {
-    switch (t) {
-        case DType::Float16: return f(Type<Half>{});
-        case DType::BFloat16: return f(Type<BFloat16>{});
-        case DType::Float32: return f(Type<float>{});
-        case DType::Float64: return f(Type<double>{});
-        default:
-            fail(ErrorKind::NotImplemented, '"', recipe, "\" not implemented for '", info(t).class_name, "'");
-    }
-}
 
 template <class T>
 double widen(T x) {
