@@ -15,7 +15,8 @@ import pytest
 from flambeau.distributed import run as launcher
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+# Buffered: a process writes its lines in one go, and those of several do not mix.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}
 
 TRAINING = """
     import os, sys, torch, torch.distributed as dist
