@@ -9,10 +9,6 @@ from flambeau import nn
 from flambeau.nn.attention import flex_attention as flex
 from flambeau.testing import assert_close
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(flambeau, "vmap"), reason="the functions are applied by flambeau.vmap, which is not there"
-)
-
 
 def causal(b, h, q, kv):
     return q >= kv

@@ -6,14 +6,14 @@ import flambeau
 from flambeau import inf
 
 from . import constraints
+from ._half import HalfDistribution
 from .cauchy import Cauchy
-from .transformed_distribution import TransformedDistribution
 from .transforms import AbsTransform
 
 __all__ = ["HalfCauchy"]
 
 
-class HalfCauchy(TransformedDistribution):
+class HalfCauchy(HalfDistribution):
     """The absolute value of a Cauchy draw about 0.
 
     >>> HalfCauchy(1.0).cdf(flambeau.tensor(1.0))
@@ -21,8 +21,6 @@ class HalfCauchy(TransformedDistribution):
     """
 
     arg_constraints = {"scale": constraints.positive}
-    support = constraints.nonnegative
-    has_rsample = True
 
     def __init__(self, scale, validate_args=None):
         super().__init__(Cauchy(0, scale, validate_args=False), AbsTransform(), validate_args=validate_args)
@@ -40,10 +38,6 @@ class HalfCauchy(TransformedDistribution):
         return flambeau.full(self._extended_shape(), inf, dtype=self.scale.dtype, device=self.scale.device)
 
     @property
-    def mode(self):
-        return flambeau.zeros_like(self.scale)
-
-    @property
     def variance(self):
         return self.base_dist.variance
 
@@ -53,14 +47,3 @@ class HalfCauchy(TransformedDistribution):
         value = flambeau.as_tensor(value, dtype=self.scale.dtype, device=self.scale.device)
         log_prob = self.base_dist.log_prob(value) + math.log(2)
         return flambeau.where(value >= 0, log_prob, -inf)
-
-    def cdf(self, value):
-        if self._validate_args:
-            self._validate_sample(value)
-        return 2 * self.base_dist.cdf(value) - 1
-
-    def icdf(self, prob):
-        return self.base_dist.icdf((prob + 1) / 2)
-
-    def entropy(self):
-        return self.base_dist.entropy() - math.log(2)
