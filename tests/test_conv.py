@@ -299,6 +299,33 @@ def test_other_dtypes(dtype):
     torch.testing.assert_close(back, expected, rtol=2e-2, atol=5e-2)
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_complex_numbers(groups, transposed):
+    torch.manual_seed(0)
+    weight = (4, 3, 2, 3) if transposed else (6, 4 // groups, 2, 3)
+    theirs = [
+        torch.randn(s, dtype=torch.complex128).requires_grad_()
+        for s in ((2, 4, 6, 5), weight, (3 * groups if transposed else 6,))
+    ]
+    ours = [ours_of(t.detach()).requires_grad_() for t in theirs]
+    gradients = []
+    for library, operands in ((flambeau, ours), (torch, theirs)):
+        function = getattr(library.nn.functional, "conv_transpose2d" if transposed else "conv2d")
+        y = function(*operands, stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=groups)
+        gradients.append([y, *library.autograd.grad((y * y).sum().real, operands)])
+    for a, t in zip(*gradients, strict=True):
+        for part in ("real", "imag"):
+            agree(getattr(a, part), getattr(t, part), 1e-10)
+
+
+def test_small_volumes_are_rounded_once():
+    torch.manual_seed(0)
+    x, w = (ours_of(torch.randn(s) * 9) for s in ((1, 4, 5, 5, 5), (4, 8, 3, 3, 3)))
+    exact = flambeau.nn.functional.conv_transpose3d(x.double(), w.double())
+    assert flambeau.equal(flambeau.nn.functional.conv_transpose3d(x, w), exact.float())
+
+
 def test_layouts_follow_the_input():
     x, w = flambeau.ones(2, 3, 5, 5), flambeau.ones(4, 3, 3, 3)
     args = ([1], [0], [1], False, [0], 1)

@@ -40,6 +40,15 @@ struct Direction {
     bool forward, real_in = false, real_out = false;
 };
 
+// Single precision is computed in double where that takes no more time than the call does.
+constexpr int64_t kSmall = 1024;
+DType working_type(const Tensor& in, int64_t points) {
+    return points > kSmall                ? in.dtype
+           : in.dtype == DType::Float32   ? DType::Float64
+           : in.dtype == DType::Complex64 ? DType::Complex128
+                                          : in.dtype;
+}
+
 // Transforms one dimension of contiguous `in`, n points, into contiguous `out`, which may be `in`.
 void transform(const Tensor& in, const Tensor& out, int dim, int64_t n, Direction direction, double scale) {
     if (out.numel == 0) return;
@@ -87,9 +96,10 @@ PyObject* c2c(Call& call) {
     check_dtype(call, in, true);
     const Dims dims = wrapped(call, call.ints(1), in.ndim());
     const double scale = scale_for(call, call.integer(2), points_of(in, dims));
-    TensorRef out = in.is_meta() ? empty(in.sizes, in.dtype, in.device) : clone(in, MemoryFormat::Contiguous);
-    if (!in.is_meta()) transform_all(*out, dims, call.boolean(3), scale);
-    return deliver(call, out);
+    if (in.is_meta()) return deliver(call, empty(in.sizes, in.dtype, in.device));
+    TensorRef out = private_copy(in, working_type(in, in.numel));
+    transform_all(*out, dims, call.boolean(3), scale);
+    return deliver(call, cast(*out, in.dtype));
 }
 
 // (input, int[] dim, int normalization, bool onesided)
@@ -104,14 +114,14 @@ PyObject* r2c(Call& call) {
     const double scale = scale_for(call, call.integer(2), points_of(in, dims));
     Dims sizes = in.sizes;
     if (call.boolean(3)) sizes[last] = n / 2 + 1;
-    TensorRef out = empty(sizes, complex_of(in.dtype), in.device);
-    if (!in.is_meta()) {
-        dims.erase(dims.size() - 1);
-        TensorRef from = contiguous(in);
-        transform(*from, *out, last, n, {true, true, false}, dims.empty() ? scale : 1);
-        transform_all(*out, dims, true, scale);
-    }
-    return deliver(call, out);
+    const DType type = complex_of(in.dtype);
+    if (in.is_meta()) return deliver(call, empty(sizes, type, in.device));
+    dims.erase(dims.size() - 1);
+    TensorRef from = contiguous(*cast(in, working_type(in, in.numel)));
+    TensorRef out = empty(sizes, complex_of(from->dtype), in.device);
+    transform(*from, *out, last, n, {true, true, false}, dims.empty() ? scale : 1);
+    transform_all(*out, dims, true, scale);
+    return deliver(call, cast(*out, type));
 }
 
 // (input, int[] dim, int normalization, int last_dim_size)
@@ -129,13 +139,14 @@ PyObject* c2r(Call& call) {
     const double scale = scale_for(call, call.integer(2), points_of(in, dims) * double(n));
     Dims sizes = in.sizes;
     sizes[last] = n;
-    TensorRef out = empty(sizes, real_of(in.dtype), in.device);
-    if (!in.is_meta()) {
-        TensorRef from = dims.empty() ? contiguous(in) : clone(in, MemoryFormat::Contiguous);
-        transform_all(*from, dims, false, 1);
-        transform(*from, *out, last, n, {false, false, true}, scale);
-    }
-    return deliver(call, out);
+    const DType type = real_of(in.dtype);
+    if (in.is_meta()) return deliver(call, empty(sizes, type, in.device));
+    const DType working = working_type(in, in.numel > n ? in.numel : n);
+    TensorRef from = dims.empty() ? contiguous(*cast(in, working)) : private_copy(in, working);
+    TensorRef out = empty(sizes, real_of(from->dtype), in.device);
+    transform_all(*from, dims, false, 1);
+    transform(*from, *out, last, n, {false, false, true}, scale);
+    return deliver(call, cast(*out, type));
 }
 
 FLB_OPS({"_fft_c2c", c2c}, {"_fft_r2c", r2c}, {"_fft_c2r", c2r});

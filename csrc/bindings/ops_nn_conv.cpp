@@ -64,12 +64,17 @@ ConvImage image_of(const Tensor& t) {
     return image;
 }
 
-// bfloat16 and float16 are computed in float32.
-DType compute_type(DType t) { return t == DType::Float64 ? DType::Float64 : DType::Float32; }
-
 double work_of(const ConvShape& s) {
     return double(s.batch) * double(s.out[0] * s.out[1] * s.out[2]) * double(s.out_channels) *
            double(s.in_channels / s.groups * s.taps());
+}
+
+// bfloat16 and float16 are computed in float32. Small volumes are summed in double, as their many taps cancel: it takes less
+// time than the call does.
+constexpr double kSmallVolume = 1 << 19;
+DType compute_type(DType type, const ConvShape& s, int spatial) {
+    const bool small = type == DType::Float32 && spatial == 3 && work_of(s) <= kSmallVolume;
+    return small || type == DType::Float64 ? DType::Float64 : DType::Float32;
 }
 
 void check_tensors(const Call& call, const Tensor& input, const Tensor& weight, const Tensor* bias,
@@ -193,7 +198,7 @@ PyObject* convolution(Call& call) {
         spatial(input.sizes, s.in);
         set_output_sizes(call, s, n);
     }
-    const DType type = compute_type(input.dtype);
+    const DType type = compute_type(input.dtype, s, n);
     TensorRef out = transposed ? empty_result(input, weight, s.in_channels, s.in, type)
                                : empty_result(input, weight, s.out_channels, s.out, type);
     if (!out->is_meta() && out->numel) {
@@ -217,10 +222,9 @@ PyObject* convolution_weight(Call& call) {
     call.check(n >= 1 && n <= 3 && grad.ndim() == input.ndim() && weight_size.size() == input.ndim(),
                "expected an input, a gradient and a weight size of the same 3 to 5 dimensions");
     const Settings settings(call, n, 3, -1, 6);
-    const DType type = compute_type(input.dtype);
-    TensorRef out = empty(weight_size, type, input.device);
-    check_tensors(call, input, *cast(*out, input.dtype), nullptr, false, settings.groups);
-    ConvShape s = shape_of(settings, *out);
+    TensorRef weight = empty(weight_size, input.dtype, DeviceType::Meta);
+    check_tensors(call, input, *weight, nullptr, false, settings.groups);
+    ConvShape s = shape_of(settings, *weight);
     s.batch = input.sizes[0];
     spatial(input.sizes, s.in);
     set_output_sizes(call, s, n);
@@ -232,6 +236,8 @@ PyObject* convolution_weight(Call& call) {
                "the gradient of size [", text(grad.sizes), "] does not fit the convolution of input [",
                text(input.sizes), "] with weight [", text(weight_size), "]");
     for (int i = 0; i < 3; ++i) s.out[i] = given[i];
+    const DType type = compute_type(input.dtype, s, n);
+    TensorRef out = empty(weight_size, type, input.device);
     if (!out->is_meta() && out->numel) {
         TensorRef x = cast(input, type), g = cast(grad, type);
         void* to = kernel_pointer(*out);

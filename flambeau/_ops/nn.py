@@ -69,20 +69,46 @@ def _check_convolution(input, weight, bias, stride, padding, dilation, transpose
 
 
 def convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
-    """Convolution of (N, C, ...) in any number of dimensions, or its gradient with respect to the input.
+    """Convolution of (N, C, ...) in one to three dimensions, or its gradient with respect to the input.
 
-    The native operator takes floating point; integers and complex numbers are composed of windows and products.
+    The native operator takes floating point; complex numbers are twice as many channels for it, and integers are composed
+    of windows and products.
     """
     if input.dtype.is_floating_point:
         return _convolution(
             input, weight, bias, stride, padding, dilation, transposed, output_padding, groups
         )
     _check_convolution(input, weight, bias, stride, padding, dilation, transposed, groups)
-    if transposed:
+    if input.is_complex():
+        output = _complex_convolution(
+            input, weight, stride, padding, dilation, transposed, output_padding, groups
+        )
+    elif transposed:
         output = _transposed(input, weight, stride, padding, dilation, output_padding, groups)
     else:
         output = _convolve(input, weight, stride, padding, dilation, groups)
     return output if bias is None else output + bias.reshape(-1, *(1,) * (input.dim() - 2))
+
+
+def _complex_convolution(input, weight, stride, padding, dilation, transposed, output_padding, groups):
+    """Each channel as two, the real and the imaginary part, and each element w of the weight as the matrix of x -> w x."""
+    real, imag = weight.real, weight.imag
+    columns = [real, imag], [-imag, real]
+    rows = [real, -imag], [imag, real]
+    pairs = flambeau.stack([flambeau.stack(pair, 2) for pair in (columns if transposed else rows)], 1)
+    parts = flambeau.view_as_real(input).movedim(-1, 2).flatten(1, 2)
+    output = _convolution(
+        parts,
+        pairs.flatten(2, 3).flatten(0, 1),
+        None,
+        stride,
+        padding,
+        dilation,
+        transposed,
+        output_padding,
+        groups,
+    )
+    return flambeau.complex(*output.unflatten(1, (-1, 2)).unbind(2))
 
 
 def _convolve(input, weight, stride, padding, dilation, groups):
