@@ -10,7 +10,7 @@ import types
 
 import flambeau
 
-from . import _C, _dispatch_keys
+from . import _C, _aten, _dispatch_keys
 from .autograd import Function
 
 __all__ = [
@@ -362,7 +362,7 @@ def impl(qualname: str, types, func=None, *, lib=None):
 
 
 class _Namespace:
-    """``torch.ops.NAMESPACE``: the operators that programs have defined in it."""
+    """``torch.ops.NAMESPACE``: the operators that programs have defined in it; in ``aten`` the library's own."""
 
     def __init__(self, name: str):
         self._name = name
@@ -371,14 +371,10 @@ class _Namespace:
         try:
             return _operators[self._name][name]
         except KeyError:
-            hint = (
-                ": flambeau's own operators are functions of the library itself, not of torch.ops.aten"
-                if self._name in ("aten", "prims", "prim")
-                else ""
-            )
-            raise AttributeError(
-                f"'_OpNamespace' '{self._name}' object has no attribute '{name}'{hint}"
-            ) from None
+            own = self._name == "aten" and _aten.find(name)
+            if own:
+                return own
+            raise AttributeError(f"'_OpNamespace' '{self._name}' object has no attribute '{name}'") from None
 
     def __dir__(self):
         return sorted(_operators.get(self._name, ()))

@@ -121,14 +121,41 @@ def test_libraries_and_what_is_not_defined():
         AttributeError, match="'_OpNamespace' 'tests_library' object has no attribute 'thrice'"
     ):
         flambeau.ops.tests_library.thrice(x)
-    with pytest.raises(AttributeError, match="functions of the library itself"):
-        flambeau.ops.aten.add(x, x)
+    with pytest.raises(AttributeError, match="'_OpNamespace' 'aten' object has no attribute 'add_twice'"):
+        flambeau.ops.aten.add_twice(x, x)
     with pytest.raises(OSError, match="binary interface"):
         flambeau.ops.load_library("libother.so")
     with pytest.raises(ValueError, match="namespace::name"):
         flambeau.library.custom_op("nameless", mutates_args=())(abs)
     with pytest.raises(RuntimeError, match="does not exist"):
         getattr(flambeau.classes, "missing")  # noqa: B009
+
+
+def test_the_librarys_own_operators_by_their_names_in_the_registry():
+    aten, x = flambeau.ops.aten, flambeau.tensor([1.0, -2.0, 3.0], requires_grad=True)
+    assert flambeau.equal(aten.relu(x), x.relu()) and flambeau.equal(
+        aten.gelu.default(x), nn.functional.gelu(x)
+    )
+    assert aten.add.Tensor is aten.add.Tensor and str(aten.add.Tensor) == "aten.add.Tensor"
+    assert aten.add.Tensor.name() == "aten::add.Tensor" and aten.mm.default.name() == "aten::mm"
+    assert repr(aten.mm.default) == "<OpOverload(op='aten.mm', overload='default')>"
+    assert {aten.mm.default, aten.mm.default} == {aten.mm.default}
+    assert pickle.loads(pickle.dumps(aten.mm.default)) is aten.mm.default
+    aten.slice.Tensor(x, 0, 1, 10, 2).sum().backward()
+    assert x.grad.tolist() == [0, 1, 0]
+    assert aten.linalg_norm(x).item() == x.norm().item()
+    y = x.detach()
+    assert aten.add_.Tensor(y, 1) is y and y.tolist() == [2, -1, 4]
+    copy = aten._to_copy(y, dtype=flambeau.float64)
+    assert copy.dtype == flambeau.float64 and aten._to_copy(y).data_ptr() != y.data_ptr()
+    nothing = flambeau.full((2, 2), -flambeau.inf)
+    assert aten._safe_softmax(nothing, 1).tolist() == [[0, 0], [0, 0]]
+    with pytest.raises(
+        AttributeError, match="The underlying op of 'aten.add' has no overload name 'Nothing'"
+    ):
+        aten.add.Nothing  # noqa: B018
+    with pytest.raises(RuntimeError, match="slice step must be positive"):
+        aten.slice(x, 0, 0, 3, 0)
 
 
 # ---- lists of tensors

@@ -195,6 +195,8 @@ _NAMESPACES = (
 
 def _paths(function: object) -> list[str]:
     """The public dotted names, below `torch`, at which PyTorch keeps this very function."""
+    if isinstance(function, torch._ops.OpOverload | torch._ops.OpOverloadPacket):
+        return [f"ops.{function}"]
     name = getattr(function, "__name__", "")
     if not name:
         return []

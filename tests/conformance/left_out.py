@@ -5,11 +5,6 @@ from fnmatch import fnmatchcase
 # Operators (patterns) that are not compared at all.
 OPERATORS = {
     "jiterator_*": "compiles CUDA source; PyTorch has it on CUDA devices only",
-    "slice": "an overload of torch.ops.aten, with no public name",
-    "native_dropout_backward": "an overload of torch.ops.aten, with no public name",
-    "_softmax_backward_data": "an overload of torch.ops.aten, with no public name",
-    "_batch_norm_with_update": "an overload of torch.ops.aten, with no public name",
-    "_upsample_bilinear2d_aa": "an overload of torch.ops.aten, with no public name",
 }
 
 # Operators whose gradients are not compared; all else about them is.
