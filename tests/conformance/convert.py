@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import inspect
 import os
 import types
 
@@ -175,10 +176,20 @@ def function_for_peer(function: object) -> object:
     for path in _paths(function):
         return lookup(path)
     if isinstance(function, torch.nn.Module):
-        raise Untranslatable(f"a {type(function).__name__} module")
+        return _module_for_peer(function)
     if module.startswith("torch"):
         raise Missing(f"{module}.{name} has no public name to look for")
     return function
+
+
+def _module_for_peer(module: torch.nn.Module) -> object:
+    """The peer's module of the same class and settings."""
+    if module.state_dict() or next(module.children(), None) is not None:
+        raise Untranslatable(f"a {type(module).__name__} module with values or parts")
+    settings = inspect.signature(type(module)).parameters
+    # PairwiseDistance keeps its `p` as `norm`.
+    values = {name: getattr(module, name, getattr(module, "norm", None)) for name in settings}
+    return lookup(f"nn.{type(module).__name__}")(**to_peer(values))
 
 
 _NAMESPACES = (
