@@ -5,6 +5,7 @@ written here. All overloads of one are the same function, which finds out from i
 """
 
 import functools
+import types
 
 import flambeau
 
@@ -206,6 +207,26 @@ def find(name):
     """
     function = None if name.startswith("__") else _function(name)
     return None if function is None else OpOverloadPacket(name, function)
+
+
+_BY_TENSOR = frozenset(
+    "add add_ bitwise_and bitwise_or bitwise_xor div div_ eq ge gt le lt mul mul_ ne remainder rsub slice split sub "
+    "sub_".split()
+)
+
+
+@functools.cache
+def overload_of(op):
+    """The overload that stands for a native operator, by which modes know what is about to run."""
+    name, _, overload = op.__name__.partition(".")
+    packet = find(name) or OpOverloadPacket(name, op)
+    overload = overload or ("Tensor" if name in _BY_TENSOR else "default")
+    found = packet.__dict__.get(overload) or OpOverload(packet, overload)
+    if isinstance(
+        packet._function, types.FunctionType
+    ):  # a composition around the operator, with other arguments
+        found._function = op
+    return packet.__dict__.setdefault(overload, found)
 
 
 def _by_name(text):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import flambeau
 
 __all__ = [
+    "BaseTorchFunctionMode",
+    "TorchFunctionMode",
     "handle_torch_function",
     "has_torch_function",
     "has_torch_function_unary",
@@ -83,6 +85,43 @@ def handle_torch_function(public_api, relevant_args, *args, **kwargs):
     raise TypeError(
         f"no implementation found for '{name}' on types that implement __torch_function__: {[kind for kind in types]}"
     )
+
+
+class TorchFunctionMode:
+    """Context manager inside which operators of this thread go through `__torch_function__`.
+
+    A subclass gives `__torch_function__(self, func, types, args=(), kwargs=None)`; calling `func` goes on, outside this
+    mode. It sees the native operators, which functions composed of others call one by one.
+
+    >>> class Names(flambeau.overrides.TorchFunctionMode):
+    ...     def __torch_function__(self, func, types, args=(), kwargs=None):
+    ...         print(func.__name__)
+    ...         return func(*args, **(kwargs or {}))
+    >>> with Names():
+    ...     y = flambeau.ones(2) * 2
+    ones
+    mul
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        raise NotImplementedError(f"{type(self).__name__} has no __torch_function__")
+
+    def _answer(self, op, args, kwargs):
+        return self.__torch_function__(op, (), args, kwargs)
+
+    def __enter__(self):
+        flambeau._C._push_mode(self._answer)
+        return self
+
+    def __exit__(self, *exc):
+        flambeau._C._pop_mode()
+
+
+class BaseTorchFunctionMode(TorchFunctionMode):
+    """A mode that changes nothing."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
 
 
 def wrap_torch_function(dispatcher):

@@ -58,7 +58,6 @@ def test_questions_get_the_truth():
         lambda: flambeau.onnx.export(nn.Linear(1, 1), flambeau.ones(1), "x.onnx"),
         lambda: flambeau.export.export(nn.Linear(1, 1), (flambeau.ones(1),)),
         lambda: flambeau._dynamo.explain(abs),
-        lambda: flambeau.profiler.profile(),
         lambda: flambeau.SymInt(),
         lambda: flambeau.ao.quantization.quantize_dynamic(nn.Linear(1, 1)),
     ),

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "autograd/node.h"
+#include "autograd/recorder.h"
 #include "bindings/op.h"
 #include "bindings/types.h"
 #include "kernels/pointwise.h"
@@ -341,6 +342,7 @@ static void check_nan(Node* n, const TensorRef* grads, int count) {
 }
 
 static void apply_guarded(Node* n, TensorRef* in, TensorRef* out) {
+    const RecordedSpan span(n);
     try {
         n->kind->apply(n, in, out);
         if (__builtin_expect(modes.anomaly_nan, 0)) check_nan(n, out, n->num_edges);

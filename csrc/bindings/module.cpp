@@ -2,6 +2,7 @@
 #include <cxxabi.h>
 #include <unistd.h>
 
+#include "autograd/recorder.h"
 #include "bindings/autocast.h"
 #include "bindings/op.h"
 #include "bindings/types.h"
@@ -109,6 +110,7 @@ extern "C" __attribute__((visibility("default"))) PyObject* PyInit__C() {
         init_autograd(module);
         init_ops(module);
         init_autocast(module);
+        init_interception(module);
         init_transforms(module);
         init_interop(module);
         init_from_data(module);

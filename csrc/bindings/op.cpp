@@ -5,6 +5,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "autograd/recorder.h"
 #include "bindings/autocast.h"
 #include "bindings/signature.h"
 #include "bindings/types.h"
@@ -219,6 +220,11 @@ static PyObject* python_impl(Call& call) {
 
 PyObject* invoke(Op* op, PyObject** args) {
     if (__builtin_expect(autocast_on, 0)) return invoke_in_autocast(op, args);
+    if (__builtin_expect(intercepted, 0)) return invoke_intercepted(op, args);
+    return invoke_plainly(op, args);
+}
+
+PyObject* invoke_plainly(Op* op, PyObject** args) {
     if (__builtin_expect(modes.transforms, 0))
         if (PyObject* result = invoke_transformed(op, args)) return result;
     if (__builtin_expect(living_sparse_tensors != 0, 0)) op = form_for(op, args);
