@@ -7,8 +7,7 @@
 #include <cstdint>
 
 #include "core/dispatch.h"
-#include "kernels/gemm_kernels.h"
-#include "kernels/packed_gemm.h"
+#include "kernels/bfloat16_gemm.h"
 
 namespace flb {
 
@@ -18,24 +17,9 @@ constexpr int64_t kAmxWidth = 32, kAmxDepth = 32, kAmxTileBytes = 1024;
 // avx512 says no.
 bool amx_available();
 
-// c[m, n] = alpha * a * b + beta * c, all bfloat16.
-void amx_gemm(int64_t m, int64_t n, int64_t k, const GemmScale& scale, const GemmSide& a, const GemmSide& b,
-              void* c, int64_t ldc);
-
 // ---- isa/gemm_amx.cpp -----------------------------------------------------------------------------------------------
 
-// Packs `count` rows of A or columns of B; element (i, k) is at source[i * stride + k * k_stride], one of them 1.
-FLB_KERNEL(amx_pack, void(bool is_a, const void* source, int64_t stride, int64_t k_stride, int64_t count,
-                          int64_t k, void* panels));
-
-struct AmxBlock {
-    int64_t rows, columns, steps;  // steps of kAmxDepth
-    const char *a, *b;             // panels
-    int64_t panel_bytes;           // from one panel to the next, of either operand
-    float alpha, beta;
-    void* c;  // bfloat16
-    int64_t ldc;
-};
-FLB_KERNEL(amx_block, void(const AmxBlock&));
+FLB_KERNEL(amx_pack, BFloat16Pack);
+FLB_KERNEL(amx_block, void(const BFloat16Block&));
 
 }  // namespace flb

@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "kernels/amx_float.h"
-#include "kernels/amx_gemm.h"
+#include "kernels/bfloat16_gemm.h"
 #include "kernels/openblas.h"
 #include "kernels/packed_gemm.h"
 
@@ -52,8 +52,8 @@ GemmSide side_of_b(const MatrixIn& b) {
     return transposed(b.trans) ? GemmSide{b.data, b.ld, 1} : GemmSide{b.data, 1, b.ld};
 }
 
-// From this many multiplications on, filling the tiles of AMX pays.
-constexpr double kLeastAmxWork = 32 * 32 * 32;
+// From this many multiplications on, packing for the instructions that multiply bfloat16 pays.
+constexpr double kLeastNarrowWork = 32 * 32 * 32;
 
 // Up to this many rows of A, products along the rows of both operands beat packing (measured).
 int64_t most_dot_rows(int64_t k) { return k >= 256 ? 16 : 8; }
@@ -106,9 +106,9 @@ void own_gemm(DType type, int64_t m, int64_t n, int64_t k, const BlasScalar& alp
         return;
     }
     const GemmScale scale{{alpha.value.re, beta.value.re}, {alpha.integer, beta.integer}};
-    if (type == DType::BFloat16 && m > most_dot_rows(0) && n > 1 && work(m, n, k) > kLeastAmxWork &&
-        amx_available())
-        return amx_gemm(m, n, k, scale, side_of_a(a), side_of_b(b), c, ldc);
+    if (type == DType::BFloat16 && m > most_dot_rows(0) && n > 1 && work(m, n, k) > kLeastNarrowWork &&
+        bfloat16_gemm_available())
+        return bfloat16_gemm(m, n, k, scale, side_of_a(a), side_of_b(b), c, ldc);
     // The product in the panels' type first, a band of rows at a time; then scaled, added and rounded once.
     constexpr int64_t kBandBytes = 8 << 20;
     const int64_t size = panel_itemsize(panel_type(type));

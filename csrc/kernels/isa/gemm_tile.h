@@ -27,7 +27,7 @@ struct RowPointers {
         : p0(a), p1(a + 3 * a_stride), p2(a + 6 * a_stride), p3(a + 9 * a_stride), stride(a_stride) {
         __asm__("" : "+r"(p0), "+r"(p1), "+r"(p2), "+r"(p3));
     }
-    FLB_INLINE T at(int row, int k) const {
+    FLB_INLINE const T& at(int row, int k) const {
         if constexpr (kPanels) return p0[row + k * kMr];
         const T* p = row < 3 ? p0 : row < 6 ? p1 : row < 9 ? p2 : p3;
         return p[row % 3 * stride + k];
