@@ -43,20 +43,25 @@ void turn_panel(const S* source, int64_t stride, int64_t used, int64_t kc, T* pa
     }
 }
 
-// The same from columns whose elements are neighbours.
+// From neighbouring rows or columns. Panels are filled several at once: together they take whole cache lines of the source.
 template <class T, int Width>
-void copy_panel(const T* source, int64_t k_stride, int64_t used, int64_t kc, T* panel) {
+void copy_panels(const T* source, int64_t k_stride, int64_t count, int64_t kc, T* panels) {
     constexpr int L = kLanes<T>;
-    for (int64_t k = 0; k < kc; ++k)
+    constexpr int64_t kTogether = 8 * Width;
+    for (int64_t first = 0; first < count; first += kTogether) {
+        const int64_t end = count - first < kTogether ? count : first + kTogether;
+        for (int64_t k = 0; k < kc; ++k)
+            for (int64_t i = first; i < end; i += Width)
 #pragma GCC unroll 2
-        for (int v = 0; v < Width; v += L) {
-            const int64_t n = used - v;
-            const T* from = source + k * k_stride + v;
-            T* to = panel + k * Width + v;
-            const Vector<T> x = n >= L ? load(from) : n > 0 ? load_first<T>(from, n) : Vector<T>{};
-            if (Width - v >= L) store(to, x);
-            else store_first(to, x, Width - v);
-        }
+                for (int v = 0; v < Width; v += L) {
+                    const int64_t n = count - i - v;
+                    const T* from = source + k * k_stride + i + v;
+                    T* to = panels + i * kc + k * Width + v;
+                    const Vector<T> x = n >= L ? load(from) : n > 0 ? load_first<T>(from, n) : Vector<T>{};
+                    if (Width - v >= L) store(to, x);
+                    else store_first(to, x, Width - v);
+                }
+    }
 }
 
 // One panel of `width` lanes, of which `used` exist.
@@ -64,9 +69,6 @@ template <class S, class T, int Width>
 void pack_panel(const S* source, int64_t stride, int64_t k_stride, int64_t used, int64_t kc, T* panel) {
     if constexpr (kTurnsInRegisters<T>) {
         if (k_stride == 1) return turn_panel<S, T, Width>(source, stride, used, kc, panel);
-    }
-    if constexpr (std::is_same_v<S, T> && kTurnsInRegisters<T>) {
-        if (stride == 1) return copy_panel<T, Width>(source, k_stride, used, kc, panel);
     }
     if (used < Width) {
         for (int64_t k = 0; k < kc; ++k) {
@@ -96,6 +98,11 @@ void pack_panel(const S* source, int64_t stride, int64_t k_stride, int64_t used,
 
 template <class S, class T, int Width>
 void pack(const void* source, int64_t stride, int64_t k_stride, int64_t count, int64_t kc, void* panels) {
+    if constexpr (std::is_same_v<S, T> && kTurnsInRegisters<T>) {
+        if (stride == 1)
+            return copy_panels<T, Width>(static_cast<const T*>(source), k_stride, count, kc,
+                                         static_cast<T*>(panels));
+    }
     for (int64_t i = 0; i < count; i += Width)
         pack_panel<S, T, Width>(static_cast<const S*>(source) + i * stride, stride, k_stride,
                                 count - i < Width ? count - i : Width, kc, static_cast<T*>(panels) + i * kc);
