@@ -48,6 +48,21 @@ inline void gemm_block(PanelType type, int64_t m, int64_t n, int64_t kc, const v
     gemm_blocks(type, {m, n, kc, a_panels, 0, b_panels, 0, c, ldc, accumulate});
 }
 
+// The same for few rows of A, read in place, and several panels of B, b_panel elements apart; what belongs to the next
+// panel in C is c_panel elements further.
+constexpr int64_t kFewRows = 6;
+struct GemmFewRows {
+    int64_t m, k, panels, columns, last_columns;  // columns of all panels but the last
+    const void* a;
+    int64_t a_stride;
+    const void* b;
+    int64_t b_panel;
+    void* c;
+    int64_t ldc, c_panel;
+    bool accumulate;
+};
+FLB_KERNEL(gemm_few_rows, void(PanelType, const GemmFewRows&));
+
 // C[i, j] = the sum over k of a[i * a_stride + k] * b[j * b_stride + k], or += if accumulate: for few rows of A where
 // the elements of B's columns are neighbours. C is float32 for narrow floats, else of the type itself.
 struct GemmDots {

@@ -11,6 +11,7 @@ namespace flb {
 FLB_DEFINE_KERNEL(gemm_shape);
 FLB_DEFINE_KERNEL(gemm_pack);
 FLB_DEFINE_KERNEL(gemm_blocks);
+FLB_DEFINE_KERNEL(gemm_few_rows);
 FLB_DEFINE_KERNEL(gemm_dots);
 FLB_DEFINE_KERNEL(gemm_finish);
 

@@ -66,18 +66,53 @@ class Steps {
     template <class F>
     void over_units(F&& f) const {
         if (!packs_) return f(int64_t(0), l.hidden);
-        const double work = double(count_ + 1) * double(depth_) * double(products_ * shape_.nr);
-        const int64_t grain = std::clamp<int64_t>(int64_t(double(kParallelProduct) / 8 / work), 1, blocks_);
-        parallel_for(0, blocks_, grain, [&](int64_t begin, int64_t end) {
-            for (int64_t b = begin; b < end; ++b) {
-                const int64_t first = b * shape_.nr;
-                f(first, std::min<int64_t>(shape_.nr, l.hidden - first));
-            }
+        const int64_t width =
+                          shape_.nr * (neighbours() ? std::clamp<int64_t>(blocks_ / num_threads(), 1, 4) : 1),
+                      blocks = ceil_div(l.hidden, width);
+        const double work = double(count_ + 1) * double(depth_) * double(products_ * width);
+        const int64_t grain = std::clamp<int64_t>(int64_t(double(kParallelProduct) / 8 / work), 1, blocks);
+        parallel_for(0, blocks, grain, [&](int64_t begin, int64_t end) {
+            for (int64_t first = begin * width; first < std::min(end * width, l.hidden); first += width)
+                f(first, std::min(width, l.hidden - first));
         });
     }
-    // c[row, unit] (+)= left * weights of product number `product`, for units [first, first + units).
-    void multiply(int64_t product, int64_t first, int64_t units, void* c, int64_t ldc,
+    // c[row, product * hidden + unit] (+)= left * weights of products [begin, end), for units [first, first + units).
+    void multiply(int64_t begin, int64_t end, int64_t first, int64_t units, void* c, int64_t ldc,
                   bool accumulate) const {
+        if (packs_ && few()) return multiply_few(begin, end, first, units, c, ldc, accumulate);
+        for (int64_t p = begin; p < end; ++p)
+            multiply_one(p, first, units, at(c, p * l.hidden, l.dtype), ldc, accumulate);
+    }
+
+    const RecurrentLayer& l;
+    char* bias = nullptr;
+
+  private:
+    bool few() const { return count_ <= kFewRows; }
+    // Whether blocks of units take the place of products, where there is but one.
+    bool neighbours() const { return few() && products_ == 1; }
+
+    void multiply_few(int64_t begin, int64_t end, int64_t first, int64_t units, void* c, int64_t ldc,
+                      bool accumulate) const {
+        const int64_t nr = shape_.nr;
+        GemmFewRows g{};
+        g.m = count_;
+        g.k = depth_;
+        g.panels = neighbours() ? ceil_div(units, nr) : end - begin;
+        g.columns = neighbours() ? nr : units;
+        g.last_columns = neighbours() ? units - (g.panels - 1) * nr : units;
+        g.a = left_;
+        g.a_stride = stride_;
+        g.b = at(weights_, (first * products_ + begin * nr) * depth_, l.dtype);
+        g.b_panel = nr * depth_;
+        g.c = at(c, begin * l.hidden + first, l.dtype);
+        g.ldc = ldc;
+        g.c_panel = neighbours() ? nr : l.hidden;
+        g.accumulate = accumulate;
+        gemm_few_rows(type_, g);
+    }
+    void multiply_one(int64_t product, int64_t first, int64_t units, void* c, int64_t ldc,
+                      bool accumulate) const {
         if (!packs_) {
             const MatrixIn right = backward_ ? MatrixIn{l.w_hh, l.hidden}
                                              : MatrixIn{at(l.w_hh, product * l.hidden * l.hidden, l.dtype),
@@ -104,10 +139,6 @@ class Steps {
             }
     }
 
-    const RecurrentLayer& l;
-    char* bias = nullptr;
-
-  private:
     int64_t bias_bytes() const { return round_up(kept_gates(l.mode) * l.hidden * itemsize(l.dtype), 64); }
     int64_t weight_bytes() const {
         return packs_ ? round_up(blocks_ * shape_.nr * products_ * depth_ * itemsize(l.dtype), 64) : 0;
@@ -203,8 +234,8 @@ void recurrent_forward(const RecurrentLayer& l, const void* b_ih, const void* b_
         void* g = at(projected, row * width, l.dtype);
         steps.take(hidden_state, h, count);
         steps.over_units([&](int64_t first, int64_t units) {
-            for (int64_t p = 0; p < weight_gates(l.mode); ++p)
-                steps.multiply(p, first, units, at(g, p * h, l.dtype), width, !(gru && p == 2));
+            steps.multiply(0, gru ? 2 : weight_gates(l.mode), first, units, g, width, true);
+            if (gru) steps.multiply(2, 3, first, units, g, width, false);
             const auto part = [&](void* data, int64_t stride) {
                 return data ? at(data, row * stride + first, l.dtype) : nullptr;
             };
@@ -261,7 +292,7 @@ void recurrent_backward(const RecurrentLayer& l, const RecurrentBackward& b, voi
         if (i < 0) {
             if (b.initial_wanted)
                 steps.over_units([&](int64_t first, int64_t units) {
-                    steps.multiply(0, first, units, b.grad_hidden, h, gru);
+                    steps.multiply(0, 1, first, units, b.grad_hidden, h, gru);
                 });
             break;
         }
@@ -269,7 +300,7 @@ void recurrent_backward(const RecurrentLayer& l, const RecurrentBackward& b, voi
         if (!l.reverse) row -= count;
         void* d = at(b.grad_gates, row * width, l.dtype);
         steps.over_units([&](int64_t first, int64_t units) {
-            if (multiplies) steps.multiply(0, first, units, b.grad_hidden, h, gru);
+            if (multiplies) steps.multiply(0, 1, first, units, b.grad_hidden, h, gru);
             const auto part = [&](const void* data, int64_t stride) {
                 return data ? at(data, row * stride + first, l.dtype) : nullptr;
             };
