@@ -58,7 +58,8 @@ void bfloat16_gemm(int64_t m, int64_t n, int64_t k, const GemmScale& scale, cons
                       p.rows,
                   // Blocks of nearly equal height, as many for each thread.
         wanted = round_up(ceil_div(m, most_rows), serial ? 1 : 2 * num_threads()),
-                  mc = round_up(ceil_div(m, wanted), p.rows), blocks = ceil_div(m, mc);
+                  mc = round_up(std::max(ceil_div(m, wanted), p.rows), a_in_place ? 1 : p.rows),
+                  blocks = ceil_div(m, mc);
     char* packed_b = static_cast<char*>(scratch(Scratch::PackedB, size_t(columns * row_bytes)));
     for (int64_t j0 = 0; j0 < n; j0 += columns) {
         const int64_t nb = std::min(columns, n - j0), panels = ceil_div(nb, p.columns);

@@ -37,21 +37,36 @@ void turn_pairs(const uint16_t* source, int64_t stride, int64_t count, int64_t k
         }
 }
 
+// Two steps of k, side by side, of a panel's rows or columns; `lanes` of them exist.
+template <int64_t kWidth>
+FLB_INLINE void store_steps(const uint16_t* even, const uint16_t* odd, int64_t lanes, float* to) {
+    const __mmask32 mask = lanes >= 32 ? ~__mmask32(0) : (__mmask32(1) << lanes) - 1;
+    const __m512i x = _mm512_maskz_loadu_epi16(mask, even),
+                  y = odd ? _mm512_maskz_loadu_epi16(mask, odd) : _mm512_setzero_si512();
+    const __m512i order = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39,
+                                           7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+    store_first(to, (Vector<float>)_mm512_permutex2var_epi16(x, order, y), least(kWidth, 16));
+    if constexpr (kWidth > 16) {
+        const __m512i upper = _mm512_add_epi16(order, _mm512_set1_epi16(16));
+        store(to + 16, (Vector<float>)_mm512_permutex2var_epi16(x, upper, y));
+    }
+}
+
 // From neighbouring rows or columns. Panels are filled several at once: together they take whole cache lines of the source.
 template <int64_t kWidth>
 void pair_steps(const uint16_t* source, int64_t k_stride, int64_t count, int64_t k, float* panels) {
     constexpr int64_t kTogether = 96;
     const int64_t pairs = (k + 1) / 2;
-    for (int64_t first = 0; first < count; first += kTogether)
-        for (int64_t p = 0; p < pairs; ++p)
-            for (int64_t i = first; i < least(first + kTogether, count); i += kWidth)
-#pragma GCC unroll 2
-                for (int64_t half = 0; half < kWidth; half += 16) {
-                    const int64_t lanes = least(kWidth - half, 16), left = count - i - half;
-                    const Vector<float> x = pair_of_steps(source + 2 * p * k_stride + i + half, k_stride,
-                                                          left < 0 ? 0 : least(left, lanes), k - 2 * p);
-                    store_first(panels + i * pairs + p * kWidth + half, x, lanes);
-                }
+    for (int64_t first = 0; first < count; first += kTogether) {
+        const int64_t end = least(first + kTogether, count);
+        for (int64_t p = 0; p < pairs; ++p) {
+            const uint16_t *even = source + 2 * p * k_stride,
+                           *odd = 2 * p + 1 < k ? even + k_stride : nullptr;
+            for (int64_t i = first; i < end; i += kWidth)
+                store_steps<kWidth>(even + i, odd ? odd + i : nullptr, least(kWidth, count - i),
+                                    panels + i * pairs + p * kWidth);
+        }
+    }
 }
 
 template <int64_t kWidth>
@@ -84,9 +99,34 @@ struct PairsTile {
     const float* b;
     const char* ahead;  // this tile's share of the panels of B to come
     int64_t ahead_step;
-    float* sums;
-    bool accumulate;
+    float* sums;  // of the pieces of k before and after this one
+    bool first, last;
+    const BFloat16Block* block;
+    uint16_t* c;
+    __mmask32 columns;  // of c
 };
+
+// Both halves of 32 columns rounded to bfloat16.
+FLB_INLINE __m512i narrow(Vector<float> left, Vector<float> right) {
+    __m512i both;
+    __asm__("vcvtne2ps2bf16 %2, %1, %0" : "=v"(both) : "v"(right), "v"(left));
+    return both;
+}
+FLB_INLINE void finish_row(const PairsTile& t, int row, Vector<float> left, Vector<float> right) {
+    const BFloat16Block& g = *t.block;
+    uint16_t* c = t.c + row * g.ldc;
+    left *= broadcast(g.alpha);
+    right *= broadcast(g.alpha);
+    if (g.beta != 0) {
+        const __m512i before = _mm512_maskz_loadu_epi16(t.columns, c);
+        const auto widened = [&](__m256i x) {
+            return (Vector<float>)_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16);
+        };
+        left += broadcast(g.beta) * widened(_mm512_castsi512_si256(before));
+        right += broadcast(g.beta) * widened(_mm512_extracti64x4_epi64(before, 1));
+    }
+    _mm512_mask_storeu_epi16(c, t.columns, narrow(left, right));
+}
 
 template <int Rows, bool kPanels>
 FLB_INLINE void pairs_step(Vector<float> (&sum)[Rows][2], const RowPointers<Pair, Rows, kPanels>& a, int k,
@@ -118,12 +158,19 @@ template <int Rows, bool kPanels>
     }
     if (k) pairs_step(sum, a, 0, b);
 #pragma GCC unroll 12
-    for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 2
-        for (int j = 0; j < 2; ++j) {
-            float* to = t.sums + i * kStep + 16 * j;
-            store(to, t.accumulate ? load(to) + sum[i][j] : sum[i][j]);
+    for (int i = 0; i < Rows; ++i) {
+        float* to = t.sums + i * kStep;
+        if (!t.first) {
+            sum[i][0] += load(to);
+            sum[i][1] += load(to + 16);
         }
+        if (t.last) {
+            finish_row(t, i, sum[i][0], sum[i][1]);
+        } else {
+            store(to, sum[i][0]);
+            store(to + 16, sum[i][1]);
+        }
+    }
 }
 
 template <bool kPanels>
@@ -134,13 +181,18 @@ void pairs_block_of(const BFloat16Block& g) {
     const int64_t pairs = (g.k + 1) / 2, tiles = (g.rows + kMr - 1) / kMr;
     const float* panel = reinterpret_cast<const float*>(g.b);
     PairsTile t;
+    t.block = &g;
     t.a_stride = g.a_stride / 2;
     t.ahead_step = 2 * kPairsColumns * int64_t(sizeof(float)) / tiles;
     for (int64_t j = 0; j < g.columns; j += kPairsColumns, panel += pairs * kPairsColumns) {
+        uint16_t* c = static_cast<uint16_t*>(g.c) + j;
+        for (int64_t i = 0; i < g.rows; ++i) __builtin_prefetch(c + i * g.ldc, 1);
+        t.columns = g.columns - j >= 32 ? ~__mmask32(0) : (__mmask32(1) << (g.columns - j)) - 1;
         for (int64_t p = 0; p < pairs; p += kPiece) {
             t.pairs = pairs - p < kPiece ? pairs - p : kPiece;
             t.b = panel + p * kPairsColumns;
-            t.accumulate = p > 0;
+            t.first = p == 0;
+            t.last = p + kPiece >= pairs;
             const char* ahead = reinterpret_cast<const char*>(t.b + t.pairs * kPairsColumns);
             for (int64_t i = 0, tile = 0; i < g.rows; ++tile) {
                 // In place, tiles are of nearly equal height: short ones would wait for their own sums.
@@ -150,12 +202,11 @@ void pairs_block_of(const BFloat16Block& g) {
                 t.a = static_cast<const Pair*>(g.a) + (kPanels ? i * pairs + p * kMr : i * t.a_stride + p);
                 t.ahead = ahead + tile * (t.pairs / 2) * t.ahead_step;
                 t.sums = sums + i * kPairsColumns;
+                t.c = c + i * g.ldc;
                 with_constant<kMr>(rows, [&](auto n) { pairs_tile<decltype(n)::value, kPanels>(t); });
                 i += rows;
             }
         }
-        finish_sums(sums, g.rows, g.columns - j < kPairsColumns ? g.columns - j : kPairsColumns, g.alpha,
-                    g.beta, static_cast<uint16_t*>(g.c) + j, g.ldc);
     }
 }
 
