@@ -80,3 +80,8 @@ def test_gradients_are_products_as_well():
     flambeau.nn.functional.linear(x, weight).backward(grad)
     assert_near(grad, weight.detach(), x.grad)
     assert_near(grad.t(), x.detach(), weight.grad)
+
+
+def test_rows_that_share_their_memory():
+    a, b = rows(1, 64, 1).expand(40, 64), rows(64, 50, 2)
+    assert_near(a, b, a @ b)

@@ -47,17 +47,16 @@ void bfloat16_gemm(int64_t m, int64_t n, int64_t k, const GemmScale& scale, cons
     const int64_t row_bytes = round_up(k, p.depth) * int64_t(sizeof(BFloat16));
     const auto pack = amx ? amx_pack.get() : pairs_pack.get();
     const auto block = amx ? amx_block.get() : pairs_block.get();
-    const bool a_in_place = !amx && a.k_stride == 1 && a.stride % 2 == 0 && k % 2 == 0;
+    const bool a_in_place = !amx && a.k_stride == 1 && a.stride > 0 && a.stride % 2 == 0 && k % 2 == 0;
 
     const int64_t most_columns = std::max(p.columns, kPackedBytes / row_bytes / p.columns * p.columns),
                   columns = std::min(round_up(n, p.columns), most_columns);
     const bool serial = num_threads() == 1 || in_parallel_region() ||
                         double(m) * double(n) * double(k) < 4.0 * kParallelProduct;
-    const int64_t most_rows =
-                      std::clamp(p.most_bytes / row_bytes / p.rows, int64_t(1), p.most_rows / p.rows) *
-                      p.rows,
-                  // Blocks of nearly equal height, as many for each thread.
-        wanted = round_up(ceil_div(m, most_rows), serial ? 1 : 2 * num_threads()),
+    // Blocks of nearly equal height, as many for each thread.
+    const int64_t fitting = p.most_bytes / row_bytes / p.rows * p.rows,
+                  most_rows = std::clamp(fitting, p.rows, p.most_rows / p.rows * p.rows),
+                  wanted = round_up(ceil_div(m, most_rows), serial ? 1 : 2 * num_threads()),
                   mc = round_up(std::max(ceil_div(m, wanted), p.rows), a_in_place ? 1 : p.rows),
                   blocks = ceil_div(m, mc);
     char* packed_b = static_cast<char*>(scratch(Scratch::PackedB, size_t(columns * row_bytes)));
