@@ -207,9 +207,11 @@ PyObject* recurrent_backward(Call& call) {
             if (*t) fill(**t, Scalar(0.0));
         return results();
     }
+    const int64_t chunk_rows = recurrent_chunk_rows(l);
     TensorRef grads = dense_or_null(grad_output, l.dtype), out = dense(output, l.dtype),
               kept_gate = dense_or_null(gates, l.dtype), kept_cells = dense_or_null(cells, l.dtype),
-              grad_gates = empty(a.kept_sizes(), l.dtype), previous = empty({l.total, l.hidden}, l.dtype),
+              grad_gates = empty({2 * chunk_rows, kept_gates(l.mode) * l.hidden}, l.dtype),
+              previous = empty({chunk_rows, l.hidden}, l.dtype),
               workspace = bytes(recurrent_workspace(l, true));
     const RecurrentBackward b{
         data_of(grads),      data_of(a.hx),       data_of(a.cx),     data_of(out),

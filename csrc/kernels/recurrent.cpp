@@ -249,96 +249,129 @@ void recurrent_forward(const RecurrentLayer& l, const void* b_ih, const void* b_
 
 namespace {
 
+// Backward goes by chunks of steps: the products over all their rows follow while the gates' gradient is near. With fewer
+// rows, the gradients of the weights would be read and written too often, the more so where they are large.
+constexpr int64_t kChunkBytes = 1 << 20, kLeastRows = 256, kLargeWeight = 2 << 20, kLeastRowsOfLarge = 1024;
+
+// Steps `begin` down to `end` + 1, in the order in which the network runs them, and their rows.
+struct Chunk {
+    int64_t begin, end, first_row, rows;
+};
+
 // The state before every row's step: of the rows' step before, or the initial one where a row begins.
-void previous_states(const RecurrentLayer& l, const void* initial, const void* states, void* previous) {
-    FirstRows first_rows(l);
-    int64_t before = 0, before_row = 0;
-    for (int64_t i = 0; i < l.steps; ++i) {
-        const int64_t t = l.reverse ? l.steps - 1 - i : i, count = l.rows[t], row = first_rows.of(t);
-        const int64_t kept = std::min(before, count), h = l.hidden, size = itemsize(l.dtype);
-        void* to = at(previous, row * h, l.dtype);
+void previous_states(const RecurrentLayer& l, const Chunk& chunk, const void* initial, const void* states,
+                     void* previous) {
+    const int64_t h = l.hidden, size = itemsize(l.dtype);
+    int64_t row = chunk.first_row + (l.reverse ? 0 : chunk.rows);
+    for (int64_t i = chunk.begin; i > chunk.end; --i) {
+        const int64_t t = l.reverse ? l.steps - 1 - i : i, count = l.rows[t];
+        if (!l.reverse) row -= count;
+        const int64_t before = i ? l.rows[l.reverse ? t + 1 : t - 1] : 0,
+                      before_row = l.reverse ? row + count : row - before, kept = std::min(before, count);
+        void* to = at(previous, (row - chunk.first_row) * h, l.dtype);
         if (kept) std::memcpy(to, at(states, before_row * h, l.dtype), size_t(kept * h * size));
         if (count > kept)
             std::memcpy(at(to, kept * h, l.dtype), at(initial, kept * h, l.dtype),
                         size_t((count - kept) * h * size));
-        before = count;
-        before_row = row;
+        if (l.reverse) row += count;
     }
 }
 
-// out (rows of w) = columns [column, column + count) of the gates' gradient, transposed, times x.
-void weight_gradient(const RecurrentLayer& l, const RecurrentBackward& b, int64_t column, int64_t count,
-                     const void* x, int64_t features, int64_t first_row, void* out) {
-    gemm(l.dtype, count, features, l.total, 1.0,
-         {at(static_cast<const void*>(b.grad_gates), column, l.dtype), kept_gates(l.mode) * l.hidden,
-          Trans::Yes},
-         {x, features}, 0.0, at(out, first_row * features, l.dtype), features);
+// What a chunk's rows add to the gradients, whose gates' gradient is d. The hidden part of a GRU's new gate is column 2, the
+// input's part column 3.
+void add_products(const RecurrentLayer& l, const RecurrentBackward& b, const Chunk& chunk, const void* d) {
+    const int64_t h = l.hidden, width = kept_gates(l.mode) * h, n = chunk.rows;
+    const bool gru = l.mode == RecurrentMode::Gru, first = chunk.begin == l.steps - 1;
+    const int64_t hidden_part = weight_gates(l.mode) * h, together = gru ? 2 * h : width;
+    const void* x = at(l.input, chunk.first_row * l.features, l.dtype);
+    if (b.grad_input) {
+        void* to = at(b.grad_input, chunk.first_row * l.features, l.dtype);
+        gemm(l.dtype, n, l.features, together, 1.0, {d, width}, {l.w_ih, l.features}, 0.0, to, l.features);
+        if (gru)
+            gemm(l.dtype, n, l.features, h, 1.0, {at(d, 3 * h, l.dtype), width},
+                 {at(l.w_ih, 2 * h * l.features, l.dtype), l.features}, 1.0, to, l.features);
+    }
+    // The gates' gradient from column `column` on, transposed, times a matrix; into rows of a weight from `row` on.
+    const auto weight = [&](int64_t column, int64_t count, const void* right, int64_t features, int64_t row,
+                            void* out) {
+        gemm(l.dtype, count, features, n, 1.0, {at(d, column, l.dtype), width, Trans::Yes}, {right, features},
+             first ? 0.0 : 1.0, at(out, row * features, l.dtype), features);
+    };
+    if (b.grad_w_ih) {
+        weight(0, together, x, l.features, 0, b.grad_w_ih);
+        if (gru) weight(3 * h, h, x, l.features, 2 * h, b.grad_w_ih);
+    }
+    if (b.grad_w_hh) {
+        if (l.mode == RecurrentMode::Lstm) previous_states(l, chunk, b.hx, b.output, b.previous);
+        weight(0, hidden_part, b.previous, h, 0, b.grad_w_hh);
+    }
+    const auto bias = [&](int64_t column, int64_t count, void* out) {
+        recurrent_column_sums(l.dtype, n, count, width, at(d, column, l.dtype), out, !first);
+    };
+    if (b.grad_b_hh) bias(0, hidden_part, b.grad_b_hh);
+    if (b.grad_b_ih) {
+        bias(0, together, b.grad_b_ih);
+        if (gru) bias(3 * h, h, at(b.grad_b_ih, 2 * h, l.dtype));
+    }
 }
 
 }  // namespace
 
+int64_t recurrent_chunk_rows(const RecurrentLayer& l) {
+    const int64_t row_bytes = kept_gates(l.mode) * l.hidden * itemsize(l.dtype);
+    const bool large = row_bytes * std::max(l.features, l.hidden) > kLargeWeight;
+    const int64_t wanted = std::max(large ? kLeastRowsOfLarge : kLeastRows, kChunkBytes / row_bytes);
+    return std::max(l.rows[0], std::min(l.total, wanted));
+}
+
 void recurrent_backward(const RecurrentLayer& l, const RecurrentBackward& b, void* workspace) {
-    const int64_t h = l.hidden, width = kept_gates(l.mode) * h;
+    const int64_t h = l.hidden, width = kept_gates(l.mode) * h, most_rows = recurrent_chunk_rows(l);
     const bool gru = l.mode == RecurrentMode::Gru, lstm = l.mode == RecurrentMode::Lstm;
     Steps steps(l, true);
     steps.prepare(workspace);
-    // Gates need the state before: the cell's of an LSTM, whose hidden state is needed only for the weights.
-    previous_states(l, lstm ? b.cx : b.hx, lstm ? b.cells : b.output, b.previous);
-
-    int64_t row = l.reverse ? 0 : l.total;
-    for (int64_t i = l.steps - 1; i >= -1; --i) {
-        // With the step after goes its product with the weights: both work on the same block of units.
-        const bool multiplies = i < l.steps - 1;
-        if (i < 0) {
-            if (b.initial_wanted)
-                steps.over_units([&](int64_t first, int64_t units) {
-                    steps.multiply(0, 1, first, units, b.grad_hidden, h, gru);
-                });
-            break;
+    Chunk chunk{l.steps - 1, l.steps - 1, l.reverse ? 0 : l.total, 0};
+    for (bool odd = false; chunk.end >= 0; odd = !odd) {
+        chunk.begin = chunk.end;
+        if (l.reverse) chunk.first_row += chunk.rows;
+        for (chunk.rows = 0; chunk.end >= 0; --chunk.end) {
+            const int64_t count = l.rows[steps.step(chunk.end)];
+            if (chunk.rows + count > most_rows) break;
+            chunk.rows += count;
         }
-        const int64_t t = steps.step(i), count = l.rows[t];
-        if (!l.reverse) row -= count;
-        void* d = at(b.grad_gates, row * width, l.dtype);
-        steps.over_units([&](int64_t first, int64_t units) {
-            if (multiplies) steps.multiply(0, 1, first, units, b.grad_hidden, h, gru);
-            const auto part = [&](const void* data, int64_t stride) {
-                return data ? at(data, row * stride + first, l.dtype) : nullptr;
-            };
-            recurrent_gates_backward(
-                l.mode, l.dtype,
-                {count, units, h, part(b.grad_output, h), part(b.gates, width), part(b.cells, h),
-                 part(b.output, h), part(b.previous, h), at(b.grad_hidden, first, l.dtype),
-                 b.grad_cell ? at(b.grad_cell, first, l.dtype) : nullptr, at(d, first, l.dtype)});
-        });
-        steps.take(d, width, count);
-        if (l.reverse) row += count;
+        if (!l.reverse) chunk.first_row -= chunk.rows;
+        // Gates need the state before: the cell's of an LSTM, whose hidden state is needed only for the weights.
+        previous_states(l, chunk, lstm ? b.cx : b.hx, lstm ? b.cells : b.output, b.previous);
+        // The first step of a chunk needs the gates' gradient of the chunk before.
+        void* grad_gates = at(b.grad_gates, odd ? most_rows * width : 0, l.dtype);
+        int64_t own_row = l.reverse ? 0 : chunk.rows;
+        for (int64_t i = chunk.begin; i > chunk.end; --i) {
+            // With the step after goes its product with the weights: both work on the same block of units.
+            const bool multiplies = i < l.steps - 1;
+            const int64_t t = steps.step(i), count = l.rows[t];
+            if (!l.reverse) own_row -= count;
+            const int64_t row = chunk.first_row + own_row;
+            void* d = at(grad_gates, own_row * width, l.dtype);
+            steps.over_units([&](int64_t first, int64_t units) {
+                if (multiplies) steps.multiply(0, 1, first, units, b.grad_hidden, h, gru);
+                const auto part = [&](const void* data, int64_t stride) {
+                    return data ? at(data, row * stride + first, l.dtype) : nullptr;
+                };
+                recurrent_gates_backward(
+                    l.mode, l.dtype,
+                    {count, units, h, part(b.grad_output, h), part(b.gates, width), part(b.cells, h),
+                     part(b.output, h),
+                     at(static_cast<const void*>(b.previous), own_row * h + first, l.dtype),
+                     at(b.grad_hidden, first, l.dtype),
+                     b.grad_cell ? at(b.grad_cell, first, l.dtype) : nullptr, at(d, first, l.dtype)});
+            });
+            steps.take(d, width, count);
+            if (l.reverse) own_row += count;
+        }
+        add_products(l, b, chunk, grad_gates);
     }
-
-    // All rows at once. The hidden part of a GRU's new gate is column 2, the input's part column 3.
-    const void* d = b.grad_gates;
-    const int64_t hidden_part = weight_gates(l.mode) * h, together = gru ? 2 * h : width;
-    if (b.grad_input) {
-        gemm(l.dtype, l.total, l.features, together, 1.0, {d, width}, {l.w_ih, l.features}, 0.0, b.grad_input,
-             l.features);
-        if (gru)
-            gemm(l.dtype, l.total, l.features, h, 1.0, {at(d, 3 * h, l.dtype), width},
-                 {at(l.w_ih, 2 * h * l.features, l.dtype), l.features}, 1.0, b.grad_input, l.features);
-    }
-    if (b.grad_w_ih) {
-        weight_gradient(l, b, 0, together, l.input, l.features, 0, b.grad_w_ih);
-        if (gru) weight_gradient(l, b, 3 * h, h, l.input, l.features, 2 * h, b.grad_w_ih);
-    }
-    if (b.grad_w_hh) {
-        if (lstm) previous_states(l, b.hx, b.output, b.previous);
-        weight_gradient(l, b, 0, hidden_part, b.previous, h, 0, b.grad_w_hh);
-    }
-    if (b.grad_b_hh) recurrent_column_sums(l.dtype, l.total, hidden_part, width, d, b.grad_b_hh);
-    if (b.grad_b_ih) {
-        recurrent_column_sums(l.dtype, l.total, together, width, d, b.grad_b_ih);
-        if (gru)
-            recurrent_column_sums(l.dtype, l.total, h, width, at(d, 3 * h, l.dtype),
-                                  at(b.grad_b_ih, 2 * h, l.dtype));
-    }
+    if (b.initial_wanted)
+        steps.over_units(
+            [&](int64_t first, int64_t units) { steps.multiply(0, 1, first, units, b.grad_hidden, h, gru); });
 }
 
 }  // namespace flb

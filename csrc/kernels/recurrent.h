@@ -3,8 +3,8 @@
 // The rows of all steps lie one after the other; step t has rows[t] of them, never more than the step before, and its
 // first rows continue those of the neighbouring step. What the input adds to the gates is one matrix product for all
 // steps. Per step, the hidden state is multiplied by weights that were packed once, block of units by block, and the gates
-// of a block are computed while they are near. Backward goes the same way; the gradients of the weights are again one
-// product for all steps. Blocks are shared out to threads; no bit depends on how.
+// of a block are computed while they are near. Backward goes the same way; the gradients of the weights are products over the
+// rows of many steps. Blocks are shared out to threads; no bit depends on how.
 #pragma once
 #include <cstdint>
 
@@ -46,10 +46,13 @@ struct RecurrentBackward {
     const void* grad_output;                       // (total, hidden) or null
     const void *hx, *cx, *output, *gates, *cells;  // what forward was given and kept
     void *grad_hidden, *grad_cell;  // (rows[0], hidden): the final state's gradient, then the initial one's
-    void *grad_gates, *previous;    // working memory: (total, kept_gates * hidden), (total, hidden)
+    void *grad_gates,
+        *previous;  // working memory: (2 * chunk rows, kept_gates * hidden), (chunk rows, hidden)
     void *grad_input, *grad_w_ih, *grad_w_hh, *grad_b_ih, *grad_b_hh;  // results, null where not wanted
     bool initial_wanted;  // whether grad_hidden is to be that of the initial state
 };
+// Rows of the steps that backward does before it turns to their products.
+int64_t recurrent_chunk_rows(const RecurrentLayer& layer);
 void recurrent_backward(const RecurrentLayer& layer, const RecurrentBackward& b, void* workspace);
 
 // ---- the pointwise part of a step (isa/recurrent.cpp): `units` columns of `rows` rows of matrices with `hidden` columns ---
@@ -68,8 +71,8 @@ struct RecurrentGatesBackward {
     void *grad_hidden, *grad_cell, *grad_gates;
 };
 FLB_KERNEL(recurrent_gates_backward, void(RecurrentMode, DType, const RecurrentGatesBackward&));
-// sums[j] = sum over rows of x[row, j]; `width` columns of a matrix with `stride` columns.
+// sums[j] (+)= sum over rows of x[row, j]; `width` columns of a matrix with `stride` columns.
 FLB_KERNEL(recurrent_column_sums,
-           void(DType, int64_t rows, int64_t width, int64_t stride, const void* x, void* sums));
+           void(DType, int64_t rows, int64_t width, int64_t stride, const void* x, void* sums, bool add));
 
 }  // namespace flb

@@ -221,6 +221,29 @@ def test_the_native_layer_agrees_with_its_composition(mode, sizes, batch_sizes):
                 assert flambeau.allclose(mine, other, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("batch_sizes", [[150] * 30, [400] * 5 + [200] * 12 + [30] * 10])
+@pytest.mark.parametrize("mode", range(4))
+def test_gradients_of_long_sequences_go_by_chunks_of_steps(mode, batch_sizes, reverse):
+    features, hidden, batch, rows = 5, 33, batch_sizes[0], (4, 3, 1, 1)[mode] * 33
+    packed, total = flambeau.tensor(batch_sizes), sum(batch_sizes)
+
+    def draw(*size):
+        return (0.3 * flambeau.randn(*size, dtype=double)).requires_grad_()
+
+    tensors = [draw(total, features), draw(batch, hidden), draw(batch, hidden) if mode == 0 else None]
+    tensors += [draw(rows, features), draw(rows, hidden), draw(rows), draw(rows)]
+    leaves = [t for t in tensors if t is not None]
+    sides = (
+        recurrent._recurrent(mode, *tensors, packed, reverse)[:2],
+        recurrent._layer_of(mode, packed, reverse)(*tensors)[:2],
+    )
+    cotangents = [flambeau.randn(t.shape, dtype=double) for t in sides[0]]
+    found, expected = (flambeau.autograd.grad(side, leaves, cotangents) for side in sides)
+    for mine, other in zip(found, expected, strict=True):
+        assert flambeau.allclose(mine, other, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("lengths", [[5] * 30 + [4] * 20 + [2] * 20, [5, 5, 5, 4, 4, 3, 1]])
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
 def test_the_bits_do_not_depend_on_the_number_of_threads(name, lengths):

@@ -164,13 +164,13 @@ void gates_backward_of(RecurrentMode mode, const RecurrentGatesBackward& a) {
 
 // Blocks of rows keep the error of long sums small, strips of columns keep the sums near.
 template <class T>
-void column_sums_of(int64_t rows, int64_t width, int64_t stride, const T* x, T* sums) {
+void column_sums_of(int64_t rows, int64_t width, int64_t stride, const T* x, T* sums, bool add) {
     constexpr int64_t kRows = 64, kStrip = 256;
     T part[kStrip];
     for (int64_t first = 0; first < width; first += kStrip) {
         const int64_t n = width - first < kStrip ? width - first : kStrip;
         T* __restrict total = sums + first;
-        for (int64_t j = 0; j < n; ++j) total[j] = 0;
+        for (int64_t j = 0; j < n; ++j) total[j] = add ? total[j] : T(0);
         for (int64_t begin = 0; begin < rows; begin += kRows) {
             const int64_t end = rows - begin < kRows ? rows : begin + kRows;
             for (int64_t j = 0; j < n; ++j) part[j] = 0;
@@ -190,9 +190,10 @@ void gates_backward_any(RecurrentMode mode, DType dtype, const RecurrentGatesBac
     if (a.grad_output) FLB_FLOAT_OR_DOUBLE(dtype, (gates_backward_of<T, true>(mode, a)));
     else FLB_FLOAT_OR_DOUBLE(dtype, (gates_backward_of<T, false>(mode, a)));
 }
-void column_sums_any(DType dtype, int64_t rows, int64_t width, int64_t stride, const void* x, void* sums) {
-    FLB_FLOAT_OR_DOUBLE(dtype,
-                        column_sums_of(rows, width, stride, static_cast<const T*>(x), static_cast<T*>(sums)));
+void column_sums_any(DType dtype, int64_t rows, int64_t width, int64_t stride, const void* x, void* sums,
+                     bool add) {
+    FLB_FLOAT_OR_DOUBLE(
+        dtype, column_sums_of(rows, width, stride, static_cast<const T*>(x), static_cast<T*>(sums), add));
 }
 
 FLB_REGISTER_KERNEL(recurrent_gates, &gates_any);
