@@ -202,9 +202,14 @@ PyObject* convolution(Call& call) {
     TensorRef out = transposed ? empty_result(input, weight, s.in_channels, s.in, type)
                                : empty_result(input, weight, s.out_channels, s.out, type);
     if (!out->is_meta() && out->numel) {
-        TensorRef x = cast(input, type), w = contiguous(*cast(weight, type)), b;
+        TensorRef x = cast(input, type), w = cast(weight, type), b;
+        // Taps one step apart from each other need no copy where strides do not matter.
+        const int64_t tap = w->strides[w->ndim() - 1];
+        if (n != 2 || w->strides[2] != w->sizes[3] * tap || !takes_any_weights(type, s, transposed))
+            w = contiguous(*w);
         if (bias) b = contiguous(*cast(*bias, type));
-        const void* weights = w->numel ? kernel_pointer(*w) : nullptr;
+        const ConvWeights weights{w->numel ? kernel_pointer(*w) : nullptr,
+                                  {w->strides[0], w->strides[1], w->strides[w->ndim() - 1]}};
         const void* biases = b ? kernel_pointer(*b) : nullptr;
         const ConvImage from = image_of(*x), to = image_of(*out);
         Unlocked unlocked(work_of(s) > kUnlockWork);

@@ -68,8 +68,11 @@ void product_of_images(DType type, int64_t batch, int64_t channels, int64_t dept
 
 }  // namespace
 
-void conv_forward(DType type, const ConvShape& shape, const ConvImage& input, const void* weight,
+bool takes_any_weights(DType type, const ConvShape& s, bool backward) { return has_winograd(type, s, backward); }
+
+void conv_forward(DType type, const ConvShape& shape, const ConvImage& input, const ConvWeights& weights,
                   const void* bias, const ConvImage& output) {
+    const void* weight = weights.data;
     ConvShape s = shape;
     ConvImage x = input;
     skip_inputs(s, x);
@@ -79,12 +82,13 @@ void conv_forward(DType type, const ConvShape& shape, const ConvImage& input, co
     if (has_planes(s, x, output)) return planes_outputs(type, s, false, x, weight, bias, output);
     if (is_depthwise(s)) return depthwise_outputs(type, s, false, x, weight, bias, output);
     if (has_few_targets(s, false)) return few_outputs(type, s, false, x, weight, bias, output);
-    if (has_winograd(type, s, false)) return winograd_outputs(s, false, x, weight, bias, output);
+    if (has_winograd(type, s, false)) return winograd_outputs(s, false, x, weights, bias, output);
     gather_outputs(type, s, false, x, weight, bias, output);
 }
 
-void conv_input_gradient(DType type, const ConvShape& shape, const ConvImage& grad_output, const void* weight,
-                         const void* bias, const ConvImage& grad_input) {
+void conv_input_gradient(DType type, const ConvShape& shape, const ConvImage& grad_output,
+                         const ConvWeights& weights, const void* bias, const ConvImage& grad_input) {
+    const void* weight = weights.data;
     if (is_product(shape, grad_input, grad_output))
         return product_of_images(type, shape.batch, shape.in_channels, shape.out_channels,
                                  shape.in[0] * shape.in[1] * shape.in[2], {weight, 1, shape.in_channels},
@@ -96,7 +100,7 @@ void conv_input_gradient(DType type, const ConvShape& shape, const ConvImage& gr
     if (has_few_targets(shape, true))
         return few_outputs(type, shape, true, grad_output, weight, bias, grad_input);
     if (has_winograd(type, shape, true))
-        return winograd_outputs(shape, true, grad_output, weight, bias, grad_input);
+        return winograd_outputs(shape, true, grad_output, weights, bias, grad_input);
     gather_outputs(type, shape, true, grad_output, weight, bias, grad_input);
 }
 
@@ -118,6 +122,7 @@ void conv_weight_gradient(DType type, const ConvShape& given, const ConvImage& g
                         shape.in_channels, n > 0);
         return;
     }
+    if (has_winograd_weight(type, shape)) return winograd_weight_gradient(shape, input, grad_output, grad_weight);
     product_weight_gradient(type, shape, input, grad_output, grad_weight);
 }
 

@@ -27,12 +27,20 @@ struct ConvImage {
     int64_t stride[3];
 };
 
-// float32 and float64. weight: dense [out_channels][in_channels / groups][taps]; bias: [out_channels] or null.
-void conv_forward(DType type, const ConvShape& shape, const ConvImage& input, const void* weight,
+// [out_channels][in_channels / groups][taps]; strides in elements.
+struct ConvWeights {
+    const void* data;
+    int64_t stride[3];
+};
+// Whether the way that a convolution goes takes weights with any strides; else they have to be dense.
+bool takes_any_weights(DType type, const ConvShape& shape, bool backward);
+
+// float32 and float64. bias: [out_channels] or null.
+void conv_forward(DType type, const ConvShape& shape, const ConvImage& input, const ConvWeights& weight,
                   const void* bias, const ConvImage& output);
 // The gradient with respect to the input, which is also the transposed convolution: then `bias` has in_channels.
-void conv_input_gradient(DType type, const ConvShape& shape, const ConvImage& grad_output, const void* weight,
-                         const void* bias, const ConvImage& grad_input);
+void conv_input_gradient(DType type, const ConvShape& shape, const ConvImage& grad_output,
+                         const ConvWeights& weight, const void* bias, const ConvImage& grad_input);
 void conv_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
                           const ConvImage& grad_output, void* grad_weight);
 
@@ -42,14 +50,18 @@ void gather_outputs(DType type, const ConvShape& shape, bool backward, const Con
                     const void* weight, const void* bias, const ConvImage& target);
 // The same by Winograd's algorithm, where it pays (conv_winograd.cpp).
 bool has_winograd(DType type, const ConvShape& shape, bool backward);
-void winograd_outputs(const ConvShape& shape, bool backward, const ConvImage& source, const void* weight,
-                      const void* bias, const ConvImage& target);
+void winograd_outputs(const ConvShape& shape, bool backward, const ConvImage& source,
+                      const ConvWeights& weight, const void* bias, const ConvImage& target);
 // The same for up to kFewTargets channels of outputs (conv_few.cpp).
 constexpr int kFewTargets = 4;
 bool has_few_targets(const ConvShape& shape, bool backward);
 void few_outputs(DType type, const ConvShape& shape, bool backward, const ConvImage& source,
                  const void* weight, const void* bias, const ConvImage& target);
-// Products of gradients and inputs (conv_weight_gradient.cpp).
+// Products of gradients and inputs: by Winograd's algorithm, where it pays (conv_winograd_weight.cpp), else directly
+// (conv_weight_gradient.cpp).
+bool has_winograd_weight(DType type, const ConvShape& shape);
+void winograd_weight_gradient(const ConvShape& shape, const ConvImage& input, const ConvImage& grad_output,
+                              void* grad_weight);
 void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
                              const ConvImage& grad_output, void* grad_weight);
 
@@ -140,28 +152,60 @@ struct FewRow {
 };
 FLB_KERNEL(conv_few_row, void(DType, const FewRow&));
 
-// The transforms of Note [Winograd] (conv_winograd.cpp).
+// The transforms of Note [Winograd] (conv_winograd.cpp): how a dimension goes. Gradients: of the outputs, for the weights'.
+enum class WinogradForm : uint8_t { Ones, Twos, TwosBackward, OnesGradients, TwosGradients };
+constexpr int kWinogradNumbers = 5;  // at most, of a dimension of a tile
+struct WinogradTarget {
+    float* data;  // null: left out
+    int64_t row;  // from one tile to the next
+};
+// A row of tiles of an image [row][column][channel], transformed into their numbers.
+struct WinogradInputs {
+    const float* from;
+    int64_t row, step;
+    int64_t tiles, last;  // last: outputs of the last tile
+    int64_t channels;
+    WinogradTarget to[kWinogradNumbers * kWinogradNumbers];
+};
+FLB_KERNEL(winograd_inputs, void(WinogradForm, const WinogradInputs&));
+// Windows (taps `tap_step` apart) of some sources and of the targets of a panel, of which `targets` exist.
 struct WinogradWeights {
     const float* weight;
-    int64_t source_step, target_step;  // between windows
-    bool turned;                       // the window's last tap comes first
-    int64_t sources, targets;          // targets: that exist of a panel's
-    float* to;                         // [number][source][channel of the panel]
-    int64_t to_step;                   // between numbers
+    int64_t source_step, target_step, tap_step;
+    bool turned;  // the window's last tap comes first
+    int64_t sources, targets;
+    float* to[kWinogradNumbers * kWinogradNumbers];  // [source][channel of the panel]
 };
-FLB_KERNEL(winograd_weights, void(const WinogradWeights&));
-// A row of tiles: inputs, of which each tile reads 4 x 4, or the outputs of which each writes 2 x 2, where they exist.
-struct WinogradRow {
-    float* data;
-    int64_t row, step;      // from one row to the next, from one column to the next
+FLB_KERNEL(winograd_weights, void(WinogradForm, const WinogradWeights&));
+// The outputs of a row of tiles from their sums, plus the bias (may be null); returns whether they are finite.
+struct WinogradOutputs {
+    const float* from[kWinogradNumbers * kWinogradNumbers];
+    int64_t from_row;
+    int64_t channels;
+    const float* bias;
+    float* to;
+    int64_t row, step;
     int64_t rows, columns;  // of outputs
 };
-// to[number][tile][channel], whole vectors of channels.
-FLB_KERNEL(winograd_input,
-           void(const WinogradRow&, int64_t channels, float* to, int64_t to_row, int64_t to_step));
-// Outputs from [number][tile][channel], plus the bias (may be null); returns whether they are finite.
-FLB_KERNEL(winograd_output, bool(const float* from, int64_t from_row, int64_t from_step, int64_t channels,
-                                 const float* bias, const WinogradRow&));
+FLB_KERNEL(winograd_outputs_of, bool(WinogradForm, const WinogradOutputs&));
+// The gradient of the weights, [target][source][tap], from `sums` x `sums` sums [target][source] that are sum_step apart;
+// returns whether it is finite.
+FLB_KERNEL(winograd_taps, bool(WinogradForm, const float* sums, int64_t sum_step, int64_t sum_row, int64_t targets,
+                               int64_t sources, float* to));
+
+// c[i, j] = the sum over k of a[k * a_step + i] * b[k * b_step + j], or += if accumulate. Whole vectors of columns are read
+// and written.
+struct OuterProducts {
+    int64_t rows, columns, depth;
+    const float* a;
+    int64_t a_step;
+    const float* b;
+    int64_t b_step;
+    float* c;
+    int64_t c_row;
+    bool accumulate;
+};
+FLB_KERNEL(outer_products, void(const OuterProducts&));
 
 // Copies runs of `length` elements, whose beginnings are the steps apart.
 FLB_KERNEL(conv_copy_runs, void(int itemsize, int64_t count, int64_t length, const void* from,

@@ -12,147 +12,370 @@ constexpr int L = kLanes<float>;
 
 FLB_INLINE V load_upto(const float* p, int64_t n) { return n >= L ? load(p) : load_first<float>(p, n); }
 
+// ---- one dimension -----------------------------------------------------------------------------------------------------
+// spread: what a tile reads into its numbers; expand: the weights; collect: sums into outputs; taps: sums into weights.
+// kLeast: see WinogradScheme.
+
+struct Ones {
+    static constexpr int kReads = 4, kAdvance = 2, kNumbers = 4, kSums = 4, kOutputs = 2;
+    static constexpr int kLeast[] = {1, 1, 1, 2};
+    static FLB_INLINE void spread(const V (&x)[4], V (&to)[4]) {
+        to[0] = x[0] - x[2];
+        to[1] = x[1] + x[2];
+        to[2] = x[2] - x[1];
+        to[3] = x[1] - x[3];
+    }
+    static FLB_INLINE void expand(V a, V b, V c, V (&to)[4]) {
+        const V half = broadcast(0.5f), ends = a + c;
+        to[0] = a;
+        to[1] = (ends + b) * half;
+        to[2] = (ends - b) * half;
+        to[3] = c;
+    }
+    static FLB_INLINE void collect(const V (&s)[4], V (&to)[2]) {
+        to[0] = s[0] + s[1] + s[2];
+        to[1] = s[1] - s[2] - s[3];
+    }
+    static FLB_INLINE void taps(const V (&s)[4], V (&to)[3]) {
+        const V half = broadcast(0.5f), even = (s[1] + s[2]) * half;
+        to[0] = s[0] + even;
+        to[1] = (s[1] - s[2]) * half;
+        to[2] = even - s[3];
+    }
+};
+
+struct OnesGradients : Ones {
+    static constexpr int kReads = 2;
+    static FLB_INLINE void spread(const V (&g)[2], V (&to)[4]) {
+        to[0] = g[0];
+        to[1] = g[0] + g[1];
+        to[2] = g[0] - g[1];
+        to[3] = g[1];
+    }
+};
+
+struct Twos {
+    static constexpr int kReads = 5, kAdvance = 4, kNumbers = 5, kSums = 3, kOutputs = 2;
+    static constexpr int kLeast[] = {1, 1, 2, 1, 2};
+    static FLB_INLINE void spread(const V (&x)[5], V (&to)[5]) {
+        to[0] = x[0] - x[2];
+        to[1] = x[2];
+        to[2] = x[4] - x[2];
+        to[3] = x[1];
+        to[4] = x[3];
+    }
+    static FLB_INLINE void expand(V a, V b, V c, V (&to)[5]) {
+        to[0] = a;
+        to[1] = a + c;
+        to[2] = c;
+        to[3] = b;
+        to[4] = b;
+    }
+    static FLB_INLINE void collect(const V (&s)[3], V (&to)[2]) {
+        to[0] = s[0] + s[1];
+        to[1] = s[1] + s[2];
+    }
+};
+
+struct TwosBackward : Twos {
+    static constexpr int kReads = 3, kAdvance = 2, kSums = 5, kOutputs = 4;
+    static constexpr int kLeast[] = {2, 2, 4, 1, 3};
+    static FLB_INLINE void spread(const V (&g)[3], V (&to)[5]) {
+        to[0] = g[0] - g[1];
+        to[1] = g[1];
+        to[2] = g[2] - g[1];
+        to[3] = g[0];
+        to[4] = g[1];
+    }
+    static FLB_INLINE void collect(const V (&s)[5], V (&to)[4]) {
+        to[0] = s[3];
+        to[1] = s[0] + s[1];
+        to[2] = s[4];
+        to[3] = s[1] + s[2];
+    }
+};
+
+struct TwosGradients : Twos {
+    static constexpr int kReads = 2, kAdvance = 2, kSums = 4;
+    static FLB_INLINE void spread(const V (&g)[2], V (&to)[5]) {
+        to[0] = g[0];
+        to[1] = g[0] + g[1];
+        to[2] = g[1];
+        to[3] = g[0];
+        to[4] = g[1];
+    }
+    static FLB_INLINE void taps(const V (&s)[4], V (&to)[3]) {
+        to[0] = s[0] + s[1];
+        to[1] = s[3];
+        to[2] = s[1] + s[2];
+    }
+};
+
 // ---- weights -----------------------------------------------------------------------------------------------------------
 
 // The nine taps of a vector of windows, `step` apart, of which n exist.
 template <class T>
-FLB_INLINE void load_windows(const T* from, int64_t step, int64_t n, Vector<T> (&taps)[9]) {
-    constexpr int kWindows = kLanes<T>;
-    if constexpr (kTurnsInRegisters<T> && kWindows > 9) {
-        Vector<T> rows[kWindows];
+FLB_INLINE void load_windows(const T* from, int64_t step, int64_t tap_step, int64_t n, Vector<T> (&taps)[9]) {
+    if constexpr (kTurnsInRegisters<T> && L > 9) {
+        if (tap_step == 1) {
+            Vector<T> rows[L];
 #pragma GCC unroll 16
-        for (int i = 0; i < kWindows; ++i) rows[i] = i < n ? load_first<T>(from + i * step, 9) : Vector<T>{};
-        transpose(rows);
+            for (int i = 0; i < L; ++i) rows[i] = i < n ? load_first<T>(from + i * step, 9) : Vector<T>{};
+            transpose(rows);
 #pragma GCC unroll 9
-        for (int t = 0; t < 9; ++t) taps[t] = rows[t];
-    } else {
+            for (int t = 0; t < 9; ++t) taps[t] = rows[t];
+            return;
+        }
+    }
+    for (int t = 0; t < 9; ++t) {
+        float lanes[L] = {};
+        for (int64_t i = 0; i < L && i < n; ++i) lanes[i] = from[i * step + t * tap_step];
+        taps[t] = load(lanes);
+    }
+}
+
+template <class S>
+FLB_INLINE void expand_windows(const WinogradWeights& w, const V (&taps)[9], int64_t at) {
+    V down[3][S::kNumbers], across[S::kNumbers];
+#pragma GCC unroll 3
+    for (int k = 0; k < 3; ++k) {
+        if (w.turned) S::expand(taps[8 - k], taps[5 - k], taps[2 - k], down[k]);
+        else S::expand(taps[k], taps[3 + k], taps[6 + k], down[k]);
+    }
+#pragma GCC unroll 5
+    for (int i = 0; i < S::kNumbers; ++i) {
+        S::expand(down[0][i], down[1][i], down[2][i], across);
+#pragma GCC unroll 5
+        for (int j = 0; j < S::kNumbers; ++j) store(w.to[S::kNumbers * i + j] + at, across[j]);
+    }
+}
+
+// The same of a vector of sources that are neighbours: taps[tap][source].
+template <class T>
+FLB_INLINE void turn_windows(const T* from, int64_t target_step, int64_t tap_step, int64_t n,
+                             Vector<T> (&taps)[9][L]) {
+    if constexpr (kTurnsInRegisters<T>)
         for (int t = 0; t < 9; ++t) {
-            T lanes[kWindows] = {};
-            for (int64_t i = 0; i < kWindows && i < n; ++i) lanes[i] = from[i * step + t];
-            taps[t] = load(lanes);
+#pragma GCC unroll 16
+            for (int i = 0; i < L; ++i)
+                taps[t][i] = i < n ? load(from + i * target_step + t * tap_step) : Vector<T>{};
+            transpose(taps[t]);
+        }
+}
+
+template <class S>
+void weights_of(const WinogradWeights& w) {
+    constexpr int64_t kPanel = kNr<float>;
+    for (int64_t first = 0; first < kPanel; first += L) {
+        const int64_t n = w.targets - first;
+        const float* from = w.weight + first * w.target_step;
+        int64_t s = 0;
+        if (kTurnsInRegisters<float> && w.source_step == 1) {
+            for (; s + L <= w.sources; s += L) {
+                V turned[9][L], taps[9];
+                turn_windows<float>(from + s, w.target_step, w.tap_step, n, turned);
+                for (int i = 0; i < L; ++i) {
+                    for (int t = 0; t < 9; ++t) taps[t] = turned[t][i];
+                    expand_windows<S>(w, taps, (s + i) * kPanel + first);
+                }
+            }
+        }
+        for (; s < w.sources; ++s) {
+            V taps[9] = {};
+            if (n > 0) load_windows<float>(from + s * w.source_step, w.target_step, w.tap_step, n, taps);
+            expand_windows<S>(w, taps, s * kPanel + first);
         }
     }
 }
 
-// Three weights become four numbers.
-FLB_INLINE void expand(V a, V b, V c, V (&to)[4]) {
-    const V half = broadcast(0.5f), ends = a + c;
-    to[0] = a;
-    to[1] = (ends + b) * half;
-    to[2] = (ends - b) * half;
-    to[3] = c;
-}
-
-void winograd_weights_impl(const WinogradWeights& w) {
-    for (int64_t s = 0; s < w.sources; ++s)
-        for (int64_t first = 0; first < kNr<float>; first += L) {
-            V taps[9] = {};
-            if (w.targets > first)
-                load_windows(w.weight + s * w.source_step + first * w.target_step, w.target_step,
-                             w.targets - first, taps);
-            V down[3][4], across[4];
-#pragma GCC unroll 3
-            for (int k = 0; k < 3; ++k) {
-                if (w.turned) expand(taps[8 - k], taps[5 - k], taps[2 - k], down[k]);
-                else expand(taps[k], taps[3 + k], taps[6 + k], down[k]);
-            }
-            float* to = w.to + s * kNr<float> + first;
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i) {
-                expand(down[0][i], down[1][i], down[2][i], across);
-#pragma GCC unroll 4
-                for (int j = 0; j < 4; ++j) store(to + (4 * i + j) * w.to_step, across[j]);
-            }
-        }
+void winograd_weights_impl(WinogradForm form, const WinogradWeights& w) {
+    if (form == WinogradForm::Ones) weights_of<Ones>(w);
+    else weights_of<Twos>(w);
 }
 
 // ---- tiles ---------------------------------------------------------------------------------------------------------------
 
-FLB_INLINE void spread(V a, V b, V c, V d, V (&to)[4]) {
-    to[0] = a - c;
-    to[1] = b + c;
-    to[2] = c - b;
-    to[3] = b - d;
-}
-
-void winograd_input_impl(const WinogradRow& row, int64_t channels, float* to, int64_t to_row,
-                         int64_t to_step) {
-    for (int64_t t = 0; 2 * t < row.columns; ++t, to += to_row) {
-        const float* tile = row.data + 2 * t * row.step;
-        for (int64_t c = 0; c < channels; c += L) {
-            V down[4][4], across[4];
-#pragma GCC unroll 4
-            for (int k = 0; k < 4; ++k) {
-                const float* from = tile + k * row.step + c;
-                const int64_t n = channels - c;
-                spread(load_upto(from, n), load_upto(from + row.row, n), load_upto(from + 2 * row.row, n),
-                       load_upto(from + 3 * row.row, n), down[k]);
-            }
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i) {
-                spread(down[0][i], down[1][i], down[2][i], down[3][i], across);
-#pragma GCC unroll 4
-                for (int j = 0; j < 4; ++j) store(to + c + (4 * i + j) * to_step, across[j]);
-            }
+template <class S, bool kWhole>
+FLB_INLINE void inputs_of_tile(const WinogradInputs& w, int64_t t, int64_t c) {
+    const int64_t n = w.channels - c;
+    const float* tile = w.from + t * S::kAdvance * w.step + c;
+    V down[S::kReads][S::kNumbers];
+#pragma GCC unroll 5
+    for (int k = 0; k < S::kReads; ++k) {
+        V column[S::kReads];
+#pragma GCC unroll 5
+        for (int r = 0; r < S::kReads; ++r) {
+            const float* from = tile + k * w.step + r * w.row;
+            column[r] = kWhole ? load(from) : load_upto(from, n);
+        }
+        S::spread(column, down[k]);
+    }
+#pragma GCC unroll 5
+    for (int i = 0; i < S::kNumbers; ++i) {
+        if (!w.to[S::kNumbers * i].data) continue;
+        V row[S::kReads], across[S::kNumbers];
+#pragma GCC unroll 5
+        for (int k = 0; k < S::kReads; ++k) row[k] = down[k][i];
+        S::spread(row, across);
+#pragma GCC unroll 5
+        for (int j = 0; j < S::kNumbers; ++j) {
+            if (!kWhole && t == w.tiles - 1 && w.last < S::kLeast[j]) continue;
+            const WinogradTarget& to = w.to[S::kNumbers * i + j];
+            if (kWhole || n >= L) store(to.data + t * to.row + c, across[j]);
+            else store_first(to.data + t * to.row + c, across[j], n);
         }
     }
 }
 
-FLB_INLINE void gather_up(V a, V b, V c, V d, V& first, V& second) {
-    first = a + b + c;
-    second = b - c - d;
+template <class S>
+void inputs_of(const WinogradInputs& w) {
+    for (int64_t t = 0; t < w.tiles; ++t) {
+        int64_t c = 0;
+        if (t < w.tiles - 1 || w.last == S::kOutputs)
+            for (; c + L <= w.channels; c += L) inputs_of_tile<S, true>(w, t, c);
+        for (; c < w.channels; c += L) inputs_of_tile<S, false>(w, t, c);
+    }
 }
 
-bool winograd_output_impl(const float* from, int64_t from_row, int64_t from_step, int64_t channels,
-                          const float* bias, const WinogradRow& row) {
+void winograd_inputs_impl(WinogradForm form, const WinogradInputs& w) {
+    switch (form) {
+        case WinogradForm::Ones: return inputs_of<Ones>(w);
+        case WinogradForm::Twos: return inputs_of<Twos>(w);
+        case WinogradForm::TwosBackward: return inputs_of<TwosBackward>(w);
+        case WinogradForm::OnesGradients: return inputs_of<OnesGradients>(w);
+        case WinogradForm::TwosGradients: return inputs_of<TwosGradients>(w);
+    }
+}
+
+FLB_INLINE float total(V x) {
+    float lanes[L], sum = 0;
+    store(lanes, x);
+    for (int i = 0; i < L; ++i) sum += lanes[i];
+    return sum;
+}
+
+template <class S>
+bool outputs_of(const WinogradOutputs& w) {
     V trace{};  // zero as long as all outputs are finite
     const V zero{};
-    for (int64_t t = 0; 2 * t < row.columns; ++t, from += from_row) {
-        float* tile = row.data + 2 * t * row.step;
-        const bool two_columns = 2 * t + 1 < row.columns;
-        for (int64_t c = 0; c < channels; c += L) {
-            const int64_t n = channels - c;
-            V down[4][2], out[2][2];
+    for (int64_t t = 0; S::kOutputs * t < w.columns; ++t) {
+        float* tile = w.to + S::kOutputs * t * w.step;
+        const int64_t columns = w.columns - S::kOutputs * t;
+        for (int64_t c = 0; c < w.channels; c += L) {
+            const int64_t n = w.channels - c, at = t * w.from_row + c;
+            V down[S::kSums][S::kOutputs];
+#pragma GCC unroll 5
+            for (int k = 0; k < S::kSums; ++k) {
+                V sums[S::kSums];
+#pragma GCC unroll 5
+                for (int r = 0; r < S::kSums; ++r) sums[r] = load(w.from[S::kSums * r + k] + at);
+                S::collect(sums, down[k]);
+            }
+            const V start = w.bias ? load_upto(w.bias + c, n) : zero;
 #pragma GCC unroll 4
-            for (int k = 0; k < 4; ++k) {
-                const float* x = from + c + k * from_step;
-                gather_up(load(x), load(x + 4 * from_step), load(x + 8 * from_step), load(x + 12 * from_step),
-                          down[k][0], down[k][1]);
-            }
-            const V start = bias ? load_upto(bias + c, n) : zero;
-#pragma GCC unroll 2
-            for (int i = 0; i < 2; ++i) {
-                gather_up(down[0][i], down[1][i], down[2][i], down[3][i], out[i][0], out[i][1]);
-#pragma GCC unroll 2
-                for (int j = 0; j < 2; ++j) out[i][j] += start;
-            }
-#pragma GCC unroll 2
-            for (int i = 0; i < 2; ++i)
-#pragma GCC unroll 2
-                for (int j = 0; j < 2; ++j) {
-                    if (i >= row.rows || (j && !two_columns)) continue;
-                    float* to = tile + i * row.row + j * row.step + c;
+            for (int i = 0; i < S::kOutputs; ++i) {
+                if (i >= w.rows) break;
+                V sums[S::kSums], out[S::kOutputs];
+#pragma GCC unroll 5
+                for (int k = 0; k < S::kSums; ++k) sums[k] = down[k][i];
+                S::collect(sums, out);
+#pragma GCC unroll 4
+                for (int j = 0; j < S::kOutputs; ++j) {
+                    if (j >= columns) break;
+                    out[j] += start;
+                    float* to = tile + i * w.row + j * w.step + c;
                     if (n >= L) {
-                        store(to, out[i][j]);
-                        trace = multiply_add<float>(out[i][j], zero, trace);
+                        store(to, out[j]);
+                        trace = multiply_add<float>(out[j], zero, trace);
                     } else {
                         // Lanes beyond the channels hold anything.
-                        store_first(to, out[i][j], n);
+                        store_first(to, out[j], n);
                         trace = multiply_add<float>(load_first<float>(to, n), zero, trace);
                     }
                 }
+            }
         }
     }
-    float lanes[L];
-    store(lanes, trace);
-    float sum = 0;
-    for (int i = 0; i < L; ++i) sum += lanes[i];
-    return sum == 0;
+    return total(trace) == 0;
+}
+
+bool winograd_outputs_of_impl(WinogradForm form, const WinogradOutputs& w) {
+    switch (form) {
+        case WinogradForm::Ones: return outputs_of<Ones>(w);
+        case WinogradForm::Twos: return outputs_of<Twos>(w);
+        default: return outputs_of<TwosBackward>(w);
+    }
+}
+
+// ---- the gradient of the weights -----------------------------------------------------------------------------------------
+
+// Nine vectors as rows of nine.
+template <class T>
+FLB_INLINE void store_windows(const Vector<T> (&taps)[9], int64_t n, T* to) {
+    if constexpr (kTurnsInRegisters<T> && L > 9) {
+        Vector<T> rows[L];
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) rows[i] = i < 9 ? taps[i] : Vector<T>{};
+        transpose(rows);
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) {
+            if (i >= n) continue;
+            store_first(to + 9 * i, rows[i], 9);
+        }
+    } else {
+        for (int t = 0; t < 9; ++t) {
+            float lanes[L];
+            store(lanes, taps[t]);
+            for (int64_t i = 0; i < L && i < n; ++i) to[9 * i + t] = lanes[i];
+        }
+    }
+}
+
+template <class S>
+bool taps_of(const float* sums, int64_t sum_step, int64_t sum_row, int64_t targets, int64_t sources,
+             float* to) {
+    bool finite = true;
+    for (int64_t o = 0; o < targets; ++o, sums += sum_row)
+        for (int64_t c = 0; c < sources; c += L) {
+            const int64_t n = sources - c;
+            V down[4][3], all[9];
+#pragma GCC unroll 4
+            for (int k = 0; k < 4; ++k) {
+                V column[4];
+#pragma GCC unroll 4
+                for (int r = 0; r < 4; ++r) column[r] = load_upto(sums + (4 * r + k) * sum_step + c, n);
+                S::taps(column, down[k]);
+            }
+            V trace{};
+#pragma GCC unroll 3
+            for (int i = 0; i < 3; ++i) {
+                V row[4], taps[3];
+#pragma GCC unroll 4
+                for (int k = 0; k < 4; ++k) row[k] = down[k][i];
+                S::taps(row, taps);
+#pragma GCC unroll 3
+                for (int j = 0; j < 3; ++j) {
+                    all[3 * i + j] = taps[j];
+                    trace = multiply_add<float>(taps[j], V{}, trace);
+                }
+            }
+            store_windows<float>(all, n, to + (o * sources + c) * 9);
+            finite &= total(trace) == 0;
+        }
+    return finite;
+}
+
+bool winograd_taps_impl(WinogradForm form, const float* sums, int64_t sum_step, int64_t sum_row,
+                        int64_t targets, int64_t sources, float* to) {
+    if (form == WinogradForm::OnesGradients)
+        return taps_of<OnesGradients>(sums, sum_step, sum_row, targets, sources, to);
+    return taps_of<TwosGradients>(sums, sum_step, sum_row, targets, sources, to);
 }
 
 FLB_REGISTER_KERNEL(winograd_weights, &winograd_weights_impl);
-FLB_REGISTER_KERNEL(winograd_input, &winograd_input_impl);
-FLB_REGISTER_KERNEL(winograd_output, &winograd_output_impl);
+FLB_REGISTER_KERNEL(winograd_inputs, &winograd_inputs_impl);
+FLB_REGISTER_KERNEL(winograd_outputs_of, &winograd_outputs_of_impl);
+FLB_REGISTER_KERNEL(winograd_taps, &winograd_taps_impl);
 
 }  // namespace FLB_ISA
 }  // namespace flb
