@@ -90,25 +90,29 @@ void fill_frame(const ConvImage& image, const int64_t (&sizes)[3], const Frame& 
                 int64_t begin, int64_t end) {
     const int64_t row_bytes = f.stride(1) * size, left = std::min(f.lo[2], f.size[2]);
     const int64_t width = std::max(int64_t(0), std::min(sizes[2], f.size[2] - left));
-    for (int64_t r = begin; r < end; ++r) {
-        char* row = to + r * row_bytes;
-        const int64_t d = r / f.size[1] - f.lo[0], h = r % f.size[1] - f.lo[1];
-        if (d < 0 || d >= sizes[0] || h < 0 || h >= sizes[1]) {
-            std::memset(row, 0, size_t(row_bytes));
-            continue;
+    const bool dense = image.channel_stride == 1 && image.stride[2] == f.channels;
+    // Planes are read a few at a time, each along its rows; else one row after the other.
+    constexpr int64_t kPlanes = 16;
+    const int64_t step = image.stride[2] == 1 ? kPlanes : f.channels;
+    for (int64_t c = 0; c < f.channels; c += step)
+        for (int64_t r = begin; r < end; ++r) {
+            char* row = to + r * row_bytes;
+            char* inner = row + left * f.channels * size;
+            char* right = inner + width * f.channels * size;
+            const int64_t d = r / f.size[1] - f.lo[0], h = r % f.size[1] - f.lo[1];
+            const bool there = d >= 0 && d < sizes[0] && h >= 0 && h < sizes[1];
+            if (c == 0) {
+                std::memset(row, 0, size_t((there ? inner : row + row_bytes) - row));
+                if (there) std::memset(right, 0, size_t(row + row_bytes - right));
+            }
+            if (!there) continue;
+            const char* from = static_cast<const char*>(image.data) +
+                               (d * image.stride[0] + h * image.stride[1] + c * image.channel_stride) * size;
+            if (dense) std::memcpy(inner, from, size_t(width * f.channels * size));
+            else
+                conv_transpose_copy(int(size), std::min(step, f.channels - c), width, from,
+                                    image.channel_stride, image.stride[2], inner + c * size, 1, f.channels);
         }
-        char* inner = row + left * f.channels * size;
-        std::memset(row, 0, size_t(inner - row));
-        const char* from =
-            static_cast<const char*>(image.data) + (d * image.stride[0] + h * image.stride[1]) * size;
-        if (image.channel_stride == 1 && image.stride[2] == f.channels)
-            std::memcpy(inner, from, size_t(width * f.channels * size));
-        else
-            conv_transpose_copy(int(size), f.channels, width, from, image.channel_stride, image.stride[2],
-                                inner, 1, f.channels);
-        char* right = inner + width * f.channels * size;
-        std::memset(right, 0, size_t(row + row_bytes - right));
-    }
 }
 
 namespace {

@@ -125,6 +125,7 @@ void turn_block(int64_t ni, int64_t nj, const T* from, int64_t from_i, T* to, in
 #pragma GCC unroll 16
             for (int i = 0; i < L; ++i) {
                 const T* row = from + (i0 + i) * from_i + j0;
+                __builtin_prefetch(reinterpret_cast<const char*>(row) + 384);
                 rows[i] = i >= in ? Vector<T>{} : jn == L ? load(row) : load_first<T>(row, jn);
             }
             transpose(rows);
@@ -142,24 +143,22 @@ template <class T>
 void transpose_copy(int64_t ni, int64_t nj, const T* from, int64_t from_i, int64_t from_j, T* to,
                     int64_t to_i, int64_t to_j) {
     constexpr int64_t kBlock = 16;
-    for (int64_t i0 = 0; i0 < ni; i0 += kBlock)
-        for (int64_t j0 = 0; j0 < nj; j0 += kBlock) {
-            const int64_t in = ni - i0 < kBlock ? ni - i0 : kBlock, jn = nj - j0 < kBlock ? nj - j0 : kBlock;
-            const T* f = from + i0 * from_i + j0 * from_j;
-            T* t = to + i0 * to_i + j0 * to_j;
-            if constexpr (kTurnsInRegisters<T>) {
-                if (from_j == 1 && to_i == 1) {
-                    turn_block(in, jn, f, from_i, t, to_j);
-                    continue;
-                }
-                if (from_i == 1 && to_j == 1) {
-                    turn_block(jn, in, f, from_j, t, to_i);
-                    continue;
-                }
-            }
-            for (int64_t j = 0; j < jn; ++j)
-                for (int64_t i = 0; i < in; ++i) t[i * to_i + j * to_j] = f[i * from_i + j * from_j];
+    const auto block = [&](int64_t i0, int64_t j0) {
+        const int64_t in = ni - i0 < kBlock ? ni - i0 : kBlock, jn = nj - j0 < kBlock ? nj - j0 : kBlock;
+        const T* f = from + i0 * from_i + j0 * from_j;
+        T* t = to + i0 * to_i + j0 * to_j;
+        if constexpr (kTurnsInRegisters<T>) {
+            if (from_j == 1 && to_i == 1) return turn_block(in, jn, f, from_i, t, to_j);
+            if (from_i == 1 && to_j == 1) return turn_block(jn, in, f, from_j, t, to_i);
         }
+        for (int64_t j = 0; j < jn; ++j)
+            for (int64_t i = 0; i < in; ++i) t[i * to_i + j * to_j] = f[i * from_i + j * from_j];
+    };
+    // Along the neighbours of the side whose steps across are longer: it comes from further away.
+    const bool along_i = (from_i < to_i ? to_i : from_i) < (from_j < to_j ? to_j : from_j);
+    for (int64_t x = 0; x < (along_i ? nj : ni); x += kBlock)
+        for (int64_t y = 0; y < (along_i ? ni : nj); y += kBlock)
+            along_i ? block(y, x) : block(x, y);
 }
 
 template <class T>
