@@ -33,6 +33,7 @@ namespace {
 constexpr int64_t kLeastChannels = 32;    // fewer do not pay for the transforms of tiles,
 constexpr int64_t kLeastTiles = 32;       // and fewer of these not for that of the weights
 constexpr int64_t kBlockBytes = 1 << 20;  // of transformed tiles, which should stay in the second cache level
+constexpr int64_t kManyWeights = 2 << 20;
 constexpr int64_t kLanes = 16;
 
 WinogradForm form_of(const ConvShape& s, bool backward) {
@@ -66,10 +67,9 @@ class Winograd {
                 Sum& sum = sums_[i * scheme_.sums + j];
                 sum.depth = scheme_.terms[i] * scheme_.terms[j] * sources_;
                 sum.row = round_up(sum.depth, kLanes) + kLanes;
-                sum.weights = weight_elements_;
-                weight_elements_ += sum.depth * width_ + kLanes;
                 tile_elements_ += sum.row + target_row_;
             }
+        place_weights();
     }
 
     // By sum: weights[piece of k][panel][k][target channel]
@@ -100,7 +100,7 @@ class Winograd {
                             const int64_t k = place_of(i, j) * sources_ + first;
                             const Piece piece = piece_at(sum, k);
                             w.to[i * scheme_.numbers + j] =
-                                weights + sum.weights + piece.begin * width_ +
+                                weights + weights_at(sum, piece.begin) +
                                 (panel * piece.depth + k - piece.begin) * gemm_.nr;
                         }
                     winograd_weights(form_, w);
@@ -111,13 +111,16 @@ class Winograd {
     // Returns by image whether an output is not finite.
     std::vector<char> run() const {
         const double work =
-            double(batch_ * tiles_[0] * tiles_[1]) * double(weight_elements_ / width_) * double(targets_);
+            double(batch_ * tiles_[0] * tiles_[1]) * double(scheme_.numbers * scheme_.numbers * sources_) * double(targets_);
         const int64_t threads = work < kParallelProduct ? 1 : num_threads();
         // Where a block is cut does not change its tiles' sums.
         const int64_t tile_bytes = tile_elements_ * int64_t(sizeof(float));
-        int64_t most = std::clamp(kBlockBytes / tile_bytes, int64_t(48), int64_t(512));
+        // Many weights are read again for every block, from further away: then blocks are as large as a number's tiles fit.
+        const bool many = weight_elements_ * int64_t(sizeof(float)) > kManyWeights;
+        int64_t most = many ? 128 : std::clamp(kBlockBytes / tile_bytes, int64_t(48), int64_t(512));
         const int64_t rows = batch_ * tiles_[0];
-        if (threads > 1) most = std::clamp(ceil_div(rows * tiles_[1], 2 * threads), int64_t(12), most);
+        if (threads > 1)
+            most = std::clamp(ceil_div(rows * tiles_[1], (many ? 1 : 2) * threads), int64_t(12), most);
         const int64_t parts = ceil_div(tiles_[1], most), columns = ceil_div(tiles_[1], parts);
         const int64_t at_once = std::max(int64_t(1), most / columns);
         const int64_t blocks = ceil_div(rows, at_once) * parts;
@@ -135,18 +138,41 @@ class Winograd {
   private:
     // A sum's numbers lie side by side, as one stretch of k.
     struct Sum {
-        int64_t depth, row;  // row: from one tile to the next
-        int64_t weights;     // where they begin
+        int64_t depth, row;   // row: from one tile to the next
+        int64_t weights[4];  // by place: where a number's begin
     };
     struct Piece {
         int64_t begin, depth;
     };
-    const Sum& sum_of(int i, int j) const {
-        return sums_[scheme_.sum[i] * scheme_.sums + scheme_.sum[j]];
-    }
+    const Sum& sum_of(int i, int j) const { return sums_[scheme_.sum[i] * scheme_.sums + scheme_.sum[j]]; }
+    Sum& sum_of(int i, int j) { return sums_[scheme_.sum[i] * scheme_.sums + scheme_.sum[j]]; }
     int64_t place_of(int i, int j) const {
         return scheme_.place[i] * scheme_.terms[scheme_.sum[j]] + scheme_.place[j];
     }
+    // Numbers that are multiplied apart from each other share weights that are the same: those of a middle tap.
+    void place_weights() {
+        const int n = scheme_.numbers;
+        const bool apart = 2 * sources_ > gemm_.kc;
+        for (int i = 0; i < n; ++i)
+            for (int j = 0; j < n; ++j) {
+                const int same_i = std::min(i, 3), same_j = std::min(j, 3);
+                if (apart && (same_i != i || same_j != j)) {
+                    sum_of(i, j).weights[place_of(i, j)] =
+                        sum_of(same_i, same_j).weights[place_of(same_i, same_j)];
+                } else if (apart || place_of(i, j) == 0) {
+                    Sum& sum = sum_of(i, j);
+                    const int64_t depth = apart ? sources_ : sum.depth;
+                    sum.weights[place_of(i, j)] = weight_elements_;
+                    for (int64_t p = 1; !apart && p * sources_ < depth; ++p)
+                        sum.weights[p] = weight_elements_ + p * sources_ * width_;
+                    weight_elements_ += depth * width_ + kLanes;
+                }
+            }
+    }
+    int64_t weights_at(const Sum& sum, int64_t k) const {
+        return sum.weights[k / sources_] + k % sources_ * width_;
+    }
+
     // The steps of k that are multiplied at once: some whole numbers, or part of one.
     Piece piece_at(const Sum& sum, int64_t k) const {
         if (sources_ <= gemm_.kc) {
@@ -217,7 +243,7 @@ class Winograd {
                     const Piece piece = piece_at(sum, k);
                     gemm_blocks(PanelType::F32,
                                 {count, targets_, piece.depth, inputs[x] + k, sum.row,
-                                 weights_ + sum.weights + k * width_, 0, outputs[x], target_row_, k > 0});
+                                 weights_ + weights_at(sum, k), 0, outputs[x], target_row_, k > 0});
                     k += piece.depth;
                 }
             }

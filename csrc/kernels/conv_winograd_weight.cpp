@@ -53,7 +53,8 @@ class WinogradWeight {
         const int64_t sums = kSums * kSums * sum_step_;
         // Parts of the rows have sums of their own; they depend on the shape alone.
         const bool small = sums * int64_t(sizeof(float)) <= kSmallSums;
-        const int64_t parts = small ? std::clamp(rows * tiles_[1] / 512, int64_t(1), int64_t(8)) : 1;
+        int64_t parts = 1;
+        while (small && parts < 8 && rows * tiles_[1] >= 512 * parts) parts *= 2;
         const int64_t block_bytes = parts > 1 ? kSmallBlock : kBlock;
         const int64_t at_once =
             std::clamp(block_bytes / (tile_bytes * tiles_[1]), int64_t(1), ceil_div(rows, parts));
