@@ -87,6 +87,12 @@ struct Gather {
         job.positions = w.count;
         job.input_step = w.multiple * f.channels;
         job.output_step = direct ? output.stride[2] * w.step : channels;
+        // Rows that follow one another are one: it falls into tiles of better length.
+        if (d.count == 1 && h.multiple * f.stride(1) == w.count * job.input_step &&
+            (!direct || h.step * output.stride[1] == w.count * job.output_step)) {
+            job.positions *= job.row_count;
+            job.row_count = 1;
+        }
         job.runs = out.runs.data();
         job.run_count = int64_t(out.runs.size());
         job.depth = depth;

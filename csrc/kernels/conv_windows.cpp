@@ -109,6 +109,8 @@ void fill_frame(const ConvImage& image, const int64_t (&sizes)[3], const Frame& 
             const char* from = static_cast<const char*>(image.data) +
                                (d * image.stride[0] + h * image.stride[1] + c * image.channel_stride) * size;
             if (dense) std::memcpy(inner, from, size_t(width * f.channels * size));
+            else if (image.channel_stride == 1 && step == f.channels)
+                conv_copy_runs(int(size), width, f.channels, from, image.stride[2], inner, f.channels);
             else
                 conv_transpose_copy(int(size), std::min(step, f.channels - c), width, from,
                                     image.channel_stride, image.stride[2], inner + c * size, 1, f.channels);

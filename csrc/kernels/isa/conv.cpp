@@ -7,7 +7,9 @@
 namespace flb {
 namespace FLB_ISA {
 
-constexpr int kTile = kMr;  // outputs of a row at once
+// Outputs of a row at once. Without the second step of k that products of matrices have in flight, two more fit the
+// registers; rows of 7, 14, 28 ... outputs are whole tiles then.
+constexpr int kTile = kMr == 12 ? 14 : kMr;
 template <class T>
 constexpr int kPanel = kNv * kLanes<T>;
 
@@ -29,7 +31,7 @@ template <class T, int Rows>
     const int64_t step = job.output_step;
     const int64_t last = cols < L ? 0 : cols - L < L ? cols - L : L;  // of the second vector
     V sum[Rows][kNv];
-#pragma GCC unroll 12
+#pragma GCC unroll 14
     for (int i = 0; i < Rows; ++i) {
         sum[i][0] = piece.first ? load(bias) : V{};
         sum[i][1] = piece.first ? load(bias + L) : V{};
@@ -42,7 +44,7 @@ template <class T, int Rows>
             const V w0 = load(w), w1 = load(w + L);
             __builtin_prefetch(ahead, 0, 2);
             ahead += ahead_step;
-#pragma GCC unroll 12
+#pragma GCC unroll 14
             for (int i = 0; i < Rows; ++i) {
                 const V y = broadcast(x.at(i, 0));
                 add_product<T>(sum[i][0], y, w0);
@@ -52,7 +54,7 @@ template <class T, int Rows>
             w += kPanel<T>;
         }
     }
-#pragma GCC unroll 12
+#pragma GCC unroll 14
     for (int i = 0; i < Rows; ++i) {
         T* to = out + i * step;
         if (!piece.first) {
