@@ -26,14 +26,16 @@ void pack_weights(DType type, const ConvShape& s, bool backward, const void* wei
     parallel_for(
         0, s.groups * panels, std::max(int64_t(1), 65536 / (depth * nr)), [&](int64_t begin, int64_t end) {
             // Forwards, weights of one target are neighbours: turned by [source][tap] first, then put into order.
-            char* turned =
-                backward ? nullptr : static_cast<char*>(scratch(Scratch::PackedA, size_t(depth * row)));
+            const bool in_order = backward || taps == 1;
+            char* const turned_apart =
+                in_order ? nullptr : static_cast<char*>(scratch(Scratch::PackedA, size_t(depth * row)));
             for (int64_t p = begin; p < end; ++p) {
                 const int64_t first = p % panels * nr, count = std::min(nr, targets - first);
                 const char* from = static_cast<const char*>(weight) +
                                    (p / panels * og * cg * taps + first * target_step) * size;
                 char* panel = to + p * depth * row;
-                if (count < nr) std::memset(backward ? panel : turned, 0, size_t(depth * row));
+                char* const turned = in_order ? panel : turned_apart;
+                if (count < nr) std::memset(turned, 0, size_t(depth * row));
                 if (backward) {
                     for (int64_t c = 0; c < sources; ++c)
                         conv_transpose_copy(int(size), count, taps, from + c * source_step * size,
@@ -42,7 +44,7 @@ void pack_weights(DType type, const ConvShape& s, bool backward, const void* wei
                     continue;
                 }
                 conv_transpose_copy(int(size), count, depth, from, target_step, 1, turned, 1, nr);
-                for (int64_t t = 0; t < taps; ++t)
+                for (int64_t t = 0; t < taps && !in_order; ++t)
                     for (int64_t c = 0; c < sources; ++c)
                         std::memcpy(panel + (t * sources + c) * row, turned + (c * taps + t) * row,
                                     size_t(row));

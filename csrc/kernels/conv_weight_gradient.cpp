@@ -117,7 +117,10 @@ void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage
                 tiles.push_back(
                     {group, {run.input + group * cg + i, run.weight + i, std::min(nr, run.length - i)}});
     const int64_t ld = taps * cg;
-    char* total = static_cast<char*>(scratch(Scratch::PackedB, size_t(s.out_channels * ld * size)));
+    const int64_t stored_taps = shape.taps(), stored_in = shape.in_channels / shape.groups;
+    char* total = static_cast<char*>(stored_taps == 1
+                                         ? grad_weight
+                                         : scratch(Scratch::PackedB, size_t(s.out_channels * ld * size)));
     std::memset(total, 0, size_t(s.out_channels * ld * size));
 
     // As many images at a time as stay in the cache; the cuts depend on the shape alone.
@@ -187,18 +190,13 @@ void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage
         });
     }
 
+    if (stored_taps == 1) return;
     // Into the weight's own order: [out][in / groups][tap].
-    const int64_t stored_taps = shape.taps(), stored_in = shape.in_channels / shape.groups;
-    auto reorder = [&](auto zero) {
-        using U = decltype(zero);
-        const U* from = reinterpret_cast<const U*>(total);
-        U* to = static_cast<U*>(grad_weight);
-        for (int64_t o = 0; o < s.out_channels; ++o)
-            for (int64_t c = 0; c < stored_in; ++c)
-                for (int64_t t = 0; t < stored_taps; ++t)
-                    to[(o * stored_in + c) * stored_taps + t] = from[o * ld + t * stored_in + c];
-    };
-    size == 8 ? reorder(uint64_t(0)) : reorder(uint32_t(0));
+    parallel_for(0, s.out_channels, std::max(int64_t(1), 32768 / ld), [&](int64_t begin, int64_t end) {
+        for (int64_t o = begin; o < end; ++o)
+            conv_transpose_copy(int(size), stored_taps, stored_in, total + o * ld * size, stored_in, 1,
+                                static_cast<char*>(grad_weight) + o * ld * size, 1, stored_taps);
+    });
 }
 
 }  // namespace flb

@@ -93,7 +93,7 @@ void fill_frame(const ConvImage& image, const int64_t (&sizes)[3], const Frame& 
     const bool dense = image.channel_stride == 1 && image.stride[2] == f.channels;
     // Planes are read a few at a time, each along its rows; else one row after the other.
     constexpr int64_t kPlanes = 16;
-    const int64_t step = image.stride[2] == 1 ? kPlanes : f.channels;
+    const int64_t step = image.stride[2] <= 2 ? kPlanes : f.channels;
     for (int64_t c = 0; c < f.channels; c += step)
         for (int64_t r = begin; r < end; ++r) {
             char* row = to + r * row_bytes;

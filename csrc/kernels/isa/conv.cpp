@@ -116,8 +116,28 @@ void conv_rows_impl(DType type, const ConvRowsJob& job) {
 
 // ---- between layouts ------------------------------------------------------------------------------------------------
 
-// Blocks of ni rows of nj neighbours become nj rows of ni neighbours.
-template <class T>
+// n elements, of neighbours or of every other one; zeros follow.
+template <class T, int Step>
+FLB_INLINE Vector<T> load_steps(const T* p, int64_t n) {
+    constexpr int L = kLanes<T>;
+    const auto upto = [](const T* from, int64_t count) {
+        return count >= L ? load(from) : count > 0 ? load_first<T>(from, count) : Vector<T>{};
+    };
+    if constexpr (Step == 1) {
+        return upto(p, n);
+    } else {
+        const Vector<T> a = upto(p, 2 * n - 1), b = upto(p + L, 2 * n - 1 - L);
+        typedef std::conditional_t<sizeof(T) == 8, int64_t, int32_t> I;
+        static constexpr I kEven[16] = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
+        typedef I Lanes __attribute__((vector_size(kVectorBytes)));
+        Lanes even;
+        std::memcpy(&even, kEven, sizeof even);
+        return __builtin_shuffle(a, b, even);
+    }
+}
+
+// Blocks of ni rows of nj neighbours, or of every other one, become nj rows of ni neighbours.
+template <class T, int Step>
 void turn_block(int64_t ni, int64_t nj, const T* from, int64_t from_i, T* to, int64_t to_j) {
     constexpr int L = kLanes<T>;
     for (int64_t i0 = 0; i0 < ni; i0 += L)
@@ -126,9 +146,9 @@ void turn_block(int64_t ni, int64_t nj, const T* from, int64_t from_i, T* to, in
             Vector<T> rows[L];
 #pragma GCC unroll 16
             for (int i = 0; i < L; ++i) {
-                const T* row = from + (i0 + i) * from_i + j0;
+                const T* row = from + (i0 + i) * from_i + j0 * Step;
                 __builtin_prefetch(reinterpret_cast<const char*>(row) + 384);
-                rows[i] = i >= in ? Vector<T>{} : jn == L ? load(row) : load_first<T>(row, jn);
+                rows[i] = i >= in ? Vector<T>{} : load_steps<T, Step>(row, jn);
             }
             transpose(rows);
 #pragma GCC unroll 16
@@ -150,8 +170,9 @@ void transpose_copy(int64_t ni, int64_t nj, const T* from, int64_t from_i, int64
         const T* f = from + i0 * from_i + j0 * from_j;
         T* t = to + i0 * to_i + j0 * to_j;
         if constexpr (kTurnsInRegisters<T>) {
-            if (from_j == 1 && to_i == 1) return turn_block(in, jn, f, from_i, t, to_j);
-            if (from_i == 1 && to_j == 1) return turn_block(jn, in, f, from_j, t, to_i);
+            if (from_j == 1 && to_i == 1) return turn_block<T, 1>(in, jn, f, from_i, t, to_j);
+            if (from_i == 1 && to_j == 1) return turn_block<T, 1>(jn, in, f, from_j, t, to_i);
+            if (from_j == 2 && to_i == 1) return turn_block<T, 2>(in, jn, f, from_i, t, to_j);
         }
         for (int64_t j = 0; j < jn; ++j)
             for (int64_t i = 0; i < in; ++i) t[i * to_i + j * to_j] = f[i * from_i + j * from_j];
