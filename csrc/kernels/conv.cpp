@@ -123,6 +123,8 @@ void conv_weight_gradient(DType type, const ConvShape& given, const ConvImage& g
         return;
     }
     if (has_winograd_weight(type, shape)) return winograd_weight_gradient(shape, input, grad_output, grad_weight);
+    if (has_few_sources(type, shape))
+        return few_sources_weight_gradient(shape, input, grad_output, grad_weight);
     product_weight_gradient(type, shape, input, grad_output, grad_weight);
 }
 

@@ -65,6 +65,11 @@ void winograd_weight_gradient(const ConvShape& shape, const ConvImage& input, co
 void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage& input,
                              const ConvImage& grad_output, void* grad_weight);
 
+// ... and over images of few channels (conv_few_weight.cpp).
+bool has_few_sources(DType type, const ConvShape& shape);
+void few_sources_weight_gradient(const ConvShape& shape, const ConvImage& input,
+                                 const ConvImage& grad_output, void* grad_weight);
+
 // Where every channel has its own window:
 bool is_depthwise(const ConvShape& shape);
 // ... vectors run over channels (conv_depthwise.cpp);
@@ -193,14 +198,14 @@ FLB_KERNEL(winograd_outputs_of, bool(WinogradForm, const WinogradOutputs&));
 FLB_KERNEL(winograd_taps, bool(WinogradForm, const float* sums, int64_t sum_step, int64_t sum_row, int64_t targets,
                                int64_t sources, float* to));
 
-// c[i, j] = the sum over k of a[k * a_step + i] * b[k * b_step + j], or += if accumulate. Whole vectors of columns are read
-// and written.
+// c[i, j] = the sum over lines l and steps k of a[l * a_line + k * a_step + i] * b[l * b_line + k * b_step + j], or += if
+// accumulate. Whole vectors of columns are read and written.
 struct OuterProducts {
-    int64_t rows, columns, depth;
+    int64_t rows, columns, lines, depth;
     const float* a;
-    int64_t a_step;
+    int64_t a_line, a_step;
     const float* b;
-    int64_t b_step;
+    int64_t b_line, b_step;
     float* c;
     int64_t c_row;
     bool accumulate;

@@ -12,7 +12,6 @@
 namespace flb {
 
 FLB_DEFINE_KERNEL(winograd_taps);
-FLB_DEFINE_KERNEL(outer_products);
 
 namespace {
 
@@ -122,10 +121,10 @@ class WinogradWeight {
                         if (sum_of(i) * kSums + sum_of(j) != sum) continue;
                         const int64_t depth = cut.count(i) * wide[j], x = i * n + j;
                         for (int64_t k = 0; k < depth; k += kDepth) {
-                            outer_products({std::min(some, out_channels_ - from), sum_row_,
+                            outer_products({std::min(some, out_channels_ - from), sum_row_, 1,
                                             std::min(kDepth, depth - k),
-                                            grads + x * out_step + k * out_row_ + from, out_row_,
-                                            inputs + x * in_step + k * in_row_, in_row_,
+                                            grads + x * out_step + k * out_row_ + from, 0, out_row_,
+                                            inputs + x * in_step + k * in_row_, 0, in_row_,
                                             sums + sum * sum_step_ + from * sum_row_, sum_row_, more});
                             more = true;
                         }

@@ -11,21 +11,23 @@ template <int Rows, int Nv>
     using V = Vector<float>;
     constexpr int L = kLanes<float>;
     V sum[Rows][Nv] = {};
-    const float *a = g.a + row, *b = g.b + column;
     const int64_t a_step = g.a_step, b_step = g.b_step;
-    for (int64_t k = 0; k < g.depth; ++k) {
-        V x[Nv];
+    for (int64_t line = 0; line < g.lines; ++line) {
+        const float *a = g.a + line * g.a_line + row, *b = g.b + line * g.b_line + column;
+        for (int64_t k = 0; k < g.depth; ++k) {
+            V x[Nv];
 #pragma GCC unroll 2
-        for (int j = 0; j < Nv; ++j) x[j] = load(b + j * L);
-        __builtin_prefetch(a + 16 * a_step);
+            for (int j = 0; j < Nv; ++j) x[j] = load(b + j * L);
+            __builtin_prefetch(a + 16 * a_step);
 #pragma GCC unroll 12
-        for (int i = 0; i < Rows; ++i) {
-            const V y = broadcast(a[i]);
+            for (int i = 0; i < Rows; ++i) {
+                const V y = broadcast(a[i]);
 #pragma GCC unroll 2
-            for (int j = 0; j < Nv; ++j) add_product<float>(sum[i][j], y, x[j]);
+                for (int j = 0; j < Nv; ++j) add_product<float>(sum[i][j], y, x[j]);
+            }
+            a += a_step;
+            b += b_step;
         }
-        a += a_step;
-        b += b_step;
     }
 #pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i)
