@@ -125,6 +125,17 @@ struct Gather {
     }
 };
 
+// Whether the elements of an image fill its memory.
+bool is_dense(const ConvImage& image, int64_t channels, const int64_t (&sizes)[3]) {
+    int64_t inner = image.channel_stride == 1 ? channels : 1;
+    bool dense = true;
+    for (int i = 2; i >= 0; --i) {
+        dense = dense && (sizes[i] == 1 || image.stride[i] == inner);
+        inner *= sizes[i];
+    }
+    return dense && (image.channel_stride == 1 || image.channel_stride == inner);
+}
+
 }  // namespace
 
 void gather_outputs(DType type, const ConvShape& shape, bool backward, const ConvImage& input,
@@ -162,6 +173,17 @@ void gather_outputs(DType type, const ConvShape& shape, bool backward, const Con
     const Source source(input, {sizes[0], sizes[1], sizes[2]}, g.plan.frame, size,
                         columns ? &shape : nullptr);
 
+    // Inputs that no window meets, between others: all are zero at first.
+    const auto& written = backward ? s.in : s.out;
+    bool zeros = false;
+    for (const OutputClass& out : g.plan.outputs) zeros = zeros || out.runs.empty();
+    zeros = zeros && !bias && is_dense(output, channels, written);
+    const auto set_zeros = [&](int64_t n) {
+        if (zeros)
+            std::memset(image_at(output, n, size).data, 0,
+                        size_t(channels * written[0] * written[1] * written[2] * size));
+    };
+
     // Blocks of rows, the same for every image.
     struct Block {
         const OutputClass* out;
@@ -169,6 +191,7 @@ void gather_outputs(DType type, const ConvShape& shape, bool backward, const Con
     };
     std::vector<Block> blocks;
     for (const OutputClass& out : g.plan.outputs) {
+        if (zeros && out.runs.empty()) continue;
         const int64_t rows = out.dim[0]->count * out.dim[1]->count;
         const int64_t step =
             std::max(int64_t(1), kConvBlockBytes / std::max(int64_t(1), out.dim[2]->count * channels * size));
@@ -189,12 +212,14 @@ void gather_outputs(DType type, const ConvShape& shape, bool backward, const Con
         // Whole images: the frame is used while it is in the cache.
         parallel_for(0, s.batch, serial ? s.batch : 1, [&](int64_t begin, int64_t end) {
             for (int64_t n = begin; n < end; ++n) {
+                set_zeros(n);
                 const char* frame = filled(n, Scratch::Columns);
                 for (const Block& b : blocks) g.rows(*b.out, n, frame, b.begin, b.end);
             }
         });
         return;
     }
+    for (int64_t n = 0; n < s.batch; ++n) set_zeros(n);
     char* frames = source.direct()
                        ? nullptr
                        : static_cast<char*>(scratch(Scratch::Columns, source.bytes() * size_t(s.batch)));

@@ -33,6 +33,8 @@ template <class T, int Rows>
     V sum[Rows][kNv];
 #pragma GCC unroll 14
     for (int i = 0; i < Rows; ++i) {
+        __builtin_prefetch(out + i * step, 1);
+        __builtin_prefetch(out + i * step + last, 1);
         sum[i][0] = piece.first ? load(bias) : V{};
         sum[i][1] = piece.first ? load(bias + L) : V{};
     }
