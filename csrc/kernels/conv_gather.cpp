@@ -13,6 +13,8 @@ FLB_DEFINE_KERNEL(conv_rows);
 
 namespace {
 
+constexpr int64_t kShortRow = 12;  // shorter ones leave tiles of outputs half empty
+
 // Steps of k whose weights fit the first cache level.
 int64_t depth_of_pieces(DType type) { return gemm_shape(conv_panel_type(type)).kc; }
 
@@ -36,6 +38,10 @@ void pack_weights(DType type, const ConvShape& s, bool backward, const void* wei
                 char* panel = to + p * depth * row;
                 char* const turned = in_order ? panel : turned_apart;
                 if (count < nr) std::memset(turned, 0, size_t(depth * row));
+                if (backward && taps == 1) {
+                    conv_copy_runs(int(size), sources, count, from, source_step, panel, nr);
+                    continue;
+                }
                 if (backward) {
                     for (int64_t c = 0; c < sources; ++c)
                         conv_transpose_copy(int(size), count, taps, from + c * source_step * size,
@@ -66,7 +72,11 @@ struct Gather {
         const Frame& f = plan.frame;
         const DimClass &d = *out.dim[0], &h = *out.dim[1], &w = *out.dim[2];
         const int64_t channels = groups * target_group;
-        const bool direct = output.channel_stride == 1;
+        // Rows that follow one another are one: it falls into tiles of better length. Short ones do so in a buffer.
+        const int64_t input_step = w.multiple * f.channels;
+        const bool follow = d.count == 1 && h.multiple * f.stride(1) == w.count * input_step;
+        const bool spread = h.step * output.stride[1] != w.count * w.step * output.stride[2];
+        const bool direct = output.channel_stride == 1 && !(follow && spread && w.count < kShortRow);
         char* image = static_cast<char*>(output.data) + n * output.batch_stride * size;
         char* buffer = direct ? nullptr
                               : static_cast<char*>(scratch(
@@ -87,11 +97,9 @@ struct Gather {
         job.rows = rows.data();
         job.row_count = end - begin;
         job.positions = w.count;
-        job.input_step = w.multiple * f.channels;
+        job.input_step = input_step;
         job.output_step = direct ? output.stride[2] * w.step : channels;
-        // Rows that follow one another are one: it falls into tiles of better length.
-        if (d.count == 1 && h.multiple * f.stride(1) == w.count * job.input_step &&
-            (!direct || h.step * output.stride[1] == w.count * job.output_step)) {
+        if (follow && !(direct && spread)) {
             job.positions *= job.row_count;
             job.row_count = 1;
         }
@@ -119,9 +127,15 @@ struct Gather {
                                 output.stride[2], output.channel_stride);
             return;
         }
-        for (int64_t r = 0; r < end - begin; ++r)
+        for (int64_t r = 0; r < end - begin; ++r) {
+            if (output.channel_stride == 1) {
+                conv_copy_runs(int(size), w.count, channels, buffer + r * w.count * channels * size, channels,
+                               targets[r], output.stride[2] * w.step);
+                continue;
+            }
             conv_transpose_copy(int(size), w.count, channels, buffer + r * w.count * channels * size,
                                 channels, 1, targets[r], output.stride[2] * w.step, output.channel_stride);
+        }
     }
 };
 
