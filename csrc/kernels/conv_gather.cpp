@@ -65,16 +65,16 @@ struct Gather {
     const char* weights;
     const char* bias;
     int64_t depth;
+    const Source* source;
     ConvImage output;
 
     // Rows [begin, end) of one class of outputs of image n, from its frame.
     void rows(const OutputClass& out, int64_t n, const char* frame, int64_t begin, int64_t end) const {
-        const Frame& f = plan.frame;
         const DimClass &d = *out.dim[0], &h = *out.dim[1], &w = *out.dim[2];
         const int64_t channels = groups * target_group;
         // Rows that follow one another are one: it falls into tiles of better length. Short ones do so in a buffer.
-        const int64_t input_step = w.multiple * f.channels;
-        const bool follow = d.count == 1 && h.multiple * f.stride(1) == w.count * input_step;
+        const int64_t input_step = w.multiple * source->step(2);
+        const bool follow = d.count == 1 && h.multiple * source->step(1) == w.count * input_step;
         const bool spread = h.step * output.stride[1] != w.count * w.step * output.stride[2];
         const bool direct = output.channel_stride == 1 && !(follow && spread && w.count < kShortRow);
         char* image = static_cast<char*>(output.data) + n * output.batch_stride * size;
@@ -90,7 +90,7 @@ struct Gather {
                          (h.start + jh * h.step) * output.stride[1] + w.start * output.stride[2]) *
                             size;
             rows[r - begin] = {
-                frame + (jd * d.multiple * f.stride(0) + jh * h.multiple * f.stride(1)) * size,
+                frame + (jd * d.multiple * source->step(0) + jh * h.multiple * source->step(1)) * size,
                 direct ? targets[r - begin] : buffer + (r - begin) * w.count * channels * size};
         }
         ConvRowsJob job{};
@@ -185,7 +185,8 @@ void gather_outputs(DType type, const ConvShape& shape, bool backward, const Con
 
     const int64_t* sizes = backward ? s.out : s.in;
     const Source source(input, {sizes[0], sizes[1], sizes[2]}, g.plan.frame, size,
-                        columns ? &shape : nullptr);
+                        columns ? &shape : nullptr, s.taps() == 1 && s.out[2] >= kShortRow);
+    g.source = &source;
 
     // Inputs that no window meets, between others: all are zero at first.
     const auto& written = backward ? s.in : s.out;

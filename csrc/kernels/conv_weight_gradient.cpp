@@ -98,16 +98,13 @@ void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage
     const Frame& f = plan.frame;
     const Frame gf{{0, 0, 0}, {s.out[0], s.out[1], s.out[2]}, s.out_channels};
 
-    const Source x(input, {s.in[0], s.in[1], s.in[2]}, f, size, columns ? &shape : nullptr);
-    const Source g(grad_output, {s.out[0], s.out[1], s.out[2]}, gf, size, nullptr);
+    const Source x(input, {s.in[0], s.in[1], s.in[2]}, f, size, columns ? &shape : nullptr,
+                   taps == 1);
+    const Source g(grad_output, {s.out[0], s.out[1], s.out[2]}, gf, size, nullptr, false);
     // Packed in place where neighbouring positions are one step apart throughout an image.
     const int64_t g_step = grad_output.stride[2];
     const bool g_plain = (s.out[1] == 1 || grad_output.stride[1] == s.out[2] * g_step) &&
                          (s.out[0] == 1 || grad_output.stride[0] == s.out[1] * s.out[2] * g_step);
-
-    // The same for the inputs of windows of one element, which may lie any distance apart.
-    const bool x_plain = taps == 1 && !columns && input.channel_stride == 1 && s.padding[0] == 0 &&
-                         s.padding[1] == 0 && s.padding[2] == 0;
 
     // Columns of the result, each summed over all positions by one thread: a panel of a run.
     struct Tile {
@@ -139,13 +136,11 @@ void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage
                                   : 1;
     const int64_t part_rows = ceil_div(rows_per_image, parts);
     char* xs = static_cast<char*>(
-        x.direct() || x_plain ? nullptr
+        x.direct() ? nullptr
                    : scratch(Scratch::Columns, parts > 1 ? size_t(part_rows * f.stride(1) * size)
                                                          : x.bytes() * size_t(group_images)));
     char* gs = static_cast<char*>(
         g.direct() || g_plain ? nullptr : scratch(Scratch::Product, g.bytes() * size_t(group_images)));
-    int64_t x_step[3];
-    for (int i = 0; i < 3; ++i) x_step[i] = x_plain ? input.stride[i] : f.stride(i);
     std::vector<ConvRow> rows;
     WeightProduct product(type, rows_per_image, w.count);
     const int64_t steps = rows_per_image * w.count > 0 ? ceil_div(s.batch, group_images) * parts : 0;
@@ -170,16 +165,16 @@ void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage
         // Only the part's rows have memory.
         char* xs_of_image = xs - (parts > 1 ? first_row * f.stride(1) * size : 0);
         if (parts > 1) fill(x, f, xs_of_image, first_row, end_row - first_row);
-        else if (!x_plain) fill(x, f, xs, 0, x.rows());
+        else fill(x, f, xs, 0, x.rows());
         if (!g_plain && first_row == 0) fill(g, gf, gs, 0, g.rows());
         rows.clear();
         for (int64_t n = 0; n < images; ++n) {
-            const char* xi = x.direct() || x_plain ? x.caller_memory(n0 + n)
+            const char* xi = x.direct() ? x.caller_memory(n0 + n)
                                                    : xs_of_image + n * int64_t(x.bytes());
             const char* gi = g_plain || g.direct() ? g.caller_memory(n0 + n) : gs + n * int64_t(g.bytes());
             for (int64_t r = first_row; r < end_row; ++r)
                 rows.push_back(
-                    {xi + (r / h.count * d.multiple * x_step[0] + r % h.count * h.multiple * x_step[1]) * size,
+                    {xi + (r / h.count * d.multiple * x.step(0) + r % h.count * h.multiple * x.step(1)) * size,
                      const_cast<char*>(gi) + r * (g_plain ? w.count * g_step : gf.stride(1)) * size});
         }
         const double work = double(rows.size()) * double(w.count) * double(s.out_channels) * double(ld);
@@ -190,7 +185,7 @@ void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage
         parallel_for(0, int64_t(tiles.size()), grain, [&](int64_t begin, int64_t end) {
             for (int64_t t = begin; t < end; ++t) {
                 const Tile& tile = tiles[size_t(t)];
-                product.add(tile.group, og, tile.run, w.multiple * x_step[2],
+                product.add(tile.group, og, tile.run, w.multiple * x.step(2),
                             total + (tile.group * og * ld + tile.run.weight) * size, ld);
             }
         });

@@ -69,18 +69,19 @@ ConvShape columns_shape(const ConvShape& s);
 // Images as the loops read them: the caller's memory where it has the form already, else filled when asked.
 class Source {
   public:
-    // columns: the original shape when windows are to be written out.
+    // columns: the original shape when windows are to be written out; apart: positions may be any steps apart.
     Source(const ConvImage& image, const int64_t (&sizes)[3], const Frame& frame, int64_t size,
-           const ConvShape* columns)
+           const ConvShape* columns, bool apart)
         : image_(image), frame_(frame), size_(size), columns_(columns) {
         for (int i = 0; i < 3; ++i) sizes_[i] = sizes[i];
         direct_ = !columns && image.channel_stride == 1;
         for (int i = 0; i < 3; ++i)
             direct_ = direct_ && frame.lo[i] == 0 && frame.size[i] <= sizes[i] &&
-                      (frame.size[i] == 1 || image.stride[i] == frame.stride(i));
+                      (apart || frame.size[i] == 1 || image.stride[i] == frame.stride(i));
         bytes_ = size_t(round_up(frame.elements() * size, 64));
     }
     bool direct() const { return direct_; }
+    int64_t step(int dim) const { return direct_ ? image_.stride[dim] : frame_.stride(dim); }
     size_t bytes() const { return direct_ ? 0 : bytes_; }
     int64_t rows() const { return frame_.size[0] * frame_.size[1]; }
     // Rows [begin, end) of image n, counted over d and h.
