@@ -134,6 +134,9 @@ FLB_INLINE void load_windows(const T* from, int64_t step, int64_t tap_step, int6
     }
 }
 
+// The weights of so many sources later are fetched to be overwritten: there are too many places for the processor to see it.
+constexpr int64_t kAhead = 8 * kNr<float>;
+
 template <class S>
 FLB_INLINE void expand_windows(const WinogradWeights& w, const V (&taps)[9], int64_t at) {
     V down[3][S::kNumbers], across[S::kNumbers];
@@ -146,7 +149,11 @@ FLB_INLINE void expand_windows(const WinogradWeights& w, const V (&taps)[9], int
     for (int i = 0; i < S::kNumbers; ++i) {
         S::expand(down[0][i], down[1][i], down[2][i], across);
 #pragma GCC unroll 5
-        for (int j = 0; j < S::kNumbers; ++j) store(w.to[S::kNumbers * i + j] + at, across[j]);
+        for (int j = 0; j < S::kNumbers; ++j) {
+            float* to = w.to[S::kNumbers * i + j] + at;
+            store(to, across[j]);
+            __builtin_prefetch(to + kAhead, 1);
+        }
     }
 }
 
@@ -166,26 +173,29 @@ FLB_INLINE void turn_windows(const T* from, int64_t target_step, int64_t tap_ste
 template <class S>
 void weights_of(const WinogradWeights& w) {
     constexpr int64_t kPanel = kNr<float>;
-    for (int64_t first = 0; first < kPanel; first += L) {
-        const int64_t n = w.targets - first;
-        const float* from = w.weight + first * w.target_step;
-        int64_t s = 0;
-        if (kTurnsInRegisters<float> && w.source_step == 1) {
-            for (; s + L <= w.sources; s += L) {
-                V turned[9][L], taps[9];
-                turn_windows<float>(from + s, w.target_step, w.tap_step, n, turned);
-                for (int i = 0; i < L; ++i) {
-                    for (int t = 0; t < 9; ++t) taps[t] = turned[t][i];
-                    expand_windows<S>(w, taps, (s + i) * kPanel + first);
+    constexpr int kVectors = int(kPanel / L);
+    int64_t s = 0;
+    if (kTurnsInRegisters<float> && w.source_step == 1) {
+        for (; s + L <= w.sources; s += L) {
+            V turned[kVectors][9][L], taps[9];
+            for (int v = 0; v < kVectors; ++v)
+                turn_windows<float>(w.weight + s + v * L * w.target_step, w.target_step, w.tap_step,
+                                    w.targets - v * L, turned[v]);
+            for (int i = 0; i < L; ++i)
+                for (int v = 0; v < kVectors; ++v) {
+                    for (int t = 0; t < 9; ++t) taps[t] = turned[v][t][i];
+                    expand_windows<S>(w, taps, (s + i) * kPanel + v * L);
                 }
-            }
-        }
-        for (; s < w.sources; ++s) {
-            V taps[9] = {};
-            if (n > 0) load_windows<float>(from + s * w.source_step, w.target_step, w.tap_step, n, taps);
-            expand_windows<S>(w, taps, s * kPanel + first);
         }
     }
+    for (; s < w.sources; ++s)
+        for (int v = 0; v < kVectors; ++v) {
+            V taps[9] = {};
+            if (w.targets > v * L)
+                load_windows<float>(w.weight + s * w.source_step + v * L * w.target_step, w.target_step,
+                                    w.tap_step, w.targets - v * L, taps);
+            expand_windows<S>(w, taps, s * kPanel + v * L);
+        }
 }
 
 void winograd_weights_impl(WinogradForm form, const WinogradWeights& w) {
