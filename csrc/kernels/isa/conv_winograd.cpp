@@ -113,14 +113,29 @@ struct TwosGradients : Twos {
 
 // ---- weights -----------------------------------------------------------------------------------------------------------
 
-// The nine taps of a vector of windows, `step` apart, of which n exist.
+// What is read, and what is overwritten, so many sources later is fetched: these are too many places at once for the
+// processor to see it.
+constexpr int64_t kSourcesAhead = 8;
+
+// The nine taps of a vector of windows, `step` apart, of which n exist; those `ahead` are fetched.
 template <class T>
-FLB_INLINE void load_windows(const T* from, int64_t step, int64_t tap_step, int64_t n, Vector<T> (&taps)[9]) {
+FLB_INLINE void load_windows(const T* from, int64_t step, int64_t tap_step, int64_t n, int64_t ahead,
+                             Vector<T> (&taps)[9]) {
+    if (step == 1) {
+        for (int t = 0; t < 9; ++t) {
+            __builtin_prefetch(from + t * tap_step + ahead);
+            taps[t] = load_upto(from + t * tap_step, n);
+        }
+        return;
+    }
     if constexpr (kTurnsInRegisters<T> && L > 9) {
         if (tap_step == 1) {
             Vector<T> rows[L];
 #pragma GCC unroll 16
-            for (int i = 0; i < L; ++i) rows[i] = i < n ? load_first<T>(from + i * step, 9) : Vector<T>{};
+            for (int i = 0; i < L; ++i) {
+                __builtin_prefetch(from + i * step + ahead);
+                rows[i] = i < n ? load_first<T>(from + i * step, 9) : Vector<T>{};
+            }
             transpose(rows);
 #pragma GCC unroll 9
             for (int t = 0; t < 9; ++t) taps[t] = rows[t];
@@ -133,9 +148,6 @@ FLB_INLINE void load_windows(const T* from, int64_t step, int64_t tap_step, int6
         taps[t] = load(lanes);
     }
 }
-
-// The weights of so many sources later are fetched to be overwritten: there are too many places for the processor to see it.
-constexpr int64_t kAhead = 8 * kNr<float>;
 
 template <class S>
 FLB_INLINE void expand_windows(const WinogradWeights& w, const V (&taps)[9], int64_t at) {
@@ -152,7 +164,7 @@ FLB_INLINE void expand_windows(const WinogradWeights& w, const V (&taps)[9], int
         for (int j = 0; j < S::kNumbers; ++j) {
             float* to = w.to[S::kNumbers * i + j] + at;
             store(to, across[j]);
-            __builtin_prefetch(to + kAhead, 1);
+            __builtin_prefetch(to + kSourcesAhead * kNr<float>, 1);
         }
     }
 }
@@ -164,8 +176,11 @@ FLB_INLINE void turn_windows(const T* from, int64_t target_step, int64_t tap_ste
     if constexpr (kTurnsInRegisters<T>)
         for (int t = 0; t < 9; ++t) {
 #pragma GCC unroll 16
-            for (int i = 0; i < L; ++i)
-                taps[t][i] = i < n ? load(from + i * target_step + t * tap_step) : Vector<T>{};
+            for (int i = 0; i < L; ++i) {
+                const T* row = from + i * target_step + t * tap_step;
+                __builtin_prefetch(row + 2 * L);
+                taps[t][i] = i < n ? load(row) : Vector<T>{};
+            }
             transpose(taps[t]);
         }
 }
@@ -193,7 +208,7 @@ void weights_of(const WinogradWeights& w) {
             V taps[9] = {};
             if (w.targets > v * L)
                 load_windows<float>(w.weight + s * w.source_step + v * L * w.target_step, w.target_step,
-                                    w.tap_step, w.targets - v * L, taps);
+                                    w.tap_step, w.targets - v * L, kSourcesAhead * w.source_step, taps);
             expand_windows<S>(w, taps, s * kPanel + v * L);
         }
 }
