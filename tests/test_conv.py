@@ -5,6 +5,7 @@ import random
 import pytest
 
 import flambeau
+from flambeau._ops.conv import _convolution_weight
 from flambeau._ops.nn import convolution
 
 torch = pytest.importorskip("torch", reason="PyTorch, the peer of these comparisons, is not installed")
@@ -230,6 +231,51 @@ def test_few_channels(batch, channels, out, size, kernel, settings, layout):
     compare_with_float64(x, w, b, layout, **settings)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "batch,channels,out,size,padding",
+    [
+        (3, 33, 40, (14, 13), 1),
+        (8, 32, 32, (15, 15), 1),
+        (2, 48, 35, (21, 16), 0),
+        (3, 34, 50, (9, 28), (3, 1)),
+        (2, 270, 36, (16, 19), 1),
+        (2, 35, 300, (18, 12), (1, 2)),
+        (1, 32, 33, (5, 300), 1),
+        (70, 32, 32, (1, 2), 1),
+    ],
+)
+def test_windows_of_three_by_three_by_two(batch, channels, out, size, padding, layout):
+    """The same where the window moves by two, up to tiles of a single output at the edge."""
+    torch.manual_seed(0)
+    x, w, b = torch.randn(batch, channels, *size), torch.randn(out, channels, 3, 3), torch.randn(out)
+    compare_with_float64(x, w, b, layout, padding=padding, stride=2)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "batch,channels,out,size,stride",
+    [(3, 20, 37, (14, 15), 2), (2, 40, 33, (5, 45), (1, 3)), (5, 17, 20, (8, 8), 2), (1, 300, 24, (6, 7), 2)],
+)
+def test_windows_of_one_element_that_skip_inputs(batch, channels, out, size, stride, layout):
+    torch.manual_seed(0)
+    x, w, b = torch.randn(batch, channels, *size), torch.randn(out, channels, 1, 1), torch.randn(out)
+    compare_with_float64(x, w, b, layout, stride=stride)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("kernel", [1, 2])
+def test_transposed_windows_with_gaps_between_them(kernel, bias):
+    """What no window meets is zero, or the bias."""
+    torch.manual_seed(0)
+    x, w, b = torch.randn(3, 6, 5, 4), torch.randn(6, 18, kernel, kernel), torch.randn(18)
+    for layout in LAYOUTS:
+        result = flambeau.nn.functional.conv_transpose2d(
+            in_layout(ours_of(x), layout), ours_of(w), ours_of(b) if bias else None, stride=3
+        )
+        agree(result, torch.nn.functional.conv_transpose2d(x, w, b if bias else None, stride=3), 1e-5)
+
+
 def threes(seed=0):
     """An input and weights large enough for Winograd's algorithm."""
     torch.manual_seed(seed)
@@ -255,6 +301,60 @@ def test_three_by_three_is_as_accurate_as_a_direct_sum():
     )
     error = (transformed - reference).square().mean().sqrt()
     assert error < 1.5 * (direct - reference[:, :31]).square().mean().sqrt()
+
+
+def weight_gradients(x, grad, stride):
+    """Ours, and PyTorch's in float64 and float32."""
+    settings = ([stride] * 2, [1, 1], [1, 1], 1)
+    size = (grad.shape[1], x.shape[1], 3, 3)
+    ours = _convolution_weight(ours_of(x), ours_of(grad), size, *settings)
+    theirs = [
+        torch.nn.grad.conv2d_weight(x.to(t), size, grad.to(t), stride=stride, padding=1)
+        for t in (torch.float64, torch.float32)
+    ]
+    return torch.tensor(ours.tolist()).reshape(size), *theirs
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_of_small_integers_stay_exact(stride):
+    torch.manual_seed(0)
+    x = (torch.randn(2, 33, 22, 21) * 4).round()
+    grad = (torch.randn(2, 40, *((22, 21) if stride == 1 else (11, 11))) * 4).round()
+    ours, exact, _ = weight_gradients(x, grad, stride)
+    assert ours.tolist() == exact.float().tolist()
+    w = (torch.randn(40, 33, 3, 3) * 4).round()
+    result = flambeau.nn.functional.conv2d(ours_of(x), ours_of(w), stride=stride, padding=1)
+    expected = torch.nn.functional.conv2d(x.double(), w.double(), stride=stride, padding=1)
+    assert result.tolist() == expected.float().tolist()
+
+
+@pytest.mark.parametrize("mean", [0.0, 3.0])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_of_weights_are_as_accurate_as_a_direct_sum(stride, mean):
+    torch.manual_seed(0)
+    x = torch.randn(4, 40, 28, 28) + mean
+    grad = torch.randn(4, 48, 28 // stride, 28 // stride)
+    ours, exact, direct = weight_gradients(x, grad, stride)
+    errors = [(t - exact).square().mean().sqrt() for t in (ours, direct)]
+    assert errors[0] < 1.5 * errors[1]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("values", [(float("nan"),), (float("inf"),), (float("-inf"), float("inf")), (3e38,)])
+@pytest.mark.parametrize("where", ["input", "gradient"])
+def test_values_that_are_not_finite_reach_the_gradients_that_they_reach_in_a_direct_sum(
+    where, values, stride
+):
+    torch.manual_seed(0)
+    x, grad = torch.randn(3, 33, 16, 16), torch.randn(3, 40, 16 // stride, 16 // stride)
+    if values[0] == 3e38:
+        x, grad = (x * 1e-3, grad) if where == "gradient" else (x, grad * 1e-3)
+    for i, value in enumerate(values):
+        (x if where == "input" else grad)[1, 5, 4 + i, 3 : 5 + i] = value
+    ours, exact, _ = weight_gradients(x, grad, stride)
+    expected = exact.float()
+    largest = float(expected[expected.isfinite()].abs().max())
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6 * largest, equal_nan=True)
 
 
 @pytest.mark.parametrize("values", [(float("nan"),), (float("inf"),), (float("-inf"), float("inf")), (3e38,)])

@@ -68,7 +68,9 @@ void product_of_images(DType type, int64_t batch, int64_t channels, int64_t dept
 
 }  // namespace
 
-bool takes_any_weights(DType type, const ConvShape& s, bool backward) { return has_winograd(type, s, backward); }
+bool takes_any_weights(DType type, const ConvShape& s, bool backward) {
+    return has_winograd(type, s, backward);
+}
 
 void conv_forward(DType type, const ConvShape& shape, const ConvImage& input, const ConvWeights& weights,
                   const void* bias, const ConvImage& output) {
@@ -122,7 +124,8 @@ void conv_weight_gradient(DType type, const ConvShape& given, const ConvImage& g
                         shape.in_channels, n > 0);
         return;
     }
-    if (has_winograd_weight(type, shape)) return winograd_weight_gradient(shape, input, grad_output, grad_weight);
+    if (has_winograd_weight(type, shape))
+        return winograd_weight_gradient(shape, input, grad_output, grad_weight);
     if (has_few_sources(type, shape))
         return few_sources_weight_gradient(shape, input, grad_output, grad_weight);
     product_weight_gradient(type, shape, input, grad_output, grad_weight);

@@ -14,8 +14,8 @@ FLB_DEFINE_KERNEL(outer_products);
 namespace {
 
 constexpr int64_t kLanes = 16;
-constexpr int64_t kDepth = 256;            // outputs whose gradients of a panel stay in the first cache level
-constexpr int64_t kBlockBytes = 512 << 10; // of gradients and inputs, in the second
+constexpr int64_t kDepth = 256;  // outputs whose gradients of a panel stay in the first cache level
+constexpr int64_t kBlockBytes = 512 << 10;  // of gradients and inputs, in the second
 
 }  // namespace
 
@@ -54,7 +54,8 @@ void few_sources_weight_gradient(const ConvShape& s, const ConvImage& input, con
                           channels};
         ConvImage part = image_at(input, n, sizeof(float));
         part.data = static_cast<float*>(part.data) + there * part.stride[1];
-        float* x = static_cast<float*>(scratch(Scratch::Columns, size_t(frame.elements() + kLanes) * sizeof(float)));
+        float* x =
+            static_cast<float*>(scratch(Scratch::Columns, size_t(frame.elements() + kLanes) * sizeof(float)));
         fill_frame(part, {1, s.in[1] - there, s.in[2]}, frame, sizeof(float), reinterpret_cast<char*>(x), 0,
                    frame.size[1]);
         ConvImage grads = image_at(grad_output, n, sizeof(float));
@@ -81,7 +82,8 @@ void few_sources_weight_gradient(const ConvShape& s, const ConvImage& input, con
     };
     parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
         for (int64_t p = begin; p < end; ++p)
-            for (int64_t b = blocks * p / parts; b < blocks * (p + 1) / parts; ++b) block(b, total + p * sums);
+            for (int64_t b = blocks * p / parts; b < blocks * (p + 1) / parts; ++b)
+                block(b, total + p * sums);
     });
     for (int64_t p = 1; p < parts; ++p)
         for (int64_t i = 0; i < sums; ++i) total[i] += total[p * sums + i];

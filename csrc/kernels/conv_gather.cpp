@@ -184,8 +184,8 @@ void gather_outputs(DType type, const ConvShape& shape, bool backward, const Con
     g.bias = packed_bias;
 
     const int64_t* sizes = backward ? s.out : s.in;
-    const Source source(input, {sizes[0], sizes[1], sizes[2]}, g.plan.frame, size,
-                        columns ? &shape : nullptr, s.taps() == 1 && s.out[2] >= kShortRow);
+    const Source source(input, {sizes[0], sizes[1], sizes[2]}, g.plan.frame, size, columns ? &shape : nullptr,
+                        s.taps() == 1 && s.out[2] >= kShortRow);
     g.source = &source;
 
     // Inputs that no window meets, between others: all are zero at first.

@@ -67,8 +67,8 @@ void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage
 
 // ... and over images of few channels (conv_few_weight.cpp).
 bool has_few_sources(DType type, const ConvShape& shape);
-void few_sources_weight_gradient(const ConvShape& shape, const ConvImage& input,
-                                 const ConvImage& grad_output, void* grad_weight);
+void few_sources_weight_gradient(const ConvShape& shape, const ConvImage& input, const ConvImage& grad_output,
+                                 void* grad_weight);
 
 // Where every channel has its own window:
 bool is_depthwise(const ConvShape& shape);
@@ -195,8 +195,8 @@ struct WinogradOutputs {
 FLB_KERNEL(winograd_outputs_of, bool(WinogradForm, const WinogradOutputs&));
 // The gradient of the weights, [target][source][tap], from `sums` x `sums` sums [target][source] that are sum_step apart;
 // returns whether it is finite.
-FLB_KERNEL(winograd_taps, bool(WinogradForm, const float* sums, int64_t sum_step, int64_t sum_row, int64_t targets,
-                               int64_t sources, float* to));
+FLB_KERNEL(winograd_taps, bool(WinogradForm, const float* sums, int64_t sum_step, int64_t sum_row,
+                               int64_t targets, int64_t sources, float* to));
 
 // c[i, j] = the sum over lines l and steps k of a[l * a_line + k * a_step + i] * b[l * b_line + k * b_step + j], or += if
 // accumulate. Whole vectors of columns are read and written.

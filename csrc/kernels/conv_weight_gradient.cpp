@@ -98,8 +98,7 @@ void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage
     const Frame& f = plan.frame;
     const Frame gf{{0, 0, 0}, {s.out[0], s.out[1], s.out[2]}, s.out_channels};
 
-    const Source x(input, {s.in[0], s.in[1], s.in[2]}, f, size, columns ? &shape : nullptr,
-                   taps == 1);
+    const Source x(input, {s.in[0], s.in[1], s.in[2]}, f, size, columns ? &shape : nullptr, taps == 1);
     const Source g(grad_output, {s.out[0], s.out[1], s.out[2]}, gf, size, nullptr, false);
     // Packed in place where neighbouring positions are one step apart throughout an image.
     const int64_t g_step = grad_output.stride[2];
@@ -119,9 +118,8 @@ void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage
                     {group, {run.input + group * cg + i, run.weight + i, std::min(nr, run.length - i)}});
     const int64_t ld = taps * cg;
     const int64_t stored_taps = shape.taps(), stored_in = shape.in_channels / shape.groups;
-    char* total = static_cast<char*>(stored_taps == 1
-                                         ? grad_weight
-                                         : scratch(Scratch::PackedB, size_t(s.out_channels * ld * size)));
+    char* total = static_cast<char*>(
+        stored_taps == 1 ? grad_weight : scratch(Scratch::PackedB, size_t(s.out_channels * ld * size)));
     std::memset(total, 0, size_t(s.out_channels * ld * size));
 
     // As many images at a time as stay in the cache; the cuts depend on the shape alone.
@@ -169,12 +167,12 @@ void product_weight_gradient(DType type, const ConvShape& shape, const ConvImage
         if (!g_plain && first_row == 0) fill(g, gf, gs, 0, g.rows());
         rows.clear();
         for (int64_t n = 0; n < images; ++n) {
-            const char* xi = x.direct() ? x.caller_memory(n0 + n)
-                                                   : xs_of_image + n * int64_t(x.bytes());
+            const char* xi = x.direct() ? x.caller_memory(n0 + n) : xs_of_image + n * int64_t(x.bytes());
             const char* gi = g_plain || g.direct() ? g.caller_memory(n0 + n) : gs + n * int64_t(g.bytes());
             for (int64_t r = first_row; r < end_row; ++r)
                 rows.push_back(
-                    {xi + (r / h.count * d.multiple * x.step(0) + r % h.count * h.multiple * x.step(1)) * size,
+                    {xi +
+                         (r / h.count * d.multiple * x.step(0) + r % h.count * h.multiple * x.step(1)) * size,
                      const_cast<char*>(gi) + r * (g_plain ? w.count * g_step : gf.stride(1)) * size});
         }
         const double work = double(rows.size()) * double(w.count) * double(s.out_channels) * double(ld);

@@ -80,38 +80,38 @@ class Winograd {
         const int64_t source_step = weight.stride[!backward], target_step = weight.stride[backward];
         const int64_t panels = width_ / gemm_.nr, some = std::min(sources_, int64_t(gemm_.kc)),
                       parts = ceil_div(sources_, some);
-        parallel_for(
-            0, parts * panels, std::max(int64_t(1), 8192 / (some * gemm_.nr)),
-            [&](int64_t begin, int64_t end) {
-                for (int64_t t = begin; t < end; ++t) {
-                    const int64_t first = t / panels * some, panel = t % panels, target = panel * gemm_.nr;
-                    WinogradWeights w{};
-                    w.weight = static_cast<const float*>(weight.data) + first * source_step +
-                               target * target_step;
-                    w.source_step = source_step;
-                    w.target_step = target_step;
-                    w.tap_step = weight.stride[2];
-                    w.turned = backward;
-                    w.sources = std::min(some, sources_ - first);
-                    w.targets = std::min(int64_t(gemm_.nr), targets_ - target);
-                    for (int i = 0; i < scheme_.numbers; ++i)
-                        for (int j = 0; j < scheme_.numbers; ++j) {
-                            const Sum& sum = sum_of(i, j);
-                            const int64_t k = place_of(i, j) * sources_ + first;
-                            const Piece piece = piece_at(sum, k);
-                            w.to[i * scheme_.numbers + j] =
-                                weights + weights_at(sum, piece.begin) +
-                                (panel * piece.depth + k - piece.begin) * gemm_.nr;
-                        }
-                    winograd_weights(form_, w);
-                }
-            });
+        parallel_for(0, parts * panels, std::max(int64_t(1), 8192 / (some * gemm_.nr)),
+                     [&](int64_t begin, int64_t end) {
+                         for (int64_t t = begin; t < end; ++t) {
+                             const int64_t first = t / panels * some, panel = t % panels,
+                                           target = panel * gemm_.nr;
+                             WinogradWeights w{};
+                             w.weight = static_cast<const float*>(weight.data) + first * source_step +
+                                        target * target_step;
+                             w.source_step = source_step;
+                             w.target_step = target_step;
+                             w.tap_step = weight.stride[2];
+                             w.turned = backward;
+                             w.sources = std::min(some, sources_ - first);
+                             w.targets = std::min(int64_t(gemm_.nr), targets_ - target);
+                             for (int i = 0; i < scheme_.numbers; ++i)
+                                 for (int j = 0; j < scheme_.numbers; ++j) {
+                                     const Sum& sum = sum_of(i, j);
+                                     const int64_t k = place_of(i, j) * sources_ + first;
+                                     const Piece piece = piece_at(sum, k);
+                                     w.to[i * scheme_.numbers + j] =
+                                         weights + weights_at(sum, piece.begin) +
+                                         (panel * piece.depth + k - piece.begin) * gemm_.nr;
+                                 }
+                             winograd_weights(form_, w);
+                         }
+                     });
     }
 
     // Returns by image whether an output is not finite.
     std::vector<char> run() const {
-        const double work =
-            double(batch_ * tiles_[0] * tiles_[1]) * double(scheme_.numbers * scheme_.numbers * sources_) * double(targets_);
+        const double work = double(batch_ * tiles_[0] * tiles_[1]) *
+                            double(scheme_.numbers * scheme_.numbers * sources_) * double(targets_);
         const int64_t threads = work < kParallelProduct ? 1 : num_threads();
         // Where a block is cut does not change its tiles' sums.
         const int64_t tile_bytes = tile_elements_ * int64_t(sizeof(float));
@@ -138,7 +138,7 @@ class Winograd {
   private:
     // A sum's numbers lie side by side, as one stretch of k.
     struct Sum {
-        int64_t depth, row;   // row: from one tile to the next
+        int64_t depth, row;  // row: from one tile to the next
         int64_t weights[4];  // by place: where a number's begin
     };
     struct Piece {
@@ -187,8 +187,7 @@ class Winograd {
     void block(int64_t first, int64_t rows, int64_t column, int64_t columns, char* not_finite) const {
         if (columns <= 0) return;
         const int n = scheme_.numbers, m = scheme_.sums;
-        const int64_t out_columns =
-            std::min(scheme_.outputs * columns, to_[1] - scheme_.outputs * column);
+        const int64_t out_columns = std::min(scheme_.outputs * columns, to_[1] - scheme_.outputs * column);
         const WinogradRows cut(scheme_, to_[0], first, rows);
         int64_t wide[kWinogradNumbers];
         int of_sum[kWinogradNumbers] = {};  // a number of each
@@ -198,8 +197,8 @@ class Winograd {
         }
         // Tiles that are left out may be read as if they were there.
         const int64_t tiles = rows * columns;
-        float* memory = static_cast<float*>(scratch(
-            Scratch::Partial, size_t(tiles * tile_elements_ + 2 * m * m * kLanes) * sizeof(float)));
+        float* memory = static_cast<float*>(
+            scratch(Scratch::Partial, size_t(tiles * tile_elements_ + 2 * m * m * kLanes) * sizeof(float)));
         float *inputs[kWinogradNumbers * kWinogradNumbers], *outputs[kWinogradNumbers * kWinogradNumbers];
         for (int x = 0; x < m * m; ++x) {
             inputs[x] = memory;
@@ -267,8 +266,8 @@ class Winograd {
             for (int64_t r = 0; r < count; ++r) {
                 for (int i = 0; i < m; ++i)
                     for (int j = 0; j < m; ++j)
-                        w.from[i * m + j] = outputs[i * m + j] + cut.before(of_sum[i], at + r) *
-                                                                     wide[of_sum[j]] * target_row_;
+                        w.from[i * m + j] = outputs[i * m + j] +
+                                            cut.before(of_sum[i], at + r) * wide[of_sum[j]] * target_row_;
                 w.to = out + r * scheme_.outputs * w.row;
                 w.rows = std::min(int64_t(scheme_.outputs), out_rows - r * scheme_.outputs);
                 finite &= winograd_outputs_of(form_, w);
@@ -341,9 +340,8 @@ void winograd_outputs(const ConvShape& s, bool backward, const ConvImage& source
     for (int64_t o = 0, i = 0; o < s.out_channels; ++o)
         for (int64_t c = 0; c < s.in_channels; ++c)
             for (int64_t t = 0; t < 9; ++t)
-                dense[size_t(i++)] =
-                    static_cast<const float*>(
-                        weight.data)[o * weight.stride[0] + c * weight.stride[1] + t * weight.stride[2]];
+                dense[size_t(i++)] = static_cast<const float*>(
+                    weight.data)[o * weight.stride[0] + c * weight.stride[1] + t * weight.stride[2]];
     ConvShape one = s;
     one.batch = 1;
     for (int64_t n = 0; n < s.batch; ++n)

@@ -23,8 +23,7 @@ constexpr WinogradScheme winograd_scheme(WinogradForm form) {
             return {2, 4, 2, 4, 4, {1, 1, 1, 2}, {0, 1, 2, 3}, {0, 0, 0, 0}, {1, 1, 1, 1}};
         case WinogradForm::Twos:
             return {2, 5, 4, 5, 3, {1, 1, 2, 1, 2}, {0, 1, 2, 0, 2}, {0, 0, 0, 1, 1}, {2, 1, 2}};
-        default:
-            return {4, 3, 2, 5, 5, {2, 2, 4, 1, 3}, {0, 1, 2, 3, 4}, {0, 0, 0, 0, 0}, {1, 1, 1, 1, 1}};
+        default: return {4, 3, 2, 5, 5, {2, 2, 4, 1, 3}, {0, 1, 2, 3, 4}, {0, 0, 0, 0, 0}, {1, 1, 1, 1, 1}};
     }
 }
 
@@ -45,9 +44,7 @@ class WinogradRows {
         for (int i = 0; i < s.numbers; ++i) rows_[i] = winograd_tiles(s, outputs, i);
     }
     // How many rows below `row`, counted over images, a number has.
-    int64_t before(int number, int64_t row) const {
-        return upto(number, row) - upto(number, first_);
-    }
+    int64_t before(int number, int64_t row) const { return upto(number, row) - upto(number, first_); }
     int64_t count(int number) const { return before(number, first_ + count_); }
     bool has(int number, int64_t row) const { return row % tiles_ < rows_[number]; }
 

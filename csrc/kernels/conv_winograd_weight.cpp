@@ -15,11 +15,11 @@ FLB_DEFINE_KERNEL(winograd_taps);
 
 namespace {
 
-constexpr int64_t kLeastTiles = 64;        // fewer of these do not pay for the transform of the sums
-constexpr int64_t kDepth = 256;            // tiles whose numbers of a panel stay in the first cache level
-constexpr int64_t kSmallSums = 1 << 20;    // bytes of sums of which every part of the tiles has its own
-constexpr int64_t kSmallBlock = 640 << 10; // bytes of numbers that stay in the second cache level,
-constexpr int64_t kBlock = 16 << 20;       // and in the third
+constexpr int64_t kLeastTiles = 64;         // fewer of these do not pay for the transform of the sums
+constexpr int64_t kDepth = 256;             // tiles whose numbers of a panel stay in the first cache level
+constexpr int64_t kSmallSums = 1 << 20;     // bytes of sums of which every part of the tiles has its own
+constexpr int64_t kSmallBlock = 640 << 10;  // bytes of numbers that stay in the second cache level,
+constexpr int64_t kBlock = 16 << 20;        // and in the third
 constexpr int64_t kLanes = 16;
 constexpr int kSums = 4;
 
@@ -57,8 +57,7 @@ class WinogradWeight {
         const int64_t block_bytes = parts > 1 ? kSmallBlock : kBlock;
         const int64_t at_once =
             std::clamp(block_bytes / (tile_bytes * tiles_[1]), int64_t(1), ceil_div(rows, parts));
-        float* total =
-            static_cast<float*>(scratch(Scratch::PackedB, size_t(parts * sums) * sizeof(float)));
+        float* total = static_cast<float*>(scratch(Scratch::PackedB, size_t(parts * sums) * sizeof(float)));
         parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
             for (int64_t p = begin; p < end; ++p) {
                 const int64_t first = rows * p / parts, last = rows * (p + 1) / parts;
@@ -67,19 +66,19 @@ class WinogradWeight {
             }
         });
         char finite = 1;
-        parallel_for(
-            0, out_channels_, std::max(int64_t(1), 8192 / in_channels_), [&](int64_t begin, int64_t end) {
-                for (int x = 0; x < kSums * kSums; ++x)
-                    for (int64_t p = 1; p < parts; ++p) {
-                        float* to = total + x * sum_step_ + begin * sum_row_;
-                        const float* from = to + p * sums;
-                        for (int64_t i = 0; i < (end - begin) * sum_row_; ++i) to[i] += from[i];
-                    }
-                if (!winograd_taps(twos_ ? WinogradForm::TwosGradients : WinogradForm::OnesGradients,
-                                   total + begin * sum_row_, sum_step_, sum_row_, end - begin, in_channels_,
-                                   grad_weight + begin * in_channels_ * 9))
-                    __atomic_store_n(&finite, char(0), __ATOMIC_RELAXED);
-            });
+        parallel_for(0, out_channels_, std::max(int64_t(1), 8192 / in_channels_),
+                     [&](int64_t begin, int64_t end) {
+                         for (int x = 0; x < kSums * kSums; ++x)
+                             for (int64_t p = 1; p < parts; ++p) {
+                                 float* to = total + x * sum_step_ + begin * sum_row_;
+                                 const float* from = to + p * sums;
+                                 for (int64_t i = 0; i < (end - begin) * sum_row_; ++i) to[i] += from[i];
+                             }
+                         if (!winograd_taps(twos_ ? WinogradForm::TwosGradients : WinogradForm::OnesGradients,
+                                            total + begin * sum_row_, sum_step_, sum_row_, end - begin,
+                                            in_channels_, grad_weight + begin * in_channels_ * 9))
+                             __atomic_store_n(&finite, char(0), __ATOMIC_RELAXED);
+                     });
         return finite;
     }
 
@@ -96,14 +95,15 @@ class WinogradWeight {
         float* inputs = static_cast<float*>(
             scratch(Scratch::Partial, size_t(n * n * (in_step + out_step)) * sizeof(float)));
         float* grads = inputs + n * n * in_step;
-        const int64_t grain = std::max(int64_t(1), 65536 / (columns * (in_channels_ + out_channels_) * n * n));
+        const int64_t grain =
+            std::max(int64_t(1), 65536 / (columns * (in_channels_ + out_channels_) * n * n));
         parallel_for(first, first + rows, grain, [&](int64_t begin, int64_t end) {
             WinogradRows(scheme_, out_[0], begin, end - begin)
                 .over_images([&](int64_t image, int64_t row, int64_t count, int64_t at) {
                     const int64_t advance = scheme_.advance;
-                    transform(twos_ ? WinogradForm::Twos : WinogradForm::Ones, advance, scheme_.reads,
-                              input_, in_, in_channels_, image, advance * row - before_[0], -before_[1],
-                              count, at, cut, wide, inputs, in_step, in_row_);
+                    transform(twos_ ? WinogradForm::Twos : WinogradForm::Ones, advance, scheme_.reads, input_,
+                              in_, in_channels_, image, advance * row - before_[0], -before_[1], count, at,
+                              cut, wide, inputs, in_step, in_row_);
                     transform(twos_ ? WinogradForm::TwosGradients : WinogradForm::OnesGradients, 2, 2, grad_,
                               out_, out_channels_, image, 2 * row, 0, count, at, cut, wide, grads, out_step,
                               out_row_);
@@ -141,11 +141,12 @@ class WinogradWeight {
 
     void transform(WinogradForm form, int64_t advance, int64_t reads, const ConvImage& image,
                    const int64_t (&sizes)[2], int64_t channels, int64_t n, int64_t row, int64_t column,
-                   int64_t count, int64_t at, const WinogradRows& cut, const int64_t (&wide)[kWinogradNumbers],
-                   float* to, int64_t to_step, int64_t to_row) const {
+                   int64_t count, int64_t at, const WinogradRows& cut,
+                   const int64_t (&wide)[kWinogradNumbers], float* to, int64_t to_step,
+                   int64_t to_row) const {
         const int64_t columns = tiles_[1], width = advance * (columns - 1) + reads;
-        const float* frame = winograd_area(image, sizes, channels, n, row, column,
-                                           advance * (count - 1) + reads, width);
+        const float* frame =
+            winograd_area(image, sizes, channels, n, row, column, advance * (count - 1) + reads, width);
         WinogradInputs w{};
         w.row = width * channels;
         w.step = channels;

@@ -182,8 +182,7 @@ void transpose_copy(int64_t ni, int64_t nj, const T* from, int64_t from_i, int64
     // Along the neighbours of the side whose steps across are longer: it comes from further away.
     const bool along_i = (from_i < to_i ? to_i : from_i) < (from_j < to_j ? to_j : from_j);
     for (int64_t x = 0; x < (along_i ? nj : ni); x += kBlock)
-        for (int64_t y = 0; y < (along_i ? ni : nj); y += kBlock)
-            along_i ? block(y, x) : block(x, y);
+        for (int64_t y = 0; y < (along_i ? ni : nj); y += kBlock) along_i ? block(y, x) : block(x, y);
 }
 
 template <class T>
