@@ -38,8 +38,9 @@ int merged_dimensions(const Tensor& out, const Tensor& in, Dimension* d) {
     return n;
 }
 
-// A result of so many bytes will not be in the cache when it is read: it is written past it.
-constexpr int64_t kStreamBytes = int64_t(8) << 20;
+// A result of so many bytes will not be in the cache when it is read: it is written past it. So is a smaller one whose
+// rows all fall into one set of the first-level cache, where lines that are written push each other out.
+constexpr int64_t kStreamBytes = int64_t(8) << 20, kConflictBytes = int64_t(2) << 20, kWay = 4096;
 
 }  // namespace
 
@@ -68,8 +69,8 @@ bool copy_transposed(Tensor& out, Tensor& in) {
     }
     char* o = kernel_pointer(out);
     const char* a = kernel_pointer(in);
-    const bool stream = out.numel * width >= kStreamBytes && reinterpret_cast<uintptr_t>(o) % 64 == 0 &&
-                        row.out * width % 64 == 0;
+    const bool stream = out.numel * width >= (row.out * width % kWay ? kStreamBytes : kConflictBytes) &&
+                        reinterpret_cast<uintptr_t>(o) % 64 == 0 && row.out * width % 64 == 0;
     const int64_t strip = 256 / width;  // columns of `out` that one piece of work holds
     const int64_t strips = (column.size - 1) / strip + 1;
     const int64_t piece = row.size * (column.size < strip ? column.size : strip);

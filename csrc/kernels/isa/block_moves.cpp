@@ -5,6 +5,7 @@
 #include "core/dtype.h"
 #include "core/scalar_types.h"
 #include "kernels/isa/square.h"
+#include "kernels/isa/transpose.h"
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
@@ -31,22 +32,33 @@ static void stream_impl(void* out, const void* in, int64_t nbytes) {
 
 // ---- transposing ----------------------------------------------------------------------------------------------------
 
-template <class T, int kBytes>
-FLB_INLINE void move_square(T* out, int64_t out_stride, const T* in, int64_t in_stride, bool stream) {
-    using S = Square<T, kBytes>;
+template <class T>
+FLB_INLINE void move_square(T* out, int64_t out_stride, const T* in, int64_t in_stride) {
+    using S = Square<T, 16>;
     typename S::Vector a[S::kSide];
-    for (int i = 0; i < S::kSide; ++i) std::memcpy(&a[i], in + i * in_stride, kBytes);
+    for (int i = 0; i < S::kSide; ++i) std::memcpy(&a[i], in + i * in_stride, 16);
     S::transpose(a);
+    for (int i = 0; i < S::kSide; ++i) std::memcpy(out + i * out_stride, &a[i], 16);
+}
+
+// Squares of whole vectors, of elements as wide as these.
+template <class T>
+using Turned = std::conditional_t<sizeof(T) == 4, float, std::conditional_t<sizeof(T) == 8, double, void>>;
+// Not inlined: the addresses of its lines would fill the registers of the loops around it.
+template <class T>
+[[gnu::noinline]] void move_vectors(T* out, int64_t out_stride, const T* in, int64_t in_stride, bool stream) {
+    using F = Turned<T>;
+    Vector<F> a[kLanes<F>];
+    for (int i = 0; i < kLanes<F>; ++i) std::memcpy(&a[i], in + i * in_stride, sizeof a[i]);
+    transpose(a);
 #if defined(__AVX512F__)
-    if constexpr (kBytes == 64) {
-        if (stream) {
-            for (int i = 0; i < S::kSide; ++i)
-                _mm512_stream_si512(reinterpret_cast<__m512i*>(out + i * out_stride), (__m512i)a[i]);
-            return;
-        }
+    if (stream) {
+        for (int i = 0; i < kLanes<F>; ++i)
+            _mm512_stream_si512(reinterpret_cast<__m512i*>(out + i * out_stride), (__m512i)a[i]);
+        return;
     }
 #endif
-    for (int i = 0; i < S::kSide; ++i) std::memcpy(out + i * out_stride, &a[i], kBytes);
+    for (int i = 0; i < kLanes<F>; ++i) std::memcpy(out + i * out_stride, &a[i], sizeof a[i]);
 }
 
 template <class T>
@@ -66,8 +78,7 @@ FLB_INLINE void transpose_part(T* out, int64_t out_stride, const T* in, int64_t 
         for (; r + kSide <= rows; r += kSide) {
             int64_t c = 0;
             for (; c + kSide <= cols; c += kSide)
-                move_square<T, 16>(out + r * out_stride + c, out_stride, in + c * in_stride + r, in_stride,
-                                   false);
+                move_square(out + r * out_stride + c, out_stride, in + c * in_stride + r, in_stride);
             transpose_scalar(out + r * out_stride + c, out_stride, in + c * in_stride + r, in_stride, kSide,
                              cols - c);
         }
@@ -78,15 +89,16 @@ FLB_INLINE void transpose_part(T* out, int64_t out_stride, const T* in, int64_t 
 template <class T>
 FLB_INLINE void transpose_line(T* out, int64_t out_stride, const T* in, int64_t in_stride, int64_t rows,
                                int64_t cols, bool stream) {
-#if defined(__AVX512F__)
-    constexpr int64_t kLine = 64 / int64_t(sizeof(T));
-    if constexpr (sizeof(T) == 4 || sizeof(T) == 8) {
-        if (rows == kLine && cols == kLine) {
-            move_square<T, 64>(out, out_stride, in, in_stride, stream);
+    if constexpr (kTurnsInRegisters<Turned<T>>) {
+        constexpr int64_t kSide = kLanes<Turned<T>>;
+        if (rows % kSide == 0 && cols % kSide == 0) {
+            for (int64_t r = 0; r < rows; r += kSide)
+                for (int64_t c = 0; c < cols; c += kSide)
+                    move_vectors(out + r * out_stride + c, out_stride, in + c * in_stride + r, in_stride,
+                                 stream);
             return;
         }
     }
-#endif
     transpose_part(out, out_stride, in, in_stride, rows, cols);
 }
 
@@ -105,28 +117,21 @@ void transpose(T* out, int64_t out_stride, const T* in, int64_t in_stride, int64
         if (cols == 3) return interleave<3>(out, in, in_stride, rows);
         if (cols == 4) return interleave<4>(out, in, in_stride, rows);
     }
+    // Down the rows of `out`, a strip of four lines: whole lines are written next to each other, and the reads run along
+    // the rows of `in`, sent for two lines ahead. Half as wide where these fall into few sets of the second-level cache.
     constexpr int64_t kLine = 64 / int64_t(sizeof(T));
     const auto least = [](int64_t a, int64_t b) { return a < b ? a : b; };
-    // Down the rows of `out`, two lines wide: the reads run along 2 kLine rows of `in`, which the processor foresees; the
-    // lines to be written it does not.
-    for (int64_t c = 0; c < cols; c += 2 * kLine) {
-        const int64_t first = least(kLine, cols - c), second = least(kLine, cols - c - first);
+    const int64_t strip = in_stride * int64_t(sizeof(T)) % 16384 ? 4 * kLine : 2 * kLine;
+    for (int64_t left = 0; left < cols; left += strip) {
+        const int64_t right = least(cols, left + strip);
         for (int64_t r = 0; r < rows; r += kLine) {
             const int64_t height = least(kLine, rows - r);
-            T* to = out + r * out_stride + c;
-            const T* from = in + c * in_stride + r;
-            if (!stream) {
-                for (int64_t i = 0; i < first + second; ++i)
-                    __builtin_prefetch(from + i * in_stride + 2 * kLine);
-                for (int64_t i = 0; i < height; ++i) {
-                    __builtin_prefetch(to + (kLine + i) * out_stride, 1);
-                    __builtin_prefetch(to + (kLine + i) * out_stride + kLine, 1);
-                }
+            for (int64_t c = left; c < right; c += kLine) {
+                const int64_t width = least(kLine, right - c);
+                const T* from = in + c * in_stride + r;
+                for (int64_t i = 0; i < width; ++i) __builtin_prefetch(from + i * in_stride + 2 * kLine);
+                transpose_line(out + r * out_stride + c, out_stride, from, in_stride, height, width, stream);
             }
-            transpose_line(to, out_stride, from, in_stride, height, first, stream);
-            if (second)
-                transpose_line(to + kLine, out_stride, from + kLine * in_stride, in_stride, height, second,
-                               stream);
         }
     }
 }
