@@ -212,12 +212,12 @@ namespace {
 
 constexpr int64_t kBlock = 512;
 constexpr int64_t kGrain = 32768;  // elements; no more stay on the calling thread
-// Elements of a line that stay together when operands cross (see Iterator::crosses).
-constexpr int64_t kTile = 256;
 // See Iterator::plan_memory.
 constexpr int64_t kStreamBytes = int64_t(32) << 20, kTurnBytes = int64_t(1) << 20;
-constexpr int64_t kStreamBlock = 8192;     // bytes
-constexpr int64_t kBackwardBlock = 16384;  // elements
+constexpr int64_t kTiledStreamBytes = int64_t(8)
+                                      << 20;  // tiles write many rows at a time, which caches bear badly
+constexpr int64_t kStreamBlock = 8192;        // bytes
+constexpr int64_t kBackwardBlock = 16384;     // elements
 
 }  // namespace
 
@@ -341,27 +341,16 @@ void Iterator::run_range(Loop loop, const void* params, int64_t begin, int64_t e
     if (streams_) std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
-// True when an operand runs across the cache lines in the innermost dimension and along them in the next: the sum of a
-// matrix and a transposed one.
-bool Iterator::crosses() const {
-    if (shape_.size() < 2 || shape_[0] < 2 * kTile || shape_[1] < 8) return false;
-    for (int k = 0; k < count_; ++k) {
-        const Dims& strides = operands_[k].strides;
-        if (strides[0] > 64 && strides[1] != 0 && strides[1] <= 32) return true;
-    }
-    return false;
-}
-
 // Two ways to spend less time on memory; neither changes a bit of the result.
 // A large fresh result will not be in the cache when it is read: written past it, it costs no reading of the lines that it
 // replaces. Loops that have no form of their own for that write blocks which are copied; that pays for light ones only, as
 // the copying does not overlap with computing. Operators on arrays somewhat larger than the second-level cache take turns in
 // direction: each begins where the one before ended, with what is still in the cache.
-void Iterator::plan_memory(Loop loop, bool light) {
+void Iterator::plan_memory(Loop loop, bool light, int64_t stream_bytes) {
     const Operand& out = operands_[0];
     const int64_t bytes = numel_ * itemsize(out.dtype);
     if (!out.written || bytes < kTurnBytes) return;
-    if (bytes < kStreamBytes) {
+    if (bytes < stream_bytes) {
         static bool turn = false;
         turn = !turn;
         backward_ = turn && shape_.size() == 1;
@@ -384,24 +373,11 @@ void Iterator::run_merged(Loop loop, const void* params) {
 void Iterator::run(Loop loop, const void* params, bool light) {
     if (numel_ == 0) return;
     coalesce();
-    plan_memory(loop, light);
-    if (crosses()) {
-        // Strips of the innermost dimension become dimensions of their own, outside the second one, so that the lines
-        // fetched for one row of a strip still lie in the cache for the next.
-        const int64_t strips = shape_[0] / kTile, rest = shape_[0] - strips * kTile;
-        Iterator tail = *this;
-        tail.shape_[0] = rest;
-        tail.numel_ = numel_ / shape_[0] * rest;
-        for (int k = 0; k < count_; ++k) {
-            tail.operands_[k].data += strips * kTile * operands_[k].strides[0];
-            operands_[k].strides.insert(2, kTile * operands_[k].strides[0]);
-        }
-        numel_ -= tail.numel_;
-        shape_[0] = kTile;
-        shape_.insert(2, strips);
-        if (rest) tail.run_merged(loop, params);
-    }
-    run_merged(loop, params);
+    Tiles tiles;
+    const bool tiled = plan_tiles(tiles);
+    plan_memory(loop, light, tiled ? kTiledStreamBytes : kStreamBytes);
+    if (tiled) run_tiles(loop, params, tiles);
+    else run_merged(loop, params);
 }
 
 // ---- layout ---------------------------------------------------------------------------------------------------------------

@@ -31,8 +31,18 @@ class Iterator {
     };
     void add(const Tensor& t, DType loop_dtype, bool written);
     void coalesce();
-    bool crosses() const;
-    void plan_memory(Loop loop, bool light);
+    // How the work is cut: along dimension 0, the output's fastest, and along `dim`, the turned operands'.
+    static constexpr int kTurned = 3;
+    struct Tiles {
+        int dim = 0;
+        int64_t columns, rows;
+        bool flat;  // what is not turned is one run of memory over a whole tile
+        int turned[kTurned], count = 0;
+    };
+    bool plan_tiles(Tiles& tiles) const;  // false: all operands agree
+    void run_tiles(Loop loop, const void* params, const Tiles& tiles);
+    void run_tile_range(Loop loop, const void* params, const Tiles& tiles, int64_t begin, int64_t end) const;
+    void plan_memory(Loop loop, bool light, int64_t stream_bytes);
     void run_merged(Loop loop, const void* params);
     void run_range(Loop loop, const void* params, int64_t begin, int64_t end) const;
     void run_inner(Loop loop, const void* params, char** data, const int64_t* strides, int64_t n) const;
