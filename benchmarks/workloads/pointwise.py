@@ -67,6 +67,41 @@ def strided_add(torch):
     return lambda: a + b
 
 
+# What no cache holds is bound by the lines that are fetched, which is the same for both; results above 32 MB meet fresh
+# pages in PyTorch at every run, smaller ones only until something as large has been freed before.
+@workload("strided add, x[::2] + y[::2], 10k", target=5)
+def strided_add_in_cache(torch):
+    x, y = torch.rand(20_000), torch.rand(20_000)
+    return lambda: x[::2] + y[::2]
+
+
+@workload("strided add, x[::2] + y[::2], 10M", target=5, bytes=200e6)
+def strided_add_large(torch):
+    x, y = torch.rand(20 * MILLION), torch.rand(20 * MILLION)
+    return lambda: x[::2] + y[::2]
+
+
+@workload("strided add, a[:, :, 0] + b[:, :, 1] of (1000, 1000, 10)", target=5, bytes=84e6)
+def strided_add_of_one_in_ten(torch):
+    a, b = torch.rand(1000, 1000, 10), torch.rand(1000, 1000, 10)
+    return lambda: a[:, :, 0] + b[:, :, 1]
+
+
+for _size in (1024, 2048):
+
+    @workload(f"a + b.t(), ({_size}, {_size})", target=5, bytes=3 * 4 * _size * _size)
+    def transposed_add(torch, size=_size):
+        a, b = torch.rand(size, size), torch.rand(size, size)
+        return lambda: a + b.t()
+
+
+@workload("contiguous + channels_last, (16, 64, 56, 56)", bytes=3 * 4 * 16 * 64 * 56 * 56)
+def mixed_formats(torch):
+    a = torch.rand(16, 64, 56, 56)
+    b = torch.rand(16, 64, 56, 56).to(memory_format=torch.channels_last)
+    return lambda: a + b
+
+
 @workload("copy of a transpose, (2048, 2048)", target=5, bytes=2 * 4 * 2048 * 2048)
 def transpose_copy(torch):
     a = torch.rand(2048, 2048)

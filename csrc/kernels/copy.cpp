@@ -5,6 +5,7 @@
 #include "core/parallel.h"
 #include "kernels/block_moves.h"
 #include "kernels/iterator.h"
+#include "kernels/strided.h"
 #include "tensor/tensor.h"
 
 namespace flb {
@@ -23,12 +24,7 @@ void copy_loop(char* const* data, const int64_t* strides, int64_t n, const void*
     }
     char* out = data[0];
     const char* in = data[1];
-    if (so == sizeof(T) && si == 0) {
-        const T value = *reinterpret_cast<const T*>(in);
-        T* o = reinterpret_cast<T*>(out);
-        for (int64_t i = 0; i < n; ++i) o[i] = value;
-        return;
-    }
+    if (so == sizeof(T)) return gather_elements(int(sizeof(T)), out, in, si, n);
     for (int64_t i = 0; i < n; ++i, out += so, in += si)
         *reinterpret_cast<T*>(out) = *reinterpret_cast<const T*>(in);
 }

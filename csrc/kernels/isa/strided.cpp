@@ -6,25 +6,27 @@
 namespace flb {
 namespace FLB_ISA {
 
-// A stride known to the compiler becomes shuffles of whole vectors.
+// A stride known to the compiler becomes shuffles of whole vectors. The last element apart: these vectors would read beyond.
 template <int Step, class T>
 FLB_INLINE void gather_step(T* out, const T* in, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) out[i] = in[i * Step];
+    for (int64_t i = 0; i < n - 1; ++i) out[i] = in[i * Step];
+    out[n - 1] = in[(n - 1) * Step];
 }
 
 template <class T>
 void gather(T* out, const char* in, int64_t stride, int64_t n) {
     const T* typed = reinterpret_cast<const T*>(in);
+    if (n <= 0) return;
     if (stride == 0) {
         const T value = *typed;
         for (int64_t i = 0; i < n; ++i) out[i] = value;
-    } else if (stride == 2 * int64_t(sizeof(T)) && n > 1) {
-        // The last element apart: whole vectors of pairs would read one element beyond it.
-        gather_step<2>(out, typed, n - 1);
-        out[n - 1] = typed[2 * (n - 1)];
-    } else {
-        for (int64_t i = 0; i < n; ++i) out[i] = *reinterpret_cast<const T*>(in + i * stride);
+        return;
     }
+    if (stride == 2 * int64_t(sizeof(T))) return gather_step<2>(out, typed, n);
+    if (stride == 3 * int64_t(sizeof(T))) return gather_step<3>(out, typed, n);
+    if (stride == 4 * int64_t(sizeof(T))) return gather_step<4>(out, typed, n);
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < n; ++i) out[i] = *reinterpret_cast<const T*>(in + i * stride);
 }
 template <class T>
 void scatter(char* out, int64_t stride, const T* in, int64_t n) {
