@@ -211,6 +211,8 @@ void Iterator::coalesce() {
 namespace {
 
 constexpr int64_t kBlock = 512;
+// Elements of operands that each use every line of much memory: they take turns, so that several are on their way at once.
+constexpr int64_t kTurns = 64;
 constexpr int64_t kGrain = 32768;  // elements; no more stay on the calling thread
 // See Iterator::plan_memory.
 constexpr int64_t kStreamBytes = int64_t(32) << 20, kTurnBytes = int64_t(1) << 20;
@@ -278,6 +280,18 @@ void Iterator::run_inner(Loop loop, const void* params, char** data, const int64
 
 // A line whose output goes past the cache: the loop writes blocks that stay in the first-level cache.
 void Iterator::run_line(Loop loop, const void* params, char** data, const int64_t* strides, int64_t n) const {
+    if (!casts_ && n > kTurns) {
+        int apart = 0;
+        for (int k = 0; k < count_; ++k) apart += strides[k] >= 32 && strides[k] < 64;
+        if (apart > 1) {
+            char* at[kMaxOperands];
+            for (int64_t begin = 0; begin < n; begin += kTurns) {
+                for (int k = 0; k < count_; ++k) at[k] = data[k] + begin * strides[k];
+                loop(at, strides, n - begin < kTurns ? n - begin : kTurns, params);
+            }
+            return;
+        }
+    }
     const int64_t width = itemsize(operands_[0].dtype);
     if (!streams_ || strides[0] != width || reinterpret_cast<uintptr_t>(data[0]) % 64) {
         run_inner(loop, params, data, strides, n);
