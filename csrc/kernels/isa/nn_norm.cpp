@@ -8,139 +8,193 @@ namespace FLB_ISA {
 
 // ---- rows ----------------------------------------------------------------------------------------------------------
 
-// The rows' next one is sent for in parts of this many elements, between the parts of the work on this one.
-constexpr int64_t kRowPart = 256;
+// The element at i of an array, or the vector that begins there.
+template <class U>
+struct At {
+    int64_t i;
+    template <class T>
+    FLB_INLINE U operator()(const T* p) const {
+        U u;
+        __builtin_memcpy(&u, p + i, sizeof(U));
+        return u;
+    }
+};
 
-// y = map(i) for a row, while `next` is sent for.
+// y = map(At) for a row, while `next` is sent for.
 template <class T, class F>
-FLB_INLINE void map_row(T* __restrict y, int64_t n, const T* next, F map) {
-    for (int64_t begin = 0; begin < n; begin += kRowPart) {
-        const int64_t end = n - begin < kRowPart ? n : begin + kRowPart;
-        send_for(next + begin, end - begin);
-        for (int64_t i = begin; i < end; ++i) y[i] = map(i);
-    }
-}
-
-template <class T>
-void rows_forward(const RowNorm& a, int64_t begin, int64_t end) {
-    const T *w = static_cast<const T*>(a.weight), *b = static_cast<const T*>(a.bias);
-    const int64_t n = a.n;
-    for (int64_t r = begin; r < end; ++r) {
-        const T *x = static_cast<const T*>(a.input) + r * n, *next = r + 1 < end ? x + n : x;
-        T* y = static_cast<T*>(a.output) + r * n;
-        const T mean = a.centred ? T(sum_mapped<T>(n, [](auto v) { return v; }, x) / double(n)) : T(0);
-        const double square = sum_mapped<T>(n, [mean](auto v) { return (v - mean) * (v - mean); }, x);
-        const T rstd = T(1.0 / vsqrt(square / double(n) + a.eps));
-        if (a.centred) static_cast<T*>(a.mean)[r] = mean;
-        static_cast<T*>(a.rstd)[r] = rstd;
-        if (w && b) map_row(y, n, next, [=](int64_t i) { return (x[i] - mean) * rstd * w[i] + b[i]; });
-        else if (w) map_row(y, n, next, [=](int64_t i) { return (x[i] - mean) * rstd * w[i]; });
-        else if (b) map_row(y, n, next, [=](int64_t i) { return (x[i] - mean) * rstd + b[i]; });
-        else map_row(y, n, next, [=](int64_t i) { return (x[i] - mean) * rstd; });
-    }
-}
-
-// One pass over a row of g, x and (if `weighted`) w: adds g (x - mean) rstd to dw and g to db, where they are there, and
-// returns the sums of g w and g w (x - mean).
-template <class T, bool weighted, bool by_weight, bool by_bias>
-Sums row_pass(int64_t n, const T* g, const T* x, const T* w, T mean, T rstd, T* dw, T* db) {
+FLB_INLINE void map_row(T* y, int64_t n, const T* next, F map) {
     using V = typename Vec<T>::type;
     constexpr int lanes = Vec<T>::lanes;
-    Sums total{0, 0};
-    const auto step = [&]<class U>(int64_t i, U& first, U& second) __attribute__((always_inline)) {
-        const auto get = [i](const T* p) {
-            U u;
-            __builtin_memcpy(&u, p + i, sizeof(U));
-            return u;
-        };
-        const auto add = [i, get](T* p, U more) {
-            const U u = get(p) + more;
-            __builtin_memcpy(p + i, &u, sizeof(U));
-        };
-        const U gi = get(g), product = gi * (get(x) - mean);
-        if constexpr (by_weight) add(dw, product * rstd);
-        if constexpr (by_bias) add(db, gi);
-        if constexpr (weighted) {
-            const U wi = get(w);
-            first += gi * wi;
-            second += product * wi;
-        } else {
-            first += gi;
-            second += product;
-        }
-    };
-    for (int64_t begin = 0; begin < n; begin += kSumBlock) {
-        const int64_t end = n - begin < kSumBlock ? n : begin + kSumBlock;
-        V a = {}, b = {}, c = {}, d = {};
-        int64_t i = begin;
-        for (; i + 2 * lanes <= end; i += 2 * lanes) {
-            step(i, a, c);
-            step(i + lanes, b, d);
-        }
-        for (; i + lanes <= end; i += lanes) step(i, a, c);
-        a += b;
-        c += d;
-        T first[lanes], second[lanes];
-        __builtin_memcpy(first, &a, sizeof(first));
-        __builtin_memcpy(second, &c, sizeof(second));
-        for (int k = 0; i < end; ++i, ++k) step(i, first[k], second[k]);
-        for (int half = lanes / 2; half; half /= 2)
-            for (int k = 0; k < half; ++k) {
-                first[k] += first[k + half];
-                second[k] += second[k + half];
-            }
-        total.first += double(first[0]);
-        total.second += double(second[0]);
+    int64_t i = 0;
+    for (; i + 2 * lanes <= n; i += 2 * lanes) {
+        send_for(next + i, 2 * lanes);
+        const V first = map(At<V>{i}), second = map(At<V>{i + lanes});
+        __builtin_memcpy(y + i, &first, sizeof(V));
+        __builtin_memcpy(y + i + lanes, &second, sizeof(V));
     }
-    return total;
+    for (; i < n; ++i) y[i] = map(At<T>{i});
 }
-template <class T, bool weighted>
-FLB_INLINE auto find_row_pass(bool by_weight, bool by_bias) {
-    return by_weight ? by_bias ? row_pass<T, weighted, true, true> : row_pass<T, weighted, true, false>
-           : by_bias ? row_pass<T, weighted, false, true>
-                     : row_pass<T, weighted, false, false>;
+
+// Rows are worked on in pairs: what one waits for (the joining of lanes, the root) overlaps with the other's sums, and the
+// sums over rows go through memory half as often. A row's result does not depend on its partner.
+constexpr int kPair = 2;
+
+template <class T, int rows>
+void rows_forward(const RowNorm& a, int64_t r, const T* next) {
+    const T *w = static_cast<const T*>(a.weight), *b = static_cast<const T*>(a.bias);
+    const int64_t n = a.n;
+    const T* x = static_cast<const T*>(a.input) + r * n;
+    T mean[rows] = {}, rstd[rows];
+    if (a.centred) {
+        double sum[rows];
+        sum_rows<T, rows>(sum, x, n, [](auto v, int) { return v; });
+        for (int k = 0; k < rows; ++k) static_cast<T*>(a.mean)[r + k] = mean[k] = T(sum[k] / double(n));
+    }
+    double square[rows];
+    sum_rows<T, rows>(square, x, n, [&](auto v, int k) { return (v - mean[k]) * (v - mean[k]); });
+    for (int k = 0; k < rows; ++k)
+        static_cast<T*>(a.rstd)[r + k] = rstd[k] = T(1.0 / vsqrt(square[k] / double(n) + a.eps));
+    for (int k = 0; k < rows; ++k, x += n, next += n) {
+        T* y = static_cast<T*>(a.output) + (r + k) * n;
+        const T m = mean[k], d = rstd[k];
+        if (w && b) map_row(y, n, next, [=](auto at) { return (at(x) - m) * d * at(w) + at(b); });
+        else if (w) map_row(y, n, next, [=](auto at) { return (at(x) - m) * d * at(w); });
+        else if (b) map_row(y, n, next, [=](auto at) { return (at(x) - m) * d + at(b); });
+        else map_row(y, n, next, [=](auto at) { return (at(x) - m) * d; });
+    }
 }
 
 template <class T>
-void rows_backward(const RowNormBackward& a, int64_t begin, int64_t end) {
+void all_rows_forward(const RowNorm& a, int64_t begin, int64_t end) {
+    const T* x = static_cast<const T*>(a.input);
+    int64_t r = begin;
+    for (; r + kPair <= end; r += kPair)
+        rows_forward<T, kPair>(a, r, x + (r + 2 * kPair <= end ? r + kPair : r) * a.n);
+    for (; r < end; ++r) rows_forward<T, 1>(a, r, x + r * a.n);
+}
+
+// Keeps a vector in its register, where the compiler would rather load it again for every use.
+template <class U>
+FLB_INLINE void hold([[maybe_unused]] U& u) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(U) == 64) __asm__("" : "+v"(u));
+#endif
+}
+
+// One pass over a few rows of g, x and (if `weighted`) over w: adds g (x - mean) rstd to dw and g to db, where they are
+// there, row by row, and gives each row's sums of g w and g w (x - mean).
+// Meanwhile the lines of as many rows at `soon` and `later` are sent for.
+template <class T, int rows, bool weighted, bool by_weight, bool by_bias>
+void row_pass(Sums* sums, int64_t n, const T* g, const T* x, const T* w, const T* mean, const T* rstd, T* dw,
+              T* db, const T* soon, const T* later) {
+    using V = typename Vec<T>::type;
+    constexpr int lanes = Vec<T>::lanes;
+    const auto step = [&]<class U>(int64_t i, U* first, U* second, const U* means, const U* scales)
+                          __attribute__((always_inline)) {
+                              const auto get = [i](const T* p) __attribute__((always_inline)) {
+                                  U u;
+                                  __builtin_memcpy(&u, p + i, sizeof(U));
+                                  return u;
+                              };
+                              U by_w{}, by_b{}, wi{};
+                              if constexpr (by_weight) by_w = get(dw);
+                              if constexpr (by_bias) by_b = get(db);
+                              if constexpr (weighted) wi = get(w), hold(wi);
+                              for (int k = 0; k < rows; ++k) {
+                                  U gi = get(g + k * n);
+                                  hold(gi);
+                                  const U product = gi * (get(x + k * n) - means[k]);
+                                  if constexpr (by_weight) by_w += product * scales[k];
+                                  if constexpr (by_bias) by_b += gi;
+                                  if constexpr (weighted) {
+                                      first[k] += gi * wi;
+                                      second[k] += product * wi;
+                                  } else {
+                                      first[k] += gi;
+                                      second[k] += product;
+                                  }
+                              }
+                              if constexpr (by_weight) __builtin_memcpy(dw + i, &by_w, sizeof(U));
+                              if constexpr (by_bias) __builtin_memcpy(db + i, &by_b, sizeof(U));
+                          };
+    V means[rows], scales[rows];
+    for (int k = 0; k < rows; ++k) {
+        sums[k] = {0, 0};
+        means[k] = mean[k] - V{};
+        scales[k] = rstd[k] - V{};
+        hold(means[k]);
+        hold(scales[k]);
+    }
+    for (int64_t begin = 0; begin < n; begin += kSumBlock) {
+        const int64_t end = n - begin < kSumBlock ? n : begin + kSumBlock;
+        V a[rows] = {}, b[rows] = {}, c[rows] = {}, d[rows] = {};
+        int64_t i = begin;
+        for (; i + 2 * lanes <= end; i += 2 * lanes) {
+            for (int k = 0; k < rows; ++k) {
+                send_for(soon + k * n + i, 2 * lanes);
+                send_for(later + k * n + i, 2 * lanes);
+            }
+            step(i, a, c, means, scales);
+            step(i + lanes, b, d, means, scales);
+        }
+        for (; i + lanes <= end; i += lanes) step(i, a, c, means, scales);
+        T first[rows] = {}, second[rows] = {};
+        for (; i < end; ++i) step(i, first, second, mean, rstd);
+        for (int k = 0; k < rows; ++k) {
+            sums[k].first += double(join_lanes<T>(a[k] + b[k]) + first[k]);
+            sums[k].second += double(join_lanes<T>(c[k] + d[k]) + second[k]);
+        }
+    }
+}
+template <class T, int rows, bool weighted>
+FLB_INLINE auto find_row_pass(bool by_weight, bool by_bias) {
+    return by_weight
+               ? by_bias ? row_pass<T, rows, weighted, true, true> : row_pass<T, rows, weighted, true, false>
+           : by_bias ? row_pass<T, rows, weighted, false, true>
+                     : row_pass<T, rows, weighted, false, false>;
+}
+
+// `ahead`: how many elements further the rows begin that come next.
+template <class T, int rows>
+void rows_backward(const RowNormBackward& a, int64_t r, int64_t ahead) {
     const int64_t n = a.n;
     const T* w = static_cast<const T*>(a.weight);
     T *dw = static_cast<T*>(a.grad_weight), *db = static_cast<T*>(a.grad_bias);
-    if (dw) __builtin_memset(dw, 0, size_t(n) * sizeof(T));
-    if (db) __builtin_memset(db, 0, size_t(n) * sizeof(T));
-    const auto pass = w ? find_row_pass<T, true>(dw, db) : find_row_pass<T, false>(dw, db);
-    for (int64_t r = begin; r < end; ++r) {
-        const T *x = static_cast<const T*>(a.input) + r * n, *g = static_cast<const T*>(a.grad) + r * n;
-        const T mean = a.centred ? static_cast<const T*>(a.mean)[r] : T(0),
-                rstd = static_cast<const T*>(a.rstd)[r];
-        const Sums sums = pass(n, g, x, w, mean, rstd, dw, db);
-        if (!a.grad_input) continue;
-        T* dx = static_cast<T*>(a.grad_input) + r * n;
-        const T offset = a.centred ? T(sums.first / double(n)) : T(0),
-                slope = T(sums.second / double(n)) * rstd * rstd;
-        const int64_t ahead = r + 1 < end ? n : 0;
-        for (int64_t from = 0; from < n; from += kRowPart) {
-            const int64_t count = n - from < kRowPart ? n - from : kRowPart;
-            send_for(g + ahead + from, count);
-            const auto gradient = [=](int64_t i, T gi) {
-                return (gi - offset - (x[i] - mean) * slope) * rstd;
-            };
-            T* __restrict to = dx + from;
-            if (w)
-                map_row(to, count, x + ahead + from,
-                        [=](int64_t i) { return gradient(from + i, g[from + i] * w[from + i]); });
-            else
-                map_row(to, count, x + ahead + from,
-                        [=](int64_t i) { return gradient(from + i, g[from + i]); });
-        }
+    const T *x = static_cast<const T*>(a.input) + r * n, *g = static_cast<const T*>(a.grad) + r * n;
+    const T* rstd = static_cast<const T*>(a.rstd) + r;
+    T mean[rows] = {};
+    if (a.centred)
+        for (int k = 0; k < rows; ++k) mean[k] = static_cast<const T*>(a.mean)[r + k];
+    Sums sums[rows];
+    const auto pass = w ? find_row_pass<T, rows, true>(dw, db) : find_row_pass<T, rows, false>(dw, db);
+    const T* to = a.grad_input ? static_cast<const T*>(a.grad_input) + r * n : g;
+    pass(sums, n, g, x, w, mean, rstd, dw, db, to, g + ahead);
+    if (!a.grad_input) return;
+    for (int k = 0; k < rows; ++k, x += n, g += n) {
+        T* dx = static_cast<T*>(a.grad_input) + (r + k) * n;
+        const T m = mean[k], d = rstd[k], offset = a.centred ? T(sums[k].first / double(n)) : T(0),
+                slope = T(sums[k].second / double(n)) * d * d;
+        const auto gradient = [=](auto gi, auto xi) { return (gi - offset - (xi - m) * slope) * d; };
+        if (w) map_row(dx, n, x + ahead, [=](auto at) { return gradient(at(g) * at(w), at(x)); });
+        else map_row(dx, n, x + ahead, [=](auto at) { return gradient(at(g), at(x)); });
     }
 }
 
+template <class T>
+void all_rows_backward(const RowNormBackward& a, int64_t begin, int64_t end) {
+    if (a.grad_weight) __builtin_memset(a.grad_weight, 0, size_t(a.n) * sizeof(T));
+    if (a.grad_bias) __builtin_memset(a.grad_bias, 0, size_t(a.n) * sizeof(T));
+    int64_t r = begin;
+    for (; r + kPair <= end; r += kPair)
+        rows_backward<T, kPair>(a, r, r + 2 * kPair <= end ? kPair * a.n : 0);
+    for (; r < end; ++r) rows_backward<T, 1>(a, r, 0);
+}
+
 void layer_norm_forward_any(DType dtype, const RowNorm& a, int64_t begin, int64_t end) {
-    FLB_FLOAT_OR_DOUBLE(dtype, rows_forward<T>(a, begin, end));
+    FLB_FLOAT_OR_DOUBLE(dtype, all_rows_forward<T>(a, begin, end));
 }
 void layer_norm_backward_any(DType dtype, const RowNormBackward& a, int64_t begin, int64_t end) {
-    FLB_FLOAT_OR_DOUBLE(dtype, rows_backward<T>(a, begin, end));
+    FLB_FLOAT_OR_DOUBLE(dtype, all_rows_backward<T>(a, begin, end));
 }
 FLB_REGISTER_KERNEL(layer_norm_forward, &layer_norm_forward_any);
 FLB_REGISTER_KERNEL(layer_norm_backward, &layer_norm_backward_any);

@@ -85,14 +85,46 @@ FLB_INLINE double exp_sum(T* __restrict out, const T* __restrict in, T top, int6
 }
 
 template <class T>
-void softmax_row(T* __restrict out, const T* __restrict in, int64_t n, bool log, const T* next) {
-    const T top = fold_values<LargestNumber>(in, n);
-    if (log) {
-        const T shift = T(vlog(exp_sum<T, false>(nullptr, in, top, n, next)));
-        for (int64_t i = 0; i < n; ++i) out[i] = (in[i] - top) - shift;
-    } else {
-        const T scale = T(1.0 / exp_sum<T, true>(out, in, top, n, next));
-        for (int64_t i = 0; i < n; ++i) out[i] *= scale;
+FLB_INLINE T largest_number(const T* x, int64_t n) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) {
+        // The second operand where one is a NaN.
+        const __m512 lowest = all16(Limits<float>::lowest);
+        __m512 a = lowest, b = lowest, c = lowest, d = lowest;
+        int64_t i = 0;
+        for (; i + 64 <= n; i += 64) {
+            a = _mm512_max_ps(_mm512_loadu_ps(x + i), a);
+            b = _mm512_max_ps(_mm512_loadu_ps(x + i + 16), b);
+            c = _mm512_max_ps(_mm512_loadu_ps(x + i + 32), c);
+            d = _mm512_max_ps(_mm512_loadu_ps(x + i + 48), d);
+        }
+        for (; i < n; i += 16) {
+            const __mmask16 rest = __mmask16(n - i < 16 ? (1u << (n - i)) - 1 : 0xffffu);
+            a = _mm512_max_ps(_mm512_mask_loadu_ps(lowest, rest, x + i), a);
+        }
+        return _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(a, b), _mm512_max_ps(c, d)));
+    }
+#endif
+    return fold_values<LargestNumber>(x, n);
+}
+
+// A few rows after each other: what one waits for (the largest element, the sum) comes while another is computed on.
+constexpr int kTogether = 2;
+template <class T, int rows>
+void softmax_rows(T* __restrict out, const T* __restrict in, int64_t n, bool log, const T* next) {
+    T top[rows], shift[rows];
+    for (int k = 0; k < rows; ++k) top[k] = largest_number(in + k * n, n);
+    for (int k = 0; k < rows; ++k) {
+        const T *from = in + k * n, *then = next + k * n;
+        shift[k] = log ? T(vlog(exp_sum<T, false>(nullptr, from, top[k], n, then)))
+                       : T(1.0 / exp_sum<T, true>(out + k * n, from, top[k], n, then));
+    }
+    for (int k = 0; k < rows; ++k, in += n, out += n) {
+        const T first = top[k], second = shift[k];
+        if (log)
+            for (int64_t i = 0; i < n; ++i) out[i] = (in[i] - first) - second;
+        else
+            for (int64_t i = 0; i < n; ++i) out[i] *= second;
     }
 }
 
@@ -211,9 +243,14 @@ FLB_INLINE void over_units(const SoftmaxShape& s, int64_t begin, int64_t end, bo
 
 template <class T>
 void forward(const SoftmaxShape& s, const T* in, T* out, int64_t begin, int64_t end) {
+    const int64_t pairs = s.inner == 1 ? (end - begin) / kTogether : 0;
+    for (int64_t i = 0; i < pairs; ++i) {
+        const int64_t at = (begin + i * kTogether) * s.n, next = i + 1 < pairs ? at + kTogether * s.n : at;
+        softmax_rows<T, kTogether>(out + at, in + at, s.n, s.log, in + next);
+    }
     over_units(
-        s, begin, end, false,
-        [&](int64_t at, int64_t next) { softmax_row(out + at, in + at, s.n, s.log, in + next); },
+        s, begin + pairs * kTogether, end, false,
+        [&](int64_t at, int64_t next) { softmax_rows<T, 1>(out + at, in + at, s.n, s.log, in + next); },
         [&](int64_t at, int64_t width) { softmax_strip(out + at, in + at, s.n, s.inner, width, s.log); });
 }
 // Begins where forward ended, with what is still in the cache.
@@ -243,7 +280,7 @@ template <class T>
 void lse_rows(const T* in, T* lse, int64_t n, int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
         const T *row = in + r * n, *next = r + 1 < end ? row + n : row;
-        const T top = fold_values<LargestNumber>(row, n);
+        const T top = largest_number(row, n);
         lse[r] = T(double(top) + vlog(exp_sum<T, false>(nullptr, row, top, n, next)));
     }
 }
