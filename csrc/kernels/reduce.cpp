@@ -6,22 +6,24 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "kernels/long_folds.h"
 
 namespace flb {
 
 FLB_DEFINE_KERNEL(reduce_basic_loops);
+FLB_DEFINE_KERNEL(find_long_fold);
 FLB_DEFINE_KERNEL(reduce_norm_loops);
 FLB_DEFINE_KERNEL(reduce_arg_loops);
 FLB_DEFINE_KERNEL(reduce_moments_loops);
 
 namespace {
 
-constexpr int64_t kBlock = 1024;      // elements per block along a row
+constexpr int64_t kBlock = kFoldBlock;
 constexpr int64_t kTile = 1024;       // columns taken together, read in place
 constexpr int64_t kLoadedTile = 256;  // the same where rows are converted into a buffer first
 constexpr int64_t kGrain = 1 << 15;   // elements worth handing to a thread
 constexpr int64_t kShortRow = 16;     // rows up to this long are better taken many at a time
-constexpr int64_t kMany = 128;        // short rows folded at once
+constexpr int64_t kMany = 128;        // rows whose results are stored at once; short ones are folded so, too
 constexpr int kMaxDepth = 64;
 
 struct Dim {
@@ -60,8 +62,10 @@ struct Position {
 
 class Reduction {
   public:
-    Reduction(const ReduceLoops& loops, ReduceStore store, const ReduceDesc& d, const ReduceParams& params)
+    Reduction(const ReduceLoops& loops, LongFold long_fold, ReduceStore store, const ReduceDesc& d,
+              const ReduceParams& params)
         : loops_(loops),
+          long_fold_(long_fold),
           store_(store),
           d_(d),
           params_(params),
@@ -147,16 +151,34 @@ class Reduction {
         return buffer;
     }
 
+    // How many blocks from this one on are folded at once: a subtree of the row's tree, wherever the row is cut.
+    int64_t blocks_at_once(int64_t block, int64_t last) const {
+        if (!long_fold_ || run_stride() != loops_.item_size) return 1;
+        const int64_t r = block * kBlock, run = run_length();
+        const int64_t whole =
+            std::min({last - block, (reduced_ - r) / kBlock, (run - r % run) / kBlock, kLongFold});
+        if (whole < 2) return 1;
+        const int64_t aligned = block ? block & -block : kLongFold;
+        return std::min(aligned, int64_t(std::bit_floor(uint64_t(whole))));
+    }
+
     // acc = the tree over blocks [first, last) of one row; `first` is a multiple of a power of two >= last - first.
     void reduce_row(const char* row, int64_t first, int64_t last, char* acc) const {
         alignas(64) char buffer[kBlock * 16];
         alignas(64) char stack[kMaxDepth * 32];
         const int size = loops_.acc_size;
         int top = 0;
-        for (int64_t block = first; block < last; ++block) {
-            const int64_t r = block * kBlock, n = std::min(kBlock, reduced_ - r);
-            loops_.fold(load_row(row, r, n, buffer), n, r, stack + size * top++);
-            for (int64_t c = block - first + 1; !(c & 1); c >>= 1, --top)
+        for (int64_t block = first; block < last;) {
+            const int64_t many = blocks_at_once(block, last), r = block * kBlock;
+            char* next = stack + size * top++;
+            if (many > 1) {
+                long_fold_(row + reduced_offset(r), many, next);
+            } else {
+                const int64_t n = std::min(kBlock, reduced_ - r);
+                loops_.fold(load_row(row, r, n, buffer), n, r, next);
+            }
+            block += many;
+            for (int64_t c = (block - first) / many; !(c & 1); c >>= 1, --top)
                 loops_.merge(stack + size * (top - 2), stack + size * (top - 1), 1);
         }
         for (; top > 1; --top) loops_.merge(stack + size * (top - 2), stack + size * (top - 1), 1);
@@ -216,21 +238,21 @@ class Reduction {
         const int64_t inner = d_.kept_ndim ? d_.kept_size[0] : 1;
         const bool in_place =
             blocks == 1 && loops_.direct && d_.reduced_ndim == 1 && run_stride() == loops_.item_size;
+        // The accumulators of the others (values and indices, moments) lie apart when there are several.
+        const int64_t most = loops_.fold_many ? kMany : 1;
         parallel_for(0, kept_, grain, [&](int64_t begin, int64_t end) {
-            alignas(64) char acc[64];
+            alignas(64) char acc[kMany * 32];
             for (int64_t i = begin; i < end;) {
-                Position p = kept_position(i, 0);
-                for (const int64_t stop = std::min(end, i - i % inner + inner); i < stop; ++i) {
-                    if (in_place) {
-                        loops_.fold(d_.in + p.in, reduced_, 0, acc);
-                    } else {
-                        reduce_row(d_.in + p.in, 0, blocks, acc);
-                    }
-                    store_(acc, 1, at(d_.out, p.out), 0, at(d_.out2, p.out2), 0, params_);
-                    p.in += d_.kept_in[0];
-                    p.out += d_.kept_out[0];
-                    p.out2 += d_.kept_out2[0];
+                const Position p = kept_position(i, 0);
+                const int64_t rows = std::min({most, end - i, inner - i % inner});
+                const char* in = d_.in + p.in;
+                for (int64_t k = 0; k < rows; ++k, in += d_.kept_in[0]) {
+                    char* to = acc + k * loops_.acc_size;
+                    if (in_place) loops_.fold(in, reduced_, 0, to);
+                    else reduce_row(in, 0, blocks, to);
                 }
+                store_columns(acc, rows, p);
+                i += rows;
             }
         });
     }
@@ -347,6 +369,7 @@ class Reduction {
     }
 
     const ReduceLoops& loops_;
+    const LongFold long_fold_;  // or null
     const ReduceStore store_;
     const ReduceDesc& d_;
     const ReduceParams& params_;
@@ -432,7 +455,7 @@ void reduce(ReduceOp op, DType in_dtype, DType out_dtype, const ReduceDesc& desc
     const ReduceStore store = reduce_store(op, in_dtype, out_dtype);
     check_as(ErrorKind::NotImplemented, loops && store, "reduction not implemented for ", name_of(in_dtype),
              " to ", name_of(out_dtype));
-    Reduction(*loops, store, desc, params).run();
+    Reduction(*loops, find_long_fold(op, in_dtype), store, desc, params).run();
 }
 
 }  // namespace flb

@@ -1,4 +1,5 @@
 #include "kernels/isa/reduce_loops.h"
+#include "kernels/long_folds.h"
 
 namespace flb {
 namespace FLB_ISA {
@@ -82,6 +83,48 @@ const ReduceLoops* basic_loops(ReduceOp op, DType dtype) {
     return visit(dtype, [op](auto t) { return loops_for<typename decltype(t)::type>(op); });
 }
 
+template <class Op, class A>
+void long_fold(const void* elements, int64_t blocks, void* acc) {
+    using V = typename Vec<A>::type;
+    constexpr int lanes = Vec<A>::lanes;
+    const A* p = static_cast<const A*>(elements);
+    const V identity = identity_vector<Op, A>();
+    V stack[8];
+    int top = 0;
+    for (int64_t b = 0; b < blocks; ++b) {
+        stack[top++] = fold_vector<Op>(p + b * kFoldBlock, kFoldBlock, identity);
+        for (int64_t c = b + 1; !(c & 1); c >>= 1, --top)
+            stack[top - 2] = Op::apply(stack[top - 2], stack[top - 1]);
+    }
+    A lane[lanes];
+    __builtin_memcpy(lane, &stack[0], 64);
+    for (int w = lanes / 2; w; w /= 2)
+        for (int k = 0; k < w; ++k) lane[k] = Op::apply(lane[k], lane[k + w]);
+    *static_cast<A*>(acc) = lane[0];
+}
+
+template <class T>
+LongFold long_fold_of(ReduceOp op) {
+    switch (op) {
+        case ReduceOp::Sum: return long_fold<AddOp, T>;
+        case ReduceOp::Max: return long_fold<MaxOp, T>;
+        case ReduceOp::Min: return long_fold<MinOp, T>;
+        default: return nullptr;
+    }
+}
+
+// Of the types that are accumulated as they are.
+LongFold long_fold_for(ReduceOp op, DType dtype) {
+    switch (dtype) {
+        case DType::Float32: return long_fold_of<float>(op);
+        case DType::Float64: return long_fold_of<double>(op);
+        case DType::Int64:
+            return op == ReduceOp::Sum ? long_fold<AddOp, uint64_t> : long_fold_of<int64_t>(op);
+        default: return nullptr;
+    }
+}
+
+FLB_REGISTER_KERNEL(find_long_fold, &long_fold_for);
 FLB_REGISTER_KERNEL(reduce_basic_loops, &basic_loops);
 
 }  // namespace FLB_ISA
