@@ -180,12 +180,43 @@ LAYOUTS = ("contiguous_format", "channels_last", "odd strides")
         (2, 17, (8, 40), (7, 1), {"padding": (3, 0)}),
         (1, 3, (1, 1), (3, 3), {"padding": 1}),
         (0, 4, (6, 6), (3, 3), {"padding": 1}),
+        (2, 3, (4, 64), (3, 3), {"padding": 1}),
+        (1, 3, (3, 47), (3, 3), {"padding": 1}),
+        (1, 2, (5, 130), (3, 3), {"padding": (0, 1)}),
+        (2, 3, (6, 66), (3, 3), {"padding": 0}),
+        (1, 3, (9, 100), (3, 3), {"padding": (1, 40)}),
+        (1, 2, (9, 70), (3, 3), {"padding": (1, 2), "dilation": (1, 2)}),
     ],
 )
 def test_depthwise(batch, channels, size, kernel, settings, layout):
     torch.manual_seed(0)
     x, w, b = (torch.randn(s) for s in ((batch, channels, *size), (channels, 1, *kernel), (channels,)))
     compare_with_float64(x, w, b, layout, groups=channels, **settings)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[:2])
+@pytest.mark.parametrize("size,padding", [((9, 16), 0), ((14, 14), 1), ((5, 35), 0), ((6, 66), 2)])
+def test_depthwise_meets_infinities_only_where_they_are(size, padding, layout):
+    """The gradient of a tap that no infinite element lies under is finite, at the edges too."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 18, *size)
+    rows, columns = (n + 2 * padding - 2 for n in size)
+    for channel in range(9):  # an infinite element at an edge or in the middle
+        row, column = ((0, n // 2, n - 1)[i] for n, i in zip(size, divmod(channel, 3), strict=True))
+        x[0, channel, row, column] = float("inf")
+    grad = torch.rand(2, 18, rows, columns) + 0.5
+    expected = torch.zeros(18, 1, 3, 3)
+    for tap in range(9):
+        h, k = divmod(tap, 3)
+        top, left = max(0, padding - h), max(0, padding - k)
+        bottom, right = min(rows, size[0] + padding - h), min(columns, size[1] + padding - k)
+        under = x[:, :, top + h - padding : bottom + h - padding, left + k - padding : right + k - padding]
+        expected[:, 0, h, k] = (grad[:, :, top:bottom, left:right] * under).sum((0, 2, 3))
+    assert expected.isinf().any() and not expected.isnan().any()
+    ours, weight = in_layout(ours_of(x), layout), flambeau.zeros(18, 1, 3, 3, requires_grad=True)
+    result = flambeau.nn.functional.conv2d(ours, weight, padding=padding, groups=18)
+    (actual,) = flambeau.autograd.grad(result, weight, in_layout(ours_of(grad), layout))
+    agree(actual, expected, 1e-4)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -11,6 +11,8 @@ namespace flb {
 
 FLB_DEFINE_KERNEL(conv_depthwise_row);
 FLB_DEFINE_KERNEL(conv_depthwise_weight);
+FLB_DEFINE_KERNEL(conv_depthwise_tiles);
+FLB_DEFINE_KERNEL(conv_depthwise_tiles_weight);
 
 bool is_depthwise(const ConvShape& s) {
     return s.groups > 1 && s.groups == s.in_channels && s.groups == s.out_channels;
@@ -205,14 +207,41 @@ class ChannelsLast {
     int64_t batch_, channels_, size_, sizes_[3];
 };
 
-template <class U>
-void turn(const void* from, int64_t rows, int64_t columns, void* to) {
-    for (int64_t i = 0; i < rows; ++i)
-        for (int64_t j = 0; j < columns; ++j)
-            static_cast<U*>(to)[j * rows + i] = static_cast<const U*>(from)[i * columns + j];
+// Windows of 3 x 3 that move by single steps, which are most: tiles of outputs (isa/conv_depthwise_tiles.cpp).
+bool has_tiles(const ConvShape& s) {
+    return s.in[0] == 1 && s.out[0] == 1 && s.kernel[0] == 1 && s.kernel[1] == 3 && s.kernel[2] == 3 &&
+           s.stride[1] == 1 && s.stride[2] == 1 && s.dilation[1] == 1 && s.dilation[2] == 1 &&
+           s.padding[0] == 0 && s.stride[0] == 1;
 }
-void turn(int64_t size, const void* from, int64_t rows, int64_t columns, void* to) {
-    size == 8 ? turn<uint64_t>(from, rows, columns, to) : turn<uint32_t>(from, rows, columns, to);
+
+// Calls f(DepthwiseTiles, first row, end) for the rows [begin, end) of all images' outputs.
+template <class F>
+void tile_rows(const ConvShape& s, bool backward, const ConvImage& source, const ConvImage& target,
+               int64_t size, int64_t begin, int64_t end, F&& f) {
+    const auto &from = backward ? s.out : s.in, &to = backward ? s.in : s.out;
+    for (int64_t r = begin; r < end;) {
+        const int64_t n = r / to[1], row = r % to[1], count = std::min(end - r, to[1] - row);
+        f(DepthwiseTiles{image_at(source, n, size).data, source.stride[1], source.stride[2], from[1], from[2],
+                         backward ? s.padding[1] - 2 : -s.padding[1],
+                         backward ? s.padding[2] - 2 : -s.padding[2], image_at(target, n, size).data,
+                         target.stride[1], target.stride[2], to[1], to[2], s.out_channels},
+          row, row + count);
+        r += count;
+    }
+}
+
+template <class U>
+void turn(const void* from, int64_t rows, int64_t columns, void* to, bool last_first) {
+    for (int64_t j = 0; j < columns; ++j) {
+        const int64_t column = last_first ? columns - 1 - j : j;
+        for (int64_t i = 0; i < rows; ++i)
+            static_cast<U*>(to)[j * rows + i] = static_cast<const U*>(from)[i * columns + column];
+    }
+}
+// to[column][row] = from[row][column], or the last column first.
+void turn(int64_t size, const void* from, int64_t rows, int64_t columns, void* to, bool last_first = false) {
+    size == 8 ? turn<uint64_t>(from, rows, columns, to, last_first)
+              : turn<uint32_t>(from, rows, columns, to, last_first);
 }
 
 }  // namespace
@@ -222,7 +251,8 @@ void depthwise_outputs(DType type, const ConvShape& s, bool backward, const Conv
     const int64_t size = itemsize(type), channels = s.out_channels, taps = s.taps();
     const auto &from = backward ? s.out : s.in, &to = backward ? s.in : s.out;
     void* weights = scratch(Scratch::PackedB, size_t(taps * channels * size));
-    turn(size, weight, channels, taps, weights);
+    const bool tiles = has_tiles(s);
+    turn(size, weight, channels, taps, weights, tiles && backward);
     const Rows rows(s, backward, size, true);
     const int64_t grain = std::max(int64_t(1), (1 << 18) / (to[2] * channels * taps + 1));
     const bool turned = source.channel_stride != 1 || target.channel_stride != 1;
@@ -233,6 +263,11 @@ void depthwise_outputs(DType type, const ConvShape& s, bool backward, const Conv
         const ChannelsLast y(target, n, images, channels, to, size, Scratch::Product);
         x.read();
         parallel_for(0, images * rows.per_image(), grain, [&](int64_t begin, int64_t end) {
+            if (tiles)
+                return tile_rows(s, backward, x.image(), y.image(), size, begin, end,
+                                 [&](const DepthwiseTiles& image, int64_t first, int64_t last) {
+                                     conv_depthwise_tiles(type, image, first, last, weights, bias);
+                                 });
             rows.run(x.image(), y.image(), begin, end,
                      [&](const DepthwiseRow& row) { conv_depthwise_row(type, row, weights, bias); });
         });
@@ -245,9 +280,13 @@ void depthwise_weight_gradient(DType type, const ConvShape& s, const ConvImage& 
     const int64_t size = itemsize(type), channels = s.out_channels, taps = s.taps();
     // Parts of the rows, by the shape alone, have sums of their own.
     const Rows rows(s, false, size, false);
-    const int64_t step = images_at_once(s, size), count = step * rows.per_image();
-    const int64_t least = std::max(int64_t(1), (1 << 18) / (s.out[2] * channels * taps + 1));
-    const int64_t parts = std::clamp(count / least, int64_t(1), int64_t(32)), sums = taps * channels;
+    const bool turned = input.channel_stride != 1 || grad_output.channel_stride != 1;
+    const int64_t step = turned ? images_at_once(s, size) : s.batch, count = step * rows.per_image();
+    const int64_t least = std::max(int64_t(1), (1 << 19) / (s.out[2] * channels * taps + 1));
+    // An even number of rows, because tiles have two.
+    const int64_t most_parts = std::clamp(count / least, int64_t(1), int64_t(32));
+    const int64_t part_rows = std::max(int64_t(2), ceil_div(ceil_div(count, most_parts), 2) * 2);
+    const int64_t parts = std::max(int64_t(1), ceil_div(count, part_rows)), sums = taps * channels;
     char* partial = static_cast<char*>(scratch(Scratch::PackedB, size_t(parts * sums * size)));
     std::memset(partial, 0, size_t(parts * sums * size));
     for (int64_t n = 0; n < s.batch; n += step) {
@@ -257,11 +296,18 @@ void depthwise_weight_gradient(DType type, const ConvShape& s, const ConvImage& 
         x.read();
         g.read();
         parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
-            for (int64_t p = begin; p < end; ++p)
-                rows.run(x.image(), g.image(), p * here / parts, (p + 1) * here / parts,
-                         [&](const DepthwiseRow& row) {
-                             conv_depthwise_weight(type, row, partial + p * sums * size);
-                         });
+            for (int64_t p = begin; p < end; ++p) {
+                char* to = partial + p * sums * size;
+                const int64_t first = std::min(p * part_rows, here), last = std::min(first + part_rows, here);
+                if (has_tiles(s))
+                    tile_rows(s, false, x.image(), g.image(), size, first, last,
+                              [&](const DepthwiseTiles& image, int64_t row, int64_t row_end) {
+                                  conv_depthwise_tiles_weight(type, image, row, row_end, to);
+                              });
+                else
+                    rows.run(x.image(), g.image(), first, last,
+                             [&](const DepthwiseRow& row) { conv_depthwise_weight(type, row, to); });
+            }
         });
     }
     auto add = [&](auto* total) {

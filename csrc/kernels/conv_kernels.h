@@ -130,6 +130,22 @@ FLB_KERNEL(conv_depthwise_row, void(DType, const DepthwiseRow&, const void* weig
 // sums[tap][channel] += ...
 FLB_KERNEL(conv_depthwise_weight, void(DType, const DepthwiseRow&, void* sums));
 
+// An image of neighbouring channels, and the outputs of a window of 3 x 3 that moves over it by single steps. Taps that
+// fall outside are left out.
+struct DepthwiseTiles {
+    const void* image;
+    int64_t image_row, image_column, image_rows, image_columns;
+    int64_t top, left;  // where the first tap of the first output lies in the image
+    void* out;          // read for the gradient of the weights
+    int64_t out_row, out_column, rows, columns, channels;
+};
+// Rows [begin, end) of outputs = bias (may be null) + the sum over taps; weights: [tap][channels].
+FLB_KERNEL(conv_depthwise_tiles, void(DType, const DepthwiseTiles&, int64_t begin, int64_t end,
+                                      const void* weights, const void* bias));
+// sums[tap][channels] += ...
+FLB_KERNEL(conv_depthwise_tiles_weight,
+           void(DType, const DepthwiseTiles&, int64_t begin, int64_t end, void* sums));
+
 // A plane of one channel, as if zeros surrounded it, and the outputs of a window that moves over it by single steps.
 struct ConvPlane {
     const void* image;
@@ -139,11 +155,17 @@ struct ConvPlane {
     void* out;  // read for the gradient of the weights
     int64_t out_row, rows, columns;
 };
-// out = bias + the sum over taps of weight times image; the weights are weight_step apart.
-FLB_KERNEL(conv_plane, void(DType, const ConvPlane&, const void* weights, int64_t weight_step, double bias));
-// weights = the sum over `count` planes, their distances given, and over positions, of out times image.
-FLB_KERNEL(conv_plane_weight, void(DType, const ConvPlane&, int64_t count, int64_t image_distance,
-                                   int64_t out_distance, void* weights));
+// `count` of them, at these distances, each with its own weights.
+struct ConvPlanes {
+    ConvPlane plane;
+    int64_t count, image_distance, out_distance;
+    int64_t weight_step, weight_distance;  // between taps, between planes
+};
+// out = bias (one per plane, may be null) + the sum over taps of weight times image.
+FLB_KERNEL(conv_planes, void(DType, const ConvPlanes&, const void* weights, const void* bias));
+// weights, dense = the sum over `batch` planes, at these distances, and over positions, of out times image.
+FLB_KERNEL(conv_planes_weight, void(DType, const ConvPlanes&, int64_t batch, int64_t image_batch,
+                                    int64_t out_batch, void* weights));
 
 // A row of neighbouring outputs of few channels; they read neighbouring inputs. Whole vectors are read and written.
 struct FewRow {

@@ -6,8 +6,8 @@
 
 namespace flb {
 
-FLB_DEFINE_KERNEL(conv_plane);
-FLB_DEFINE_KERNEL(conv_plane_weight);
+FLB_DEFINE_KERNEL(conv_planes);
+FLB_DEFINE_KERNEL(conv_planes_weight);
 
 namespace {
 
@@ -56,16 +56,15 @@ void planes_outputs(DType type, const ConvShape& s, bool backward, const ConvIma
     const int64_t size = itemsize(type), channels = s.out_channels, taps = s.taps();
     const ConvPlane over = plane_over(s, backward, source, target);
     parallel_for(0, s.batch * channels, planes_at_once(s), [&](int64_t begin, int64_t end) {
-        for (int64_t t = begin; t < end; ++t) {
+        ConvPlanes all{over, 0, source.channel_stride, target.channel_stride, backward ? -1 : 1, taps};
+        for (int64_t t = begin; t < end; t += all.count) {
             const int64_t n = t / channels, c = t % channels;
-            ConvPlane p = over;
-            p.image = plane_of(source, n, c, size);
-            p.out = plane_of(target, n, c, size);
-            const double start = !bias       ? 0.0
-                                 : size == 8 ? static_cast<const double*>(bias)[c]
-                                             : double(static_cast<const float*>(bias)[c]);
+            all.count = std::min(end - t, channels - c);
+            all.plane.image = plane_of(source, n, c, size);
+            all.plane.out = plane_of(target, n, c, size);
             const int64_t first = c * taps + (backward ? taps - 1 : 0);
-            conv_plane(type, p, static_cast<const char*>(weight) + first * size, backward ? -1 : 1, start);
+            conv_planes(type, all, static_cast<const char*>(weight) + first * size,
+                        bias ? static_cast<const char*>(bias) + c * size : nullptr);
         }
     });
 }
@@ -76,13 +75,11 @@ void planes_weight_gradient(DType type, const ConvShape& s, const ConvImage& inp
     const ConvPlane over = plane_over(s, false, input, grad_output);
     const int64_t grain = std::max(int64_t(1), planes_at_once(s) / std::max(int64_t(1), s.batch));
     parallel_for(0, s.out_channels, grain, [&](int64_t begin, int64_t end) {
-        for (int64_t c = begin; c < end; ++c) {
-            ConvPlane p = over;
-            p.image = plane_of(input, 0, c, size);
-            p.out = plane_of(grad_output, 0, c, size);
-            conv_plane_weight(type, p, s.batch, input.batch_stride, grad_output.batch_stride,
-                              static_cast<char*>(grad_weight) + c * taps * size);
-        }
+        ConvPlanes all{over, end - begin, input.channel_stride, grad_output.channel_stride};
+        all.plane.image = plane_of(input, 0, begin, size);
+        all.plane.out = plane_of(grad_output, 0, begin, size);
+        conv_planes_weight(type, all, s.batch, input.batch_stride, grad_output.batch_stride,
+                           static_cast<char*>(grad_weight) + begin * taps * size);
     });
 }
 

@@ -134,6 +134,28 @@ FLB_INLINE Vector<T> load_as(const S* p) {
 #endif
     }
 }
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// All bits of lanes [low, high).
+template <class T>
+FLB_INLINE __m256i lanes_between(int64_t low, int64_t high) {
+    if constexpr (sizeof(T) == 4) {
+        const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        return _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(int(low)), lane),
+                                   _mm256_cmpgt_epi32(_mm256_set1_epi32(int(high)), lane));
+    } else {
+        const __m256i lane = _mm256_setr_epi64x(0, 1, 2, 3);
+        return _mm256_andnot_si256(_mm256_cmpgt_epi64(_mm256_set1_epi64x(low), lane),
+                                   _mm256_cmpgt_epi64(_mm256_set1_epi64x(high), lane));
+    }
+}
+// Those lanes; the others are zero, and not read.
+template <class T>
+FLB_INLINE Vector<T> load_lanes(const T* p, __m256i lanes) {
+    if constexpr (sizeof(T) == 4)
+        return (Vector<T>)_mm256_maskload_epi32(reinterpret_cast<const int*>(p), lanes);
+    else return (Vector<T>)_mm256_maskload_epi64(reinterpret_cast<const long long*>(p), lanes);
+}
+#endif
 // Only the first n elements, 0 < n <= lanes; zeros follow.
 template <class T, class S>
 FLB_INLINE Vector<T> load_first(const S* p, int64_t n) {
@@ -143,6 +165,9 @@ FLB_INLINE Vector<T> load_first(const S* p, int64_t n) {
     } else if constexpr (sizeof(S) == 8) {
         return (Vector<T>)_mm512_maskz_loadu_pd(__mmask8(0xffu >> (8 - n)), p);
     }
+#elif defined(__AVX2__)
+    if constexpr (sizeof(S) == sizeof(T))
+        return load_lanes<T>(reinterpret_cast<const T*>(p), lanes_between<T>(0, n));
 #endif
     S padded[kLanes<T>] = {};
     for (int64_t i = 0; i < n; ++i) padded[i] = p[i];
@@ -159,7 +184,13 @@ FLB_INLINE void store_first(T* p, Vector<T> v, int64_t n) {
 #endif
     T lanes[kLanes<T>];
     store(lanes, v);
-    for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
+    int64_t done = 0;
+#pragma GCC unroll 5
+    for (int64_t width = kLanes<T>; width > 0; width /= 2)
+        if (n & width) {
+            std::memcpy(p + done, lanes + done, size_t(width) * sizeof(T));
+            done += width;
+        }
 }
 
 // The sum of the lanes: halves onto halves.
