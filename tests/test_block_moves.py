@@ -105,3 +105,44 @@ def test_middle_sizes_in_either_direction():
     assert fl.equal(second, third)
     assert first[::100_000].tolist() == [float(3 * i) for i in range(0, 1_000_003, 100_000)]
     assert first[-1].item() == 3_000_006.0
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("float32", "float16"), ("float32", "bfloat16"), ("float16", "float32"), ("int64", "float64")],
+)
+def test_conversions_written_past_the_cache(source, target):
+    """A long array gives what its parts give."""
+    count, part = 5_000_003, 10_001
+    x = (fl.arange(part) % 4099 - 2000).to(getattr(fl, source)).repeat(count // part + 1)[:count]
+    whole, short = x.to(getattr(fl, target)), x[:part].to(getattr(fl, target))
+    assert bool((whole[: count // part * part].reshape(-1, part) == short).all())
+    assert bool((whole[count // part * part :] == short[: count % part]).all())
+
+
+@pytest.mark.parametrize("dtype", [fl.bool, fl.uint8, fl.float16, fl.float32, fl.int64, fl.complex128])
+@pytest.mark.parametrize("value", [0, 1, -0.0, float("nan"), 37])
+def test_fill(dtype, value):
+    for count in (0, 1, 31, 2048, 5000, 100_003):
+        around = fl.full((count + 2,), 1, dtype=dtype)
+        filled = around[1 : count + 1]
+        if dtype in (fl.uint8, fl.int64) and value != value:
+            continue
+        filled.fill_(value)
+        one = fl.tensor(value, dtype=dtype)
+        same = (filled == one) if value == value else (filled != filled) if dtype != fl.bool else filled
+        assert bool(same.all())
+        assert bool((around[:1] == 1).all()) and bool((around[-1:] == 1).all())
+        if value == 0 and dtype.is_floating_point:
+            assert bool((fl.signbit(filled) == fl.signbit(one)).all())
+
+
+def test_indices_out_of_bounds_among_many():
+    """Threads check an index in parts; the error names the first that is wrong."""
+    x, index = fl.arange(100), fl.arange(200_000) % 100
+    assert bool((x[index - 100] == index).all())
+    index[150_000], index[70_000] = -101, 100
+    with pytest.raises(IndexError, match="index 100 is out of bounds for dimension 0 with size 100"):
+        x[index]
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        x.gather(0, index)

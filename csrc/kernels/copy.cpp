@@ -1,4 +1,6 @@
 // Copies, casts and fills, which everything else is made of.
+#include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "core/interpreter.h"
@@ -12,8 +14,27 @@ namespace flb {
 
 namespace {
 
-constexpr int64_t kConvertedBytes = int64_t(1) << 20;
+// Of results: up to the first they stay in the cache, from the second on they will not be there when they are read.
+constexpr int64_t kConvertedBytes = int64_t(1) << 20, kStreamedBytes = int64_t(8) << 20;
 constexpr int64_t kConvertGrain = 32768;
+
+// n elements of one value: the first few, and copies of these.
+template <class T>
+void repeat(char* out, T value, int64_t n) {
+    constexpr int64_t kPattern = 2048 / int64_t(sizeof(T));
+    char bytes[sizeof(T)];
+    std::memcpy(bytes, &value, sizeof(T));
+    bool equal = true;
+    for (size_t i = 1; i < sizeof(T); ++i) equal &= bytes[i] == bytes[0];
+    if (equal) {
+        if (n > 0) std::memset(out, bytes[0], size_t(n) * sizeof(T));
+        return;
+    }
+    T* o = reinterpret_cast<T*>(out);
+    for (int64_t i = 0; i < n && i < kPattern; ++i) o[i] = value;
+    for (int64_t i = kPattern; i < n; i += kPattern)
+        std::memcpy(o + i, o, size_t(std::min(kPattern, n - i)) * sizeof(T));
+}
 
 template <class T>
 void copy_loop(char* const* data, const int64_t* strides, int64_t n, const void*) {
@@ -24,6 +45,10 @@ void copy_loop(char* const* data, const int64_t* strides, int64_t n, const void*
     }
     char* out = data[0];
     const char* in = data[1];
+    if (so == sizeof(T) && si == 0) {
+        repeat(out, *reinterpret_cast<const T*>(in), n);
+        return;
+    }
     if (so == sizeof(T)) return gather_elements(int(sizeof(T)), out, in, si, n);
     for (int64_t i = 0; i < n; ++i, out += so, in += si)
         *reinterpret_cast<T*>(out) = *reinterpret_cast<const T*>(in);
@@ -33,18 +58,32 @@ Loop copy_loop_of(DType t) {
     return visit_width(t, [](auto tag) -> Loop { return copy_loop<typename decltype(tag)::type>; });
 }
 
-// Arrays small enough for the cache are converted from one to the other, without the iterator's block between them.
+// Arrays are converted from one to the other, without the iterator's block between them, or with one that is written past
+// the cache.
 bool convert_directly(Tensor& out, Tensor& in) {
+    const int64_t to_size = itemsize(out.dtype), from_size = itemsize(in.dtype), bytes = out.numel * to_size;
+    const bool streams = bytes >= kStreamedBytes;
     if (out.dtype == in.dtype || !out.contiguous || !in.contiguous || out.sizes != in.sizes ||
-        out.numel * itemsize(out.dtype) > kConvertedBytes)
+        (bytes > kConvertedBytes && !streams))
         return false;
     char* to = kernel_pointer(out);
     const char* from = kernel_pointer(in);
+    if (streams && (reinterpret_cast<uintptr_t>(to) % 64 || to == from)) return false;
     const CastLoop convert = find_cast(out.dtype, in.dtype);
-    const int64_t to_size = itemsize(out.dtype), from_size = itemsize(in.dtype);
+    const bool halves = in.dtype == DType::Float32 && out.dtype == DType::Float16;
+    constexpr int64_t kBlock = 1024;  // elements
     Unlocked unlocked(out.numel > kConvertGrain);
     parallel_for(0, out.numel, kConvertGrain, [&](int64_t begin, int64_t end) {
-        convert(to + begin * to_size, from + begin * from_size, end - begin);
+        if (!streams) return convert(to + begin * to_size, from + begin * from_size, end - begin);
+        alignas(64) char block[kBlock * 16];
+        for (int64_t i = begin; i < end && !halves; i += kBlock) {
+            const int64_t count = std::min(kBlock, end - i);
+            convert(block, from + i * from_size, count);
+            stream_block(to + i * to_size, block, count * to_size);
+        }
+        if (halves)
+            stream_halves(to + begin * to_size, reinterpret_cast<const float*>(from) + begin, end - begin);
+        std::atomic_thread_fence(std::memory_order_seq_cst);
     });
     return true;
 }

@@ -18,6 +18,7 @@ void* (*release_interpreter)() = nullptr;
 void (*reacquire_interpreter)(void*) = nullptr;
 
 FLB_DEFINE_KERNEL(find_cast);
+FLB_DEFINE_KERNEL(stream_halves);
 FLB_DEFINE_KERNEL(gather_elements);
 FLB_DEFINE_KERNEL(scatter_elements);
 

@@ -46,6 +46,8 @@ const LoopSet* find_loops(const char* name);
 // Contiguous conversion between dtypes.
 using CastLoop = void (*)(void* out, const void* in, int64_t n);
 FLB_KERNEL(find_cast, CastLoop(DType to, DType from));
+// float32 to float16 past the cache, into memory aligned to 64 bytes; followed by a fence as stream_block (block_moves.h).
+FLB_KERNEL(stream_halves, void(void* out, const float* in, int64_t n));
 // where(condition, a, b) on elements of `width` bytes; the condition is one byte.
 FLB_KERNEL(find_where, Loop(int width));
 

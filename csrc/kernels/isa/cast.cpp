@@ -18,7 +18,25 @@ static CastLoop find(DType to, DType from) {
     });
 }
 
+static void stream_halves_impl(void* out, const float* in, int64_t n) {
+    uint16_t* to = static_cast<uint16_t*>(out);
+    int64_t i = 0;
+#if defined(__AVX512F__)
+    for (; i + 32 <= n; i += 32) {
+        const __m256i low = _mm512_cvtps_ph(_mm512_loadu_ps(in + i), 0),
+                      high = _mm512_cvtps_ph(_mm512_loadu_ps(in + i + 16), 0);
+        _mm512_stream_si512(reinterpret_cast<__m512i*>(to + i),
+                            _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+    }
+#elif defined(__F16C__)
+    for (; i + 8 <= n; i += 8)
+        _mm_stream_si128(reinterpret_cast<__m128i*>(to + i), _mm256_cvtps_ph(_mm256_loadu_ps(in + i), 0));
+#endif
+    floats_to_halves(to + i, in + i, n - i);
+}
+
 FLB_REGISTER_KERNEL(find_cast, find);
+FLB_REGISTER_KERNEL(stream_halves, stream_halves_impl);
 
 }  // namespace FLB_ISA
 }  // namespace flb
