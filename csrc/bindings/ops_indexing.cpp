@@ -371,11 +371,12 @@ void check_positions(Call& call, Tensor& t, Tensor& index) {
     }
 }
 
-std::vector<int64_t> flat_offsets(Tensor& t, Tensor& index) {
+Offsets flat_offsets(Tensor& t, Tensor& index) {
     TensorRef dense = contiguous(index);
     const int64_t* ids = reinterpret_cast<const int64_t*>(kernel_pointer(*dense));
-    std::vector<int64_t> out;
-    out.resize(size_t(index.numel));
+    Offsets out;
+    out.resize(index.numel);
+    int64_t* offsets = out.data();
     for (int64_t i = 0; i < index.numel; ++i) {
         int64_t at = ids[i] < 0 ? ids[i] + t.numel : ids[i], offset = 0;
         check_as(ErrorKind::Index, uint64_t(at) < uint64_t(t.numel), "index ", ids[i],
@@ -388,7 +389,7 @@ std::vector<int64_t> flat_offsets(Tensor& t, Tensor& index) {
                 at /= t.sizes[d];
             }
         }
-        out[size_t(i)] = offset;
+        offsets[i] = offset;
     }
     return out;
 }

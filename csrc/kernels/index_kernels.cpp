@@ -1,5 +1,6 @@
 #include "kernels/index_kernels.h"
 
+#include <atomic>
 #include <cstring>
 #include <vector>
 
@@ -115,6 +116,19 @@ Dims IndexPlan::result_shape() const {
     return shape;
 }
 
+// offsets (+)= where the indices lie, of which negative ones count from the end; false if one is out of bounds.
+static bool index_offsets(const int64_t* index, int64_t n, int64_t size, int64_t stride, bool add,
+                          int64_t* __restrict offsets) {
+    bool inside = true;
+    for (int64_t i = 0; i < n; ++i) {
+        const int64_t v = index[i], at = v + (v < 0 ? size : 0);
+        inside &= uint64_t(at) < uint64_t(size);
+        // Without a sign: what is out of bounds may overflow.
+        offsets[i] = int64_t(uint64_t(add ? offsets[i] : 0) + uint64_t(at) * uint64_t(stride));
+    }
+    return inside;
+}
+
 IndexPlan plan_index(Tensor& t, const std::vector<TensorRef>& given, const char* op_name) {
     if (int(given.size()) > t.ndim()) {
         int consumed = 0;
@@ -178,8 +192,9 @@ IndexPlan plan_index(Tensor& t, const std::vector<TensorRef>& given, const char*
     }
     const int64_t n = checked_numel(plan.index_shape);
     if (n == 0 || t.is_meta()) return plan;
-    plan.offsets.assign(size_t(n), 0);
-    for (int d = 0; d < t.ndim(); ++d) {
+    plan.offsets.resize(n);
+    int64_t* offsets = plan.offsets.data();
+    for (int d = first; d <= last; ++d) {
         if (!indices[size_t(d)]) continue;
         check(!indices[size_t(d)]->is_meta(), op_name,
               "(): an index on the meta device cannot index a tensor on the cpu");
@@ -187,13 +202,17 @@ IndexPlan plan_index(Tensor& t, const std::vector<TensorRef>& given, const char*
         TensorRef full = contiguous(*expand_view(*wide, plan.index_shape));
         const int64_t* index = reinterpret_cast<const int64_t*>(kernel_pointer(*full));
         const int64_t size = t.sizes[d], stride = t.strides[d];
-        for (int64_t i = 0; i < n; ++i) {
-            int64_t v = index[i];
-            if (v < -size || v >= size)
-                fail(ErrorKind::Index, "index ", v, " is out of bounds for dimension ", d, " with size ",
-                     size);
-            plan.offsets[size_t(i)] += (v < 0 ? v + size : v) * stride;
-        }
+        std::atomic<bool> outside{false};
+        parallel_for(0, n, kGrain, [&](int64_t begin, int64_t end) {
+            if (!index_offsets(index + begin, end - begin, size, stride, d != first, offsets + begin))
+                outside.store(true, std::memory_order_relaxed);
+        });
+        if (!outside.load(std::memory_order_relaxed)) continue;
+        for (int64_t i = 0; i < n; ++i)
+            if (index[i] < -size || index[i] >= size)
+                fail(ErrorKind::Index, "index ", index[i], " is out of bounds for dimension ", d,
+                     " with size ", size);
+        fail(ErrorKind::Index, op_name, "(): an index changed while it was read");
     }
     return plan;
 }
@@ -203,7 +222,7 @@ namespace {
 // Calls body(outer byte offset, index number, result element offset) over all (outer, index) pairs in [begin, end).
 template <class F>
 void over_pairs(const IndexPlan& plan, int64_t width, int64_t inner, int64_t begin, int64_t end, F&& body) {
-    const int64_t n = int64_t(plan.offsets.size());
+    const int64_t n = plan.offsets.size();
     const Dims* strides[1] = {&plan.outer_strides};
     const int64_t widths[1] = {width};
     Odometer<1> outer(plan.outer_sizes, strides, widths);
@@ -241,13 +260,15 @@ void index_get(Tensor& out, Tensor& in, const IndexPlan& plan) {
         visit_width(dtype, [&](auto tag) {
             using T = typename decltype(tag)::type;
             if (inner.contiguous && inner.numel == 1) {
-                over_pairs(plan, width, 1, begin, end, [&](int64_t outer, int64_t b, int64_t at) {
-                    reinterpret_cast<T*>(o)[at] =
-                        *reinterpret_cast<const T*>(base + outer + plan.offsets[size_t(b)] * width);
+                T* to = reinterpret_cast<T*>(o);
+                const char* from = base;
+                const int64_t* offsets = plan.offsets.data();
+                over_pairs(plan, width, 1, begin, end, [=](int64_t outer, int64_t b, int64_t at) {
+                    to[at] = *reinterpret_cast<const T*>(from + outer + offsets[b] * int64_t(sizeof(T)));
                 });
             } else if (inner.contiguous) {
                 over_pairs(plan, width, inner.numel, begin, end, [&](int64_t outer, int64_t b, int64_t at) {
-                    std::memcpy(o + at * width, base + outer + plan.offsets[size_t(b)] * width,
+                    std::memcpy(o + at * width, base + outer + plan.offsets[b] * width,
                                 size_t(inner.numel * width));
                 });
             } else {
@@ -255,7 +276,7 @@ void index_get(Tensor& out, Tensor& in, const IndexPlan& plan) {
                 const int64_t widths[1] = {width};
                 Odometer<1> walk(plan.inner_sizes, strides, widths);
                 over_pairs(plan, width, inner.numel, begin, end, [&](int64_t outer, int64_t b, int64_t at) {
-                    const char* source = base + outer + plan.offsets[size_t(b)] * width;
+                    const char* source = base + outer + plan.offsets[b] * width;
                     walk.seek(0);
                     for (int64_t i = 0; i < inner.numel; ++i, walk.next())
                         reinterpret_cast<T*>(o)[at + i] =
@@ -281,7 +302,7 @@ void index_put(Tensor& out, Tensor& values, const IndexPlan& plan, bool accumula
         using T = typename decltype(tag)::type;
         Odometer<1> walk(plan.inner_sizes, strides, widths);
         over_pairs(plan, width, inner.numel, 0, pairs, [&](int64_t outer, int64_t b, int64_t at) {
-            char* target = base + outer + plan.offsets[size_t(b)] * width;
+            char* target = base + outer + plan.offsets[b] * width;
             const T* source = reinterpret_cast<const T*>(v) + at;
             if (inner.contiguous && !accumulate) {
                 std::memcpy(target, source, size_t(inner.numel * width));
@@ -358,12 +379,19 @@ void check_indices(Tensor& index, int64_t size, int dim, const char* op_name, bo
     TensorRef dense = contiguous(*wide);
     const int64_t* v = reinterpret_cast<const int64_t*>(kernel_pointer(*dense));
     const int64_t low = wrap ? -size : 0;
+    std::atomic<bool> outside{false};
+    parallel_for(0, dense->numel, kGrain, [&](int64_t begin, int64_t end) {
+        bool bad = false;
+        for (int64_t i = begin; i < end; ++i)
+            bad |= uint64_t(v[i]) - uint64_t(low) >= uint64_t(size) - uint64_t(low);
+        if (bad) outside.store(true, std::memory_order_relaxed);
+    });
+    if (!outside.load(std::memory_order_relaxed)) return;
     int64_t smallest = v[0], largest = v[0];
     for (int64_t i = 1; i < dense->numel; ++i) {
         smallest = v[i] < smallest ? v[i] : smallest;
         largest = v[i] > largest ? v[i] : largest;
     }
-    if (smallest >= low && largest < size) return;
     const int64_t bad = smallest < low ? smallest : largest;
     fail(kind, op_name, "(): index ", bad, " is out of bounds for dimension ", dim, " with size ", size,
          " (index out of range in self)");
@@ -467,13 +495,14 @@ void index_select(Tensor& out, Tensor& in, int dim, Tensor& index) {
     TensorRef wide = cast(index, DType::Int64);
     TensorRef dense = contiguous(*wide);
     const int64_t* ids = reinterpret_cast<const int64_t*>(kernel_pointer(*dense));
-    plan.offsets.resize(size_t(dense->numel));
+    plan.offsets.resize(dense->numel);
+    int64_t* offsets = plan.offsets.data();
     const int64_t stride = in.stride(dim), size = in.size(dim);
     for (int64_t i = 0; i < dense->numel; ++i) {
         if (uint64_t(ids[i]) >= uint64_t(size))
             fail(ErrorKind::Index, "index_select(): index ", ids[i], " is out of bounds for dimension ", dim,
                  " with size ", size);
-        plan.offsets[size_t(i)] = ids[i] * stride;
+        offsets[i] = ids[i] * stride;
     }
     index_get(out, in, plan);
 }

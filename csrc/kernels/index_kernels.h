@@ -11,13 +11,32 @@ enum class Reduce : uint8_t { Assign, Add, Multiply, Min, Max };
 
 // ---- positions given by offsets: the work of `index` and `index_put_` -------------------------------------------------------
 
+// Numbers in memory of the caching allocator: a vector's would be fresh pages for every large index.
+class Offsets {
+  public:
+    void resize(int64_t n) {
+        memory_ = empty({n}, DType::Int64);
+        data_ = n ? reinterpret_cast<int64_t*>(kernel_pointer(*memory_)) : nullptr;
+        size_ = n;
+    }
+    int64_t size() const { return size_; }
+    int64_t* data() { return data_; }
+    const int64_t* data() const { return data_; }
+    int64_t operator[](int64_t i) const { return data_[i]; }
+
+  private:
+    TensorRef memory_;
+    int64_t* data_ = nullptr;
+    int64_t size_ = 0;
+};
+
 // Index tensors per dimension (null where a dimension is kept), masks already turned into positions.
 struct IndexPlan {
     Dims outer_sizes,
         outer_strides;  // kept dimensions before the indexed ones, in elements of the indexed tensor
     Dims index_shape;   // of the broadcast indices
     Dims inner_sizes, inner_strides;  // kept dimensions after them
-    std::vector<int64_t> offsets;     // of every index position, in elements; checked
+    Offsets offsets;                  // of every index position, in elements; checked
     Dims result_shape() const;
 };
 IndexPlan plan_index(Tensor& t, const std::vector<TensorRef>& indices, const char* op_name);
