@@ -1,5 +1,6 @@
 // Rows of a table by index, and the gradient of the table.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -151,9 +152,11 @@ PyObject* embedding_bag(Call& call) {
                              empty({maxima ? bags : 0, width}, DType::Int64, DeviceType::Meta)});
     TensorRef ids = own_indices(indices), begins = own_indices(offsets);
     const int64_t *at = data_of<int64_t>(ids), *given = data_of<int64_t>(begins);
-    for (int64_t i = 0; i < n; ++i)
-        call.check(at[i] >= 0 && at[i] < rows, "Index ", i, " of input takes value ", at[i],
-                   " which is not in the valid range [0, ", rows, ")");
+    const auto check_rows = [&](int64_t begin) {
+        for (int64_t i = begin; i < n; ++i)
+            call.check(at[i] >= 0 && at[i] < rows, "Index ", i, " of input takes value ", at[i],
+                       " which is not in the valid range [0, ", rows, ")");
+    };
     std::vector<int64_t> start(given, given + offsets.numel);
     if (!start.empty()) {
         check(start[0] == 0,
@@ -170,22 +173,27 @@ PyObject* embedding_bag(Call& call) {
     TensorRef bag_of = empty({n}, DType::Int64), counts = empty({bags}, DType::Int64),
               places = empty({maxima ? bags : 0, width}, DType::Int64);
     int64_t* owner = data_of<int64_t>(bag_of);
-    for (int64_t b = 0; b < bags; ++b)
-        for (int64_t e = start[b]; e < start[b + 1]; ++e) owner[e] = b;
-    for (int64_t e = bags ? start[bags] : 0; e < n; ++e) owner[e] = -1;  // in no bag
+    const int64_t in_bags = bags ? start[size_t(bags)] : 0;
+    check_rows(in_bags);  // the kernel checks those of bags
+    std::fill(owner + in_bags, owner + n, int64_t(-1));
     const DType dtype = compute_dtype(call, weight);
     TensorRef out = empty({bags, width}, dtype);
+    std::atomic<bool> outside{false};
     if (bags) {
         TensorRef table = contiguous(weight), factors = dense_or_null(samples, dtype);
-        const BagShape shape{data_of(table),   width,   at,           start.data(),
+        const BagShape shape{data_of(table),   rows,    width,        at, start.data(),
                              data_of(factors), padding, BagMode(mode)};
         void* to = data_of(out);
         int64_t *count = data_of<int64_t>(counts), *place = maxima ? data_of<int64_t>(places) : nullptr;
         const int64_t work = n * width / bags;
         Unlocked unlocked(n * width > kNnGrain);
-        parallel_for(0, bags, grain_for(work),
-                     [&](int64_t b, int64_t e) { bag_rows(weight.dtype, shape, to, count, place, b, e); });
+        parallel_for(0, bags, grain_for(work), [&](int64_t begin, int64_t end) {
+            for (int64_t b = begin; b < end; ++b)
+                std::fill(owner + shape.start[b], owner + shape.start[b + 1], b);
+            if (!bag_rows(weight.dtype, shape, to, count, place, begin, end)) outside.store(true);
+        });
     }
+    if (outside.load()) check_rows(0);
     return call.results({cast(*out, weight.dtype), bag_of, counts, places});
 }
 

@@ -9,17 +9,18 @@ namespace flb {
 
 enum class BagMode : uint8_t { Sum, Mean, Max };
 struct BagShape {
-    const void* table;  // (rows, width) of any floating dtype
-    int64_t width;
-    const int64_t* rows;   // checked
+    const void* table;  // (table_rows, width) of any floating dtype
+    int64_t table_rows, width;
+    const int64_t* rows;
     const int64_t* start;  // bag b has entries [start[b], start[b + 1])
     const void* weights;   // one per entry, of the computing dtype; or null
     int64_t padding;       // entries that name this row are left out; -1: none
     BagMode mode;
 };
 // Bags [begin, end); `out` (bags, width) in float, or double for a table of doubles. `counts` gets how many entries each
-// bag has beside padding, `places` (of Max) the row that each maximum came from.
-FLB_KERNEL(bag_rows, void(DType dtype, const BagShape& s, void* out, int64_t* counts, int64_t* places,
+// bag has beside padding, `places` (of Max) the row that each maximum came from. False if an entry names no row of the
+// table: its bag is left out.
+FLB_KERNEL(bag_rows, bool(DType dtype, const BagShape& s, void* out, int64_t* counts, int64_t* places,
                           int64_t begin, int64_t end));
 
 // Float or double: to[rows[i]] += from[source[i]] * scale[i] for entries i in order, as far as the row lies in

@@ -16,6 +16,25 @@ FLB_INLINE void fetch_row(const T* row, int64_t width) {
         __builtin_prefetch(reinterpret_cast<const char*>(row) + b);
 }
 
+// The address of a row that may not be checked yet: a hint, no more.
+template <class T>
+FLB_INLINE const T* hint_of(const T* table, int64_t row, int64_t width) {
+    const uint64_t at = uint64_t(row) * uint64_t(width) * sizeof(T);
+    return reinterpret_cast<const T*>(reinterpret_cast<uintptr_t>(table) + at);
+}
+
+// How many entries of a bag are no padding; -1 if one of them names no row of the table.
+FLB_INLINE int64_t entries_of(const BagShape& s, int64_t b) {
+    const int64_t *rows = s.rows, begin = s.start[b], end = s.start[b + 1], padding = s.padding;
+    const uint64_t limit = uint64_t(s.table_rows);
+    int64_t count = 0, outside = 0;
+    for (int64_t e = begin; e < end; ++e) {
+        count += rows[e] != padding;
+        outside += uint64_t(rows[e]) >= limit;
+    }
+    return outside ? -1 : count;
+}
+
 template <class S, class T>
 FLB_INLINE void add_row(const S* row, int64_t n, T weight, bool weighted, T* __restrict sum) {
     if (weighted)
@@ -24,39 +43,46 @@ FLB_INLINE void add_row(const S* row, int64_t n, T weight, bool weighted, T* __r
         for (int64_t i = 0; i < n; ++i) sum[i] += T(row[i]);
 }
 
-// M vectors of columns of the entries of a bag, their sums in registers; and single columns.
-template <int M, class T>
-FLB_INLINE void sum_vectors(const BagShape& s, const T* table, int64_t b, const T* weights,
-                            int64_t fetch_from, int64_t fetch_end, T* to) {
+// M vectors of columns of the entries of a bag, their sums in registers. kPlain: no weights and no padding.
+template <int M, bool kPlain, class T>
+FLB_INLINE void sum_vectors(const BagShape& s, const T* table, int64_t b, const T* weights, int64_t ahead,
+                            int64_t last, T* to) {
     using V = typename Vec<T>::type;
+    const int64_t *rows = s.rows, width = s.width, padding = s.padding, end = s.start[b + 1];
     V sum[M] = {};
-    for (int64_t e = s.start[b]; e < s.start[b + 1]; ++e, ++fetch_from) {
-        if (fetch_from < fetch_end) fetch_row(table + s.rows[fetch_from] * s.width, s.width);
-        if (s.rows[e] == s.padding) continue;
-        const T* row = table + s.rows[e] * s.width;
+    for (int64_t e = s.start[b]; e < end; ++e) {
+        const T* next = hint_of(table, rows[e + ahead < last ? e + ahead : e], width);
+        fetch_row(next, M * Vec<T>::lanes);
+        if (!kPlain && rows[e] == padding) continue;
+        const T* row = table + rows[e] * width;
         for (int m = 0; m < M; ++m) {
             const V x = load_vec(row + m * Vec<T>::lanes);
-            sum[m] += weights ? x * weights[e] : x;
+            sum[m] += kPlain || !weights ? x : x * weights[e];
         }
     }
     __builtin_memcpy(to, sum, sizeof(sum));
 }
 template <class T>
-void sum_bags(const BagShape& s, T* out, int64_t* counts, int64_t begin, int64_t end) {
+bool sum_bags(const BagShape& s, T* out, int64_t* counts, int64_t begin, int64_t end) {
     constexpr int64_t lanes = Vec<T>::lanes;
     const T *table = static_cast<const T*>(s.table), *weights = static_cast<const T*>(s.weights);
-    const int64_t lines = (s.width * int64_t(sizeof(T)) + 63) / 64, ahead = lines > 8 ? 4 : 32 / lines;
+    const int64_t lines = (s.width * int64_t(sizeof(T)) + 63) / 64, ahead = lines > 8 ? 4 : 48 / (lines + 1);
     const int64_t last = s.start[end];
+    bool inside = true;
     for (int64_t b = begin; b < end; ++b) {
-        int64_t count = 0;
-        for (int64_t e = s.start[b]; e < s.start[b + 1]; ++e) count += s.rows[e] != s.padding;
+        const int64_t count = entries_of(s, b);
+        if (count < 0) {
+            inside = false;
+            continue;
+        }
         T* to = out + b * s.width;
         int64_t i = 0;
-        int64_t fetch = s.start[b] + ahead;  // by the first vectors, for all
-        for (; i + 4 * lanes <= s.width; i += 4 * lanes, fetch = last)
-            sum_vectors<4>(s, table + i, b, weights, fetch, last, to + i);
-        for (; i + lanes <= s.width; i += lanes, fetch = last)
-            sum_vectors<1>(s, table + i, b, weights, fetch, last, to + i);
+        const bool plain = !weights && s.padding < 0;
+        for (; i + 4 * lanes <= s.width; i += 4 * lanes)
+            if (plain) sum_vectors<4, true>(s, table + i, b, weights, ahead, last, to + i);
+            else sum_vectors<4, false>(s, table + i, b, weights, ahead, last, to + i);
+        for (; i + lanes <= s.width; i += lanes)
+            sum_vectors<1, false>(s, table + i, b, weights, ahead, last, to + i);
         for (; i < s.width; ++i) {
             T sum = 0;
             for (int64_t e = s.start[b]; e < s.start[b + 1]; ++e)
@@ -68,16 +94,22 @@ void sum_bags(const BagShape& s, T* out, int64_t* counts, int64_t begin, int64_t
             for (int64_t j = 0; j < s.width; ++j) to[j] /= T(count);
         counts[b] = count;
     }
+    return inside;
 }
 
 template <class S, class T>
-void bags(const BagShape& s, T* out, int64_t* counts, int64_t* places, int64_t begin, int64_t end) {
+bool bags(const BagShape& s, T* out, int64_t* counts, int64_t* places, int64_t begin, int64_t end) {
     if constexpr (__is_same(S, T))
         if (s.mode != BagMode::Max) return sum_bags(s, out, counts, begin, end);
     const S* table = static_cast<const S*>(s.table);
     const T* weights = static_cast<const T*>(s.weights);
     const int64_t last = s.start[end];
-    for (int64_t b = begin; b < end; ++b)
+    bool inside = true;
+    for (int64_t b = begin; b < end; ++b) {
+        if (entries_of(s, b) < 0) {
+            inside = false;
+            continue;
+        }
         for (int64_t from = 0; from < s.width || from == 0; from += kColumns) {
             const int64_t n = s.width - from < kColumns ? s.width - from : kColumns;
             T* __restrict to = out + b * s.width + from;
@@ -87,7 +119,7 @@ void bags(const BagShape& s, T* out, int64_t* counts, int64_t* places, int64_t b
             if (at)
                 for (int64_t i = 0; i < n; ++i) at[i] = 0;
             for (int64_t e = s.start[b]; e < s.start[b + 1]; ++e) {
-                if (e + kAhead < last) fetch_row(table + s.rows[e + kAhead] * s.width + from, n);
+                if (e + kAhead < last) fetch_row(hint_of(table + from, s.rows[e + kAhead], s.width), n);
                 if (s.rows[e] == s.padding) continue;
                 const S* row = table + s.rows[e] * s.width + from;
                 if (s.mode != BagMode::Max) {
@@ -104,8 +136,10 @@ void bags(const BagShape& s, T* out, int64_t* counts, int64_t* places, int64_t b
                 for (int64_t i = 0; i < n; ++i) to[i] /= T(count);
             counts[b] = count;
         }
+    }
+    return inside;
 }
-void bags_any(DType dtype, const BagShape& s, void* out, int64_t* counts, int64_t* places, int64_t begin,
+bool bags_any(DType dtype, const BagShape& s, void* out, int64_t* counts, int64_t* places, int64_t begin,
               int64_t end) {
     switch (dtype) {
         case DType::Float16: return bags<Half>(s, static_cast<float*>(out), counts, places, begin, end);
