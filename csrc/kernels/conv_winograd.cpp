@@ -122,7 +122,9 @@ class Winograd {
         if (threads > 1)
             most = std::clamp(ceil_div(rows * tiles_[1], (many ? 1 : 2) * threads), int64_t(12), most);
         const int64_t parts = ceil_div(tiles_[1], most), columns = ceil_div(tiles_[1], parts);
-        const int64_t at_once = std::max(int64_t(1), most / columns);
+        // As many blocks for every thread, of nearly equal size.
+        const int64_t cuts = round_up(ceil_div(rows, std::max(int64_t(1), most / columns)), threads);
+        const int64_t at_once = std::max(int64_t(1), ceil_div(rows, std::max(int64_t(1), cuts)));
         const int64_t blocks = ceil_div(rows, at_once) * parts;
         std::vector<char> not_finite(size_t(batch_), 0);
         parallel_for(0, blocks, threads == 1 ? blocks : 1, [&](int64_t begin, int64_t end) {
