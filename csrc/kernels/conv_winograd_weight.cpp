@@ -109,12 +109,13 @@ class WinogradWeight {
                               out_row_);
                 });
         });
-        // Channels of outputs are shared out as well as sums: these may have several numbers, those have one.
-        const int64_t some = std::min(out_channels_, int64_t(96)), shares = ceil_div(out_channels_, some);
+        // Channels of outputs are shared out as well as sums, and outermost: some sums have more numbers than others.
+        const int64_t shares = ceil_div(out_channels_, 96), some = ceil_div(out_channels_, shares);
         parallel_for(0, kSums * kSums * shares, 1, [&](int64_t begin, int64_t end) {
             for (int64_t t = begin; t < end; ++t) {
-                const int sum = int(t / shares);
-                const int64_t from = t % shares * some;
+                const int sum = int(t % (kSums * kSums));
+                const int64_t from = t / (kSums * kSums) * some;
+                if (from >= out_channels_) continue;
                 bool more = accumulate;
                 for (int i = 0; i < n; ++i)
                     for (int j = 0; j < n; ++j) {
