@@ -15,11 +15,11 @@ FLB_DEFINE_KERNEL(winograd_taps);
 
 namespace {
 
-constexpr int64_t kLeastTiles = 64;         // fewer of these do not pay for the transform of the sums
-constexpr int64_t kDepth = 256;             // tiles whose numbers of a panel stay in the first cache level
-constexpr int64_t kSmallSums = 1 << 20;     // bytes of sums of which every part of the tiles has its own
-constexpr int64_t kSmallBlock = 640 << 10;  // bytes of numbers that stay in the second cache level,
-constexpr int64_t kBlock = 16 << 20;        // and in the third
+constexpr int64_t kLeastTiles = 64;          // fewer of these do not pay for the transform of the sums
+constexpr int64_t kDepth = 256;              // tiles whose numbers of a panel stay in the first cache level
+constexpr int64_t kSmallSums = 1 << 20;      // bytes of sums of which every part of the tiles has its own
+constexpr int64_t kSmallBlock = 1280 << 10;  // bytes of numbers: about the second cache level,
+constexpr int64_t kBlock = 16 << 20;         // and half of the third
 constexpr int64_t kLanes = 16;
 constexpr int kSums = 4;
 
