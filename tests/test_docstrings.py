@@ -23,7 +23,7 @@ MODULES = """
     distributed.tensor.experimental._context_parallel._load_balancer futures nn.parallel
     amp.autocast_mode compiler contrib.scipy_optimize export jit library profiler utils._pytree _symbolic _absent_dtypes
     autograd.profiler profiler.events utils.flop_counter utils._python_dispatch utils._selective_checkpoint _aten
-    _dispatch_keys _higher_order_ops.associative_scan
+    _dispatch_keys _higher_order_ops.associative_scan utils.benchmark
 """.split()
 
 #: What examples may use without importing it.

@@ -2,7 +2,7 @@
 
 import importlib
 
-_SUBMODULES = frozenset(("_pytree", "checkpoint", "data", "dlpack", "hooks", "model_zoo"))
+_SUBMODULES = frozenset(("_pytree", "benchmark", "checkpoint", "data", "dlpack", "hooks", "model_zoo"))
 
 
 def __getattr__(name):

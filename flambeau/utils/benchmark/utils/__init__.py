@@ -1,0 +1,1 @@
+"""The parts of `flambeau.utils.benchmark`: measurements, the timer, tables."""
