@@ -69,6 +69,8 @@ _LAZY = {
     **dict.fromkeys("set_printoptions get_printoptions".split(), "_tensor.printing"),
     **dict.fromkeys("no_grad enable_grad inference_mode set_grad_enabled".split(), "autograd.grad_mode"),
     "vmap": "func.vmap",
+    "GradScaler": "amp.grad_scaler",
+    **dict.fromkeys("cond while_loop".split(), "_higher_order_ops.control_flow"),
     **dict.fromkeys("finfo iinfo".split(), "_dtypes_info"),
     **dict.fromkeys(
         "TypedStorage BFloat16Storage BoolStorage ByteStorage CharStorage ComplexDoubleStorage ComplexFloatStorage "

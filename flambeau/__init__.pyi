@@ -23,6 +23,7 @@ from ._streams import Event as Event
 from .storage import FloatStorage as FloatStorage
 from ._tensor.legacy import FloatTensor as FloatTensor
 from ._C import Generator as Generator
+from .amp.grad_scaler import GradScaler as GradScaler
 from .storage import HalfStorage as HalfStorage
 from ._tensor.legacy import HalfTensor as HalfTensor
 from .storage import IntStorage as IntStorage
@@ -66,6 +67,7 @@ from .library import classes as classes
 from .amp.autocast_mode import clear_autocast_cache as clear_autocast_cache
 from ._settings import compile as compile
 from . import compiler as compiler
+from ._higher_order_ops.control_flow import cond as cond
 from . import contrib as contrib
 from ._functional_names import conv1d as conv1d
 from ._functional_names import conv2d as conv2d
@@ -241,6 +243,7 @@ from ._settings import use_deterministic_algorithms as use_deterministic_algorit
 from . import utils as utils
 from . import version as version
 from .func.vmap import vmap as vmap
+from ._higher_order_ops.control_flow import while_loop as while_loop
 from . import xpu as xpu
 
 def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor: ...

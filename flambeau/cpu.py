@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import functools
+import types
 
 from flambeau import _C
 
@@ -24,6 +25,11 @@ def current_device() -> str:
 
 def set_device(device) -> None:
     """Accepted: there is one processor."""
+
+
+def is_initialized() -> bool:
+    """Whether the processor is ready for use: always."""
+    return True
 
 
 def synchronize(device=None) -> None:
@@ -57,16 +63,69 @@ class Stream:
     def wait_stream(self, stream) -> None:
         """Nothing to wait for."""
 
+    def wait_event(self, event) -> None:
+        """Nothing to wait for."""
+
+    def record_event(self, event=None) -> Event:
+        """A point in the stream, which has been reached."""
+        return Event() if event is None else event
+
+
+class Event:
+    """A point in a stream, which the processor has always reached."""
+
+    def query(self) -> bool:
+        """Whether all work before it has finished: always."""
+        return True
+
+    def record(self, stream=None) -> None:
+        """Nothing to do."""
+
+    def synchronize(self) -> None:
+        """Nothing to wait for."""
+
+    def wait(self, stream=None) -> None:
+        """Nothing to wait for."""
+
 
 _stream = Stream()
 
 
 def current_stream(device=None) -> Stream:
-    """The one stream."""
+    """The stream of the innermost `stream` block."""
     return _stream
 
 
-@contextmanager
-def stream(stream):
-    """Context manager that does nothing: there is one stream."""
-    yield
+class StreamContext:
+    """Context manager inside which `current_stream` is the given one; None changes nothing."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __enter__(self):
+        global _stream
+        self._before = _stream
+        if self.stream is not None:
+            _stream = self.stream
+
+    def __exit__(self, *exc):
+        global _stream
+        _stream = self._before
+
+
+def stream(stream) -> StreamContext:
+    """Context manager: see `StreamContext`."""
+    return StreamContext(stream)
+
+
+@functools.cache
+def get_capabilities():
+    """What the processor is and can do, as a mapping that cannot be written to: its name, its counts of sockets, cores and
+    logical cores, its first two caches in bytes, and for each extension of its instruction set whether it is there.
+
+    >>> flambeau.cpu.get_capabilities()["architecture"] == __import__("platform").machine()
+    True
+    """
+    from . import _processor
+
+    return types.MappingProxyType(_processor.capabilities())

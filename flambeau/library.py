@@ -20,12 +20,16 @@ __all__ = [
     "define",
     "fallthrough_kernel",
     "get_ctx",
+    "get_kernel",
     "impl",
     "impl_abstract",
     "infer_schema",
+    "register_autocast",
     "register_autograd",
     "register_fake",
     "register_kernel",
+    "register_torch_dispatch",
+    "register_vmap",
 ]
 
 _dispatch_keys.publish()
@@ -73,6 +77,9 @@ class CustomOpDef:
         self._backward = None
         self._setup_context = None
         self._composite = None  # differentiable by what it calls
+        self._vmap = None
+        self._autocast: dict[str, object] = {}  # dtypes by kind of device
+        self._dispatch: dict[type, object] = {}  # what modes answer, by their class
         self._node = None
         self.__name__ = name
 
@@ -104,8 +111,42 @@ class CustomOpDef:
         return func
 
     def register_vmap(self, func=None, /):
-        """Accepted: a rule for `flambeau.vmap`, which takes operators apart by itself."""
-        return (lambda f: f) if func is None else func
+        """Decorator: what `flambeau.vmap` does, which takes the operator's function apart otherwise.
+
+        The rule takes ``info`` (with ``batch_size`` and ``randomness``), the dimension of the examples in each argument (or
+        None), and the arguments; it returns the results and the dimensions of the examples in them.
+        """
+        if func is None:
+            return self.register_vmap
+        self._vmap, self._node = func, None
+        return func
+
+    def register_autocast(self, device_type: str, cast_inputs) -> None:
+        """Inside `flambeau.autocast`, convert floating-point arguments (except float64) to a dtype."""
+        if not isinstance(cast_inputs, _C.dtype):
+            raise TypeError(f"register_autocast: expected a dtype, got {type(cast_inputs)}")
+        self._autocast[_C.device(device_type).type] = cast_inputs
+
+    def register_torch_dispatch(self, torch_dispatch_class: type, func=None, /):
+        """Decorator: what the operator does inside a mode of this class. The function takes
+        ``mode, func, types, args, kwargs``.
+
+        Raises:
+            NotImplementedError: the class is none of modes. Classes of tensors answer by ``__torch_function__`` here.
+        """
+        if func is None:
+            return lambda f: self.register_torch_dispatch(torch_dispatch_class, f)
+        from .utils._python_dispatch import TorchDispatchMode
+
+        if not (
+            isinstance(torch_dispatch_class, type) and issubclass(torch_dispatch_class, TorchDispatchMode)
+        ):
+            raise NotImplementedError(
+                f"register_torch_dispatch: {torch_dispatch_class} is no TorchDispatchMode; tensors of other classes have "
+                "__torch_function__ here, and no __torch_dispatch__"
+            )
+        self._dispatch[torch_dispatch_class] = func
+        return func
 
     def register_autograd(self, backward, /, *, setup_context=None) -> None:
         """The derivative.
@@ -164,14 +205,46 @@ class CustomOpDef:
                 ("backward", backward),
             )
         }
+        if self._vmap is not None:
+            namespace["vmap"] = staticmethod(self._vmap)
+        namespace["__module__"] = (
+            f"torch.ops.{self._namespace}"  # a user's Function, not one of the library's own
+        )
         return type(f"GeneratedBackwardFor_{self._namespace}_{self._name}_default", (Function,), namespace)
 
+    def _cast(self, args):
+        """The arguments as autocast wants them; None where it does not."""
+        from . import amp
+        from .utils import _pytree
+
+        kind = next((t.device.type for t in _tensors_in(args)), "")
+        dtype = self._autocast.get(kind)
+        if dtype is None or not amp.autocast_mode.is_autocast_enabled(kind):
+            return None
+        return _pytree.tree_map_only(
+            _C.Tensor,
+            lambda t: t.to(dtype) if t.is_floating_point() and t.dtype != flambeau.float64 else t,
+            args,
+        )
+
     def __call__(self, *args, **kwargs):
+        if self._dispatch:
+            from .utils._python_dispatch import answer_of_rule
+
+            found, answer = answer_of_rule(self._dispatch, self, args, kwargs)
+            if found:
+                return answer
+        if self._autocast:
+            cast = self._cast((args, kwargs))
+            if cast is not None:
+                kind = next(t.device.type for t in _tensors_in(cast))
+                with flambeau.autocast(kind, enabled=False):
+                    return self(*cast[0], **cast[1])
         if self._composite is not None:
             return self._composite(*args, **kwargs)
         args = self._positional(args, kwargs)
         needs_grad = _C.is_grad_enabled() and any(t.requires_grad for t in _tensors_in(args))
-        if not needs_grad:
+        if not needs_grad and not (self._vmap is not None and _C._transforms()):
             return self._run(*args)
         if self._node is None:
             self._node = self._make_node()
@@ -241,6 +314,94 @@ def register_autograd(op, backward, /, *, setup_context=None, lib=None) -> None:
 def register_kernel(op, device_types, func=None, /, *, lib=None):
     """Decorator: the function to call for tensors on kinds of devices."""
     return _find(op).register_kernel(device_types, func)
+
+
+def register_autocast(op, device_type: str, cast_inputs, /, *, lib=None) -> None:
+    """See `CustomOpDef.register_autocast`.
+
+    >>> @flambeau.library.custom_op("docs::same", mutates_args=())
+    ... def same(x: flambeau.Tensor) -> flambeau.Tensor:
+    ...     return x.clone()
+    >>> flambeau.library.register_autocast("docs::same", "cpu", flambeau.bfloat16)
+    >>> with flambeau.autocast("cpu"):
+    ...     same(flambeau.ones(2)).dtype
+    torch.bfloat16
+    """
+    _own(op, "register_autocast").register_autocast(device_type, cast_inputs)
+
+
+def register_vmap(op, func=None, /, *, lib=None):
+    """Decorator: an operator's rule for `flambeau.vmap`. See `CustomOpDef.register_vmap`.
+
+    >>> @flambeau.library.custom_op("docs::thrice", mutates_args=())
+    ... def thrice(x: flambeau.Tensor) -> flambeau.Tensor:
+    ...     return 3 * x
+    >>> @flambeau.library.register_vmap("docs::thrice")
+    ... def _(info, in_dims, x):
+    ...     return thrice(x), in_dims[0]
+    >>> flambeau.vmap(thrice)(flambeau.ones(2, 1))
+    tensor([[3.],
+            [3.]])
+    """
+    op = _own(op, "register_vmap")
+    return op.register_vmap() if func is None else op.register_vmap(func)
+
+
+def register_torch_dispatch(op, torch_dispatch_class, func=None, /, *, lib=None):
+    """Decorator: what an operator does inside modes of a class. See `CustomOpDef.register_torch_dispatch`."""
+    return _own(op, "register_torch_dispatch").register_torch_dispatch(torch_dispatch_class, func)
+
+
+def _own(op, name: str) -> CustomOpDef:
+    if not isinstance(op, (str, CustomOpDef)):
+        raise ValueError(f"{name}({op}): got unexpected type for op: {type(op)}")
+    return _find(op)
+
+
+class _Kernel:
+    """A function that an operator calls for tensors on a kind of device."""
+
+    def __init__(self, name: str, kind: str, function):
+        self._text, self._function = f"kernel of {name} for {kind}", function
+
+    def call_boxed(self, keyset, *args, **kwargs):
+        """Call it. The set of dispatch keys has no effect: nothing is dispatched any more."""
+        return self._function(*args, **kwargs)
+
+    def __repr__(self):
+        return f"<{self._text}>"
+
+
+def get_kernel(op, dispatch_key) -> _Kernel:
+    """The function that an operator, one's own or one of ``torch.ops.aten``, calls for a dispatch key such as ``"CPU"``.
+
+    Raises:
+        RuntimeError: there is no such operator, or it has no function for the key.
+
+    >>> kernel = flambeau.library.get_kernel("aten::add.Tensor", "CPU")
+    >>> kernel.call_boxed(None, flambeau.ones(2), 1)
+    tensor([2., 2.])
+    """
+    if not isinstance(op, (str, CustomOpDef, _aten.OpOverload)):
+        raise ValueError(f"get_kernel({op}): got unexpected type for op: {type(op)}")
+    key = dispatch_key if isinstance(dispatch_key, str) else dispatch_key.name
+    if key not in _dispatch_keys.DispatchKey.__members__:
+        raise ValueError(f"Invalid dispatch key: {key}")
+    if isinstance(op, str):
+        space, name = _split(op)
+        overload = op.partition(".")[2]
+        try:
+            op = getattr(getattr(ops, space), name)
+            op = getattr(op, overload) if overload else op
+        except AttributeError:
+            raise RuntimeError(f"operator {op} does not exist") from None
+    if isinstance(op, CustomOpDef):
+        function = op._fake if key == "Meta" else op._kernels.get(key.lower()) or op._kernels.get("")
+    else:
+        function = op if key in ("CPU", "Meta") else None
+    if function is None:
+        raise RuntimeError(f"get_kernel: {op} has no kernel for {key}")
+    return _Kernel(str(op), key, function)
 
 
 def get_ctx():

@@ -74,6 +74,33 @@ def _cpu_capability() -> str:
     return level() if callable(level) else "DEFAULT"
 
 
+class _Verbose:
+    """Context manager that turns the library's messages about its calls on, where there is such a library.
+
+    Raises:
+        RuntimeError: on entering, for any level but `VERBOSE_OFF`: the library is not there.
+    """
+
+    def __init__(self, enable: int):
+        self.enable = enable
+
+    def __enter__(self):
+        if self.enable != 0:
+            raise RuntimeError(
+                f"{type(self).__module__}.{type(self).__name__}: flambeau uses no such library, whose calls could be told; "
+                "torch.profiler.profile tells of the operators"
+            )
+        return self
+
+    def __exit__(self, *exc):
+        return False
+
+
+_verbosity = {
+    "verbose": type("verbose", (_Verbose,), {"__doc__": _Verbose.__doc__}),
+    "VERBOSE_OFF": 0,
+    "VERBOSE_ON": 1,
+}
 _precision = {"fp32_precision": "none"}
 cudnn = Switches(
     "cudnn",
@@ -115,12 +142,14 @@ cuda = Switches(
         "enable_cudnn_sdp": lambda enabled: None,
     },
 )
-mkl = Switches("mkl", "Intel's MKL: not there; products come from OpenBLAS.", {}, {"is_available": _absent})
+mkl = Switches(
+    "mkl", "Intel's MKL: not there; products come from OpenBLAS.", {}, {"is_available": _absent, **_verbosity}
+)
 mkldnn = Switches(
     "mkldnn",
     "oneDNN: not there; convolutions are our own.",
     {"enabled": True, "deterministic": False, "allow_tf32": False, **_precision},
-    {"is_available": _absent},
+    {"is_available": _absent, **_verbosity, "VERBOSE_ON_CREATION": 2},
 )
 openmp = Switches("openmp", "OpenMP: not there; the thread pool is our own.", {}, {"is_available": _absent})
 mps = Switches("mps", "Apple's devices: not there.", {}, {"is_available": _absent, "is_built": _absent})

@@ -21,6 +21,7 @@ from flambeau import _C
 from .events import EventList, from_spans
 
 __all__ = [
+    "DeviceType",
     "ProfilerAction",
     "ProfilerActivity",
     "kineto_available",
@@ -30,6 +31,37 @@ __all__ = [
     "supported_activities",
     "tensorboard_trace_handler",
 ]
+
+
+class DeviceType(enum.IntEnum):
+    """Kinds of devices; here work runs on the CPU alone."""
+
+    CPU = 0
+    CUDA = 1
+    MKLDNN = 2
+    OPENGL = 3
+    OPENCL = 4
+    IDEEP = 5
+    HIP = 6
+    FPGA = 7
+    MAIA = 8
+    XLA = 9
+    Vulkan = 10
+    Metal = 11
+    XPU = 12
+    MPS = 13
+    Meta = 14
+    HPU = 15
+    VE = 16
+    Lazy = 17
+    IPU = 18
+    MTIA = 19
+    PrivateUse1 = 20
+
+    def __repr__(self):
+        return f"<DeviceType.{self.name}: {self.value}>"
+
+    __str__ = enum.Enum.__str__
 
 
 class ProfilerActivity(enum.Enum):

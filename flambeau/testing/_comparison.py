@@ -254,3 +254,50 @@ def _index(flat: int, shape) -> tuple:
         flat, position = divmod(flat, size)
         found.append(position)
     return tuple(reversed(found))
+
+
+#: Tolerances of an older function, which were wider.
+_OLD_TOLERANCES = {
+    "float16": (1e-3, 1e-3),
+    "bfloat16": (1e-2, 1e-2),
+    "float32": (1e-4, 1e-5),
+    "float64": (1e-5, 1e-8),
+    "complex64": (1e-4, 1e-5),
+    "complex128": (1e-5, 1e-8),
+}
+
+
+def assert_allclose(
+    actual,
+    expected,
+    rtol: float | None = None,
+    atol: float | None = None,
+    equal_nan: bool = True,
+    msg: str = "",
+) -> None:
+    """Deprecated: `assert_close` with wider tolerances, in which the dtypes may differ."""
+    import warnings
+
+    warnings.warn(
+        "torch.testing.assert_allclose() is deprecated: use torch.testing.assert_close(), which has narrower tolerances",
+        FutureWarning,
+        stacklevel=2,
+    )
+    if not isinstance(actual, flambeau.Tensor):
+        actual = flambeau.tensor(actual)
+    if not isinstance(expected, flambeau.Tensor):
+        expected = flambeau.tensor(expected, dtype=actual.dtype)
+    if rtol is None and atol is None:
+        names = [str(t.dtype).rpartition(".")[2] for t in (actual, expected)]
+        found = [_OLD_TOLERANCES.get(name, (0.0, 0.0)) for name in names]
+        rtol, atol = (max(column) for column in zip(*found, strict=True))
+    assert_close(
+        actual,
+        expected,
+        rtol=rtol,
+        atol=atol,
+        equal_nan=equal_nan,
+        check_dtype=False,
+        check_device=True,
+        msg=msg or None,
+    )

@@ -2,7 +2,9 @@
 
 import importlib
 
-_SUBMODULES = frozenset(("_pytree", "benchmark", "checkpoint", "data", "dlpack", "hooks", "model_zoo"))
+_SUBMODULES = frozenset(
+    "_pytree benchmark checkpoint collect_env data deterministic dlpack hooks model_zoo module_tracker".split()
+)
 
 
 def __getattr__(name):

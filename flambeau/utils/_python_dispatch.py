@@ -36,3 +36,24 @@ class TorchDispatchMode:
 
     def __exit__(self, *exc):
         _C._pop_mode()
+
+
+def answer_of_rule(rules: dict, op, args: tuple, kwargs: dict):
+    """What the innermost mode that has a rule for an operator makes of it: (whether there is one, the answer).
+
+    The rule runs outside that mode and those inside it.
+    """
+    left: list = []
+    try:
+        while True:
+            try:
+                left.append(_C._pop_mode())
+            except RuntimeError:  # none is left
+                return False, None
+            mode = getattr(left[-1], "__self__", None)
+            rule = next((rules[cls] for cls in type(mode).__mro__ if cls in rules), None)
+            if rule is not None:
+                return True, rule(mode, op, (), args, kwargs)
+    finally:
+        for answer in reversed(left):
+            _C._push_mode(answer)

@@ -6,6 +6,7 @@ else is a leaf, None too.
 
 from __future__ import annotations
 
+import importlib
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -21,6 +22,14 @@ class NodeDef(NamedTuple):
     flatten_fn: Callable
     unflatten_fn: Callable
     flatten_with_keys_fn: Callable | None = None
+
+
+class _Named(NamedTuple):
+    """How a container type is written down: under which name, and how its context."""
+
+    serialized_type_name: str | None
+    to_dumpable_context: Callable | None = None
+    from_dumpable_context: Callable | None = None
 
 
 class SequenceKey(NamedTuple):
@@ -63,6 +72,9 @@ class GetAttrKey(NamedTuple):
 
 
 SUPPORTED_NODES: dict[type, NodeDef] = {}
+#: How types are written down, for `treespec_dumps`; named tuples of one's own too.
+SUPPORTED_SERIALIZED_TYPES: dict[type, _Named] = {}
+SERIALIZED_TYPE_TO_PYTHON_TYPE: dict[str, type] = {}
 
 
 def register_pytree_node(
@@ -81,6 +93,8 @@ def register_pytree_node(
         cls: the type; subclasses are not included.
         flatten_fn: from an object to ``(children, context)``.
         unflatten_fn: from ``(children, context)`` to an object.
+        serialized_type_name: the type's name in `treespec_dumps`, which cannot do without.
+        to_dumpable_context, from_dumpable_context: between a context and what JSON can hold; the context itself otherwise.
         flatten_with_keys_fn: as `flatten_fn`, with pairs of a key (`SequenceKey`, `MappingKey`, `GetAttrKey`) and a child;
             for the functions ``..._with_path``.
 
@@ -89,7 +103,18 @@ def register_pytree_node(
     """
     if cls in SUPPORTED_NODES:
         raise ValueError(f"{cls} is already registered as pytree node.")
+    if (to_dumpable_context is None) != (from_dumpable_context is None):
+        raise ValueError(
+            f"Both to_dumpable_context and from_dumpable_context for {cls} must be None or registered."
+        )
+    _name(cls, _Named(serialized_type_name, to_dumpable_context, from_dumpable_context))
     SUPPORTED_NODES[cls] = NodeDef(cls, flatten_fn, unflatten_fn, flatten_with_keys_fn)
+
+
+def _name(cls: type, named: _Named) -> None:
+    SUPPORTED_SERIALIZED_TYPES[cls] = named
+    if named.serialized_type_name is not None:
+        SERIALIZED_TYPE_TO_PYTHON_TYPE[named.serialized_type_name] = cls
 
 
 #: Older name of `register_pytree_node`.
@@ -132,6 +157,18 @@ def _register_builtin() -> None:
     def fields(tree):
         return map(GetAttrKey, tree._fields)
 
+    def dump_default_dict(context):
+        factory, keys = context
+        return {
+            "default_factory_module": factory.__module__,
+            "default_factory_name": factory.__qualname__,
+            "dict_context": keys,
+        }
+
+    def load_default_dict(dumped):
+        module = importlib.import_module(dumped["default_factory_module"])
+        return [getattr(module, dumped["default_factory_name"]), dumped["dict_context"]]
+
     for kind, flatten, unflatten, names in (
         (list, lambda x: (x, None), lambda children, _: list(children), indices),
         (tuple, lambda x: (list(x), None), lambda children, _: tuple(children), indices),
@@ -142,6 +179,16 @@ def _register_builtin() -> None:
         (_NamedTuple, lambda x: (list(x), type(x)), lambda children, kind: kind(*children), fields),
     ):
         register_pytree_node(kind, flatten, unflatten, flatten_with_keys_fn=with_keys(flatten, names))
+        _name(kind, _Named(f"{kind.__module__}.{kind.__name__}"))
+    _name(defaultdict, _Named("collections.defaultdict", dump_default_dict, load_default_dict))
+    _name(
+        _NamedTuple,
+        _Named(
+            "collections.namedtuple",
+            lambda kind: SUPPORTED_SERIALIZED_TYPES[kind].serialized_type_name,
+            SERIALIZED_TYPE_TO_PYTHON_TYPE.__getitem__,
+        ),
+    )
 
 
 class _NamedTuple:
@@ -151,13 +198,58 @@ class _NamedTuple:
 _register_builtin()
 
 
-def _is_namedtuple(tree) -> bool:
-    return isinstance(tree, tuple) and isinstance(getattr(type(tree), "_fields", None), tuple)
+def is_namedtuple_class(cls: type) -> bool:
+    """Whether a type is a named tuple's."""
+    return (
+        isinstance(cls, type) and issubclass(cls, tuple) and isinstance(getattr(cls, "_fields", None), tuple)
+    )
+
+
+def is_namedtuple_instance(obj) -> bool:
+    """Whether an object is a named tuple."""
+    return is_namedtuple_class(type(obj))
+
+
+def is_namedtuple(obj) -> bool:
+    """Whether an object is a named tuple, or the type of one.
+
+    >>> from flambeau.utils import _pytree
+    >>> _pytree.is_namedtuple((1, 2)), _pytree.is_namedtuple(_pytree.SequenceKey(0))
+    (False, True)
+    """
+    return is_namedtuple_class(obj if isinstance(obj, type) else type(obj))
 
 
 def _node_type(tree) -> type:
     kind = type(tree)
-    return _NamedTuple if kind not in SUPPORTED_NODES and _is_namedtuple(tree) else kind
+    return _NamedTuple if kind not in SUPPORTED_NODES and is_namedtuple_instance(tree) else kind
+
+
+def is_structseq_class(cls: type) -> bool:
+    """Whether a type is that of a C structure seen as a tuple, such as what `flambeau.max` returns."""
+    return (
+        isinstance(cls, type)
+        and cls.__bases__ == (tuple,)
+        and all(
+            isinstance(getattr(cls, n, None), int)
+            for n in ("n_fields", "n_sequence_fields", "n_unnamed_fields")
+        )
+    )
+
+
+def is_structseq_instance(obj) -> bool:
+    """Whether an object is a C structure seen as a tuple."""
+    return is_structseq_class(type(obj))
+
+
+def is_structseq(obj) -> bool:
+    """Whether an object is a C structure seen as a tuple, or the type of one.
+
+    >>> from flambeau.utils import _pytree
+    >>> _pytree.is_structseq(flambeau.ones(2).max(0)), _pytree.is_structseq((1, 2))
+    (True, False)
+    """
+    return is_structseq_class(obj if isinstance(obj, type) else type(obj))
 
 
 def tree_is_leaf(tree: PyTree, is_leaf: Callable | None = None) -> bool:
@@ -252,13 +344,34 @@ class TreeSpec:
         return f"TreeSpec({name}, {self.context}, [{inner}])"
 
 
+PyTreeSpec = TreeSpec
 _DICTS = (dict, OrderedDict, defaultdict)
-_LEAF = TreeSpec(None, None, [])
 
 
-def LeafSpec() -> TreeSpec:
+class LeafSpec(TreeSpec):
+    """The structure of a single leaf."""
+
+    def __init__(self):
+        super().__init__(None, None, [])
+
+
+_LEAF = LeafSpec()
+
+
+def treespec_leaf() -> LeafSpec:
     """The structure of a single leaf."""
     return _LEAF
+
+
+def treespec_tuple(iterable: Iterable[TreeSpec] = (), /) -> TreeSpec:
+    """The structure of a tuple of trees of the given structures."""
+    return TreeSpec(tuple, None, list(iterable))
+
+
+def treespec_dict(mapping=(), /, **kwargs: TreeSpec) -> TreeSpec:
+    """The structure of a dictionary of trees of the given structures."""
+    children = dict(mapping, **kwargs)
+    return TreeSpec(dict, list(children), list(children.values()))
 
 
 def tree_flatten(tree: PyTree, is_leaf: Callable | None = None) -> tuple[list, TreeSpec]:
@@ -319,6 +432,16 @@ def tree_map_(func: Callable, tree: PyTree, *rests: PyTree, is_leaf: Callable | 
     for values in zip(leaves, *(spec.flatten_up_to(rest) for rest in rests), strict=True):
         func(*values)
     return tree
+
+
+def arg_tree_leaves(*args: PyTree, **kwargs: PyTree) -> list:
+    """The leaves of a call's arguments."""
+    return tree_leaves((args, kwargs))
+
+
+def map_only(type_or_types_or_pred, /) -> Callable:
+    """Decorator: a function of leaves that leaves others than those of the given types alone."""
+    return lambda func: _only(type_or_types_or_pred, func)
 
 
 def _only(types, func):
@@ -417,3 +540,50 @@ def tree_map_with_path(
     return structure.unflatten(
         func(path, leaf, *others) for (path, leaf), *others in zip(pairs, *columns, strict=True)
     )
+
+
+def _broadcast_to_and_flatten(
+    tree: PyTree, treespec: TreeSpec, is_leaf: Callable | None = None
+) -> list | None:
+    """The leaves of a tree that may end earlier than the structure, each for all that lies below it; None if it has
+    another structure."""
+    if tree_is_leaf(tree, is_leaf):
+        return [tree] * treespec.num_leaves
+    kind = _node_type(tree)
+    if treespec.type is not kind:
+        return None
+    children, context = SUPPORTED_NODES[kind].flatten_fn(tree)
+    if len(children) != treespec.num_children or context != treespec.context:
+        return None
+    found: list = []
+    for child, spec in zip(children, treespec.children_specs, strict=True):
+        leaves = _broadcast_to_and_flatten(child, spec, is_leaf)
+        if leaves is None:
+            return None
+        found += leaves
+    return found
+
+
+#: Names that other modules define, loaded at first use: {name: module}.
+_LAZY = {
+    **dict.fromkeys(
+        "treespec_dumps treespec_loads treespec_pprint pytree_to_str str_to_pytree "
+        "DEFAULT_TREESPEC_SERIALIZATION_PROTOCOL".split(),
+        "_pytree_text",
+    ),
+    **dict.fromkeys(
+        "register_dataclass register_constant is_constant_class ConstantNode CONSTANT_NODES _register_namedtuple "
+        "_deregister_pytree_node".split(),
+        "_pytree_types",
+    ),
+}
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        return getattr(importlib.import_module("." + _LAZY[name], __package__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})

@@ -6,11 +6,9 @@ import math
 from collections import defaultdict
 
 import flambeau
-from flambeau.autograd.graph import register_multi_grad_hook
-from flambeau.nn.modules import _hooks as _module_hooks
 
 from ._python_dispatch import TorchDispatchMode
-from ._pytree import tree_leaves
+from .module_tracker import ModuleTracker
 
 __all__ = ["FlopCounterMode", "register_flop_formula"]
 
@@ -45,10 +43,6 @@ def _sizes(value):
     if isinstance(value, (tuple, list)) and any(isinstance(item, flambeau.Tensor) for item in value):
         return type(value)(_sizes(item) for item in value)
     return value
-
-
-def _differentiable(value) -> tuple:
-    return tuple(t for t in tree_leaves(value) if isinstance(t, flambeau.Tensor) and t.requires_grad)
 
 
 def _of_shapes(formula):
@@ -133,50 +127,16 @@ class FlopCounterMode(TorchDispatchMode):
             _name(target): formula if getattr(formula, "_get_raw", False) else _of_shapes(formula)
             for target, formula in (custom_mapping or {}).items()
         }
-        self._names: list[tuple[object, str]] = []  # the modules that are running, the innermost last
-        self._in_backward: set[str] = set()  # the modules through whose operators a backward pass is going
-        self._hooks: list = []
-
-    # ---- which module is running
-
-    def _enter(self, module, inputs):
-        if self._names:
-            parent, above = self._names[-1]
-            inner = next((name for name, child in parent.named_children() if child is module), None)
-            name = f"{above}.{inner}" if inner else type(module).__name__
-        else:
-            self._in_backward.clear()  # a pass before may have ended inside modules whose inputs need no gradient
-            name = type(module).__name__
-        self._names.append((module, name))
-        tensors = _differentiable(inputs)
-        if tensors:
-            register_multi_grad_hook(tensors, lambda grads: self._in_backward.discard(name))
-
-    def _leave(self, module, inputs, outputs):
-        while self._names:
-            running, name = self._names.pop()
-            if running is module:
-                break
-        else:
-            return
-        tensors = _differentiable(outputs)
-        if tensors:
-            register_multi_grad_hook(tensors, lambda grad: self._in_backward.add(name), mode="any")
+        self._tracker = ModuleTracker()
 
     def __enter__(self):
         self.flop_counts.clear()
-        self._hooks = [
-            _module_hooks.register_module_forward_pre_hook(self._enter),
-            _module_hooks.register_module_forward_hook(self._leave, always_call=True),
-        ]
+        self._tracker.__enter__()
         return super().__enter__()
 
     def __exit__(self, *exc):
         super().__exit__(*exc)
-        for hook in self._hooks:
-            hook.remove()
-        self._names.clear()
-        self._in_backward.clear()
+        self._tracker.__exit__(*exc)
         if self.display:
             print(self.get_table(self.depth))
 
@@ -187,7 +147,7 @@ class FlopCounterMode(TorchDispatchMode):
         formula = self._custom.get(packet.__name__) or _formulas.get(packet.__name__)
         if formula is not None:
             count = formula(*args, **kwargs, out_val=result)
-            for name in {"Global", *self._in_backward, *(name for _, name in self._names)}:
+            for name in self._tracker.parents:
                 self.flop_counts[name][packet] += count
         return result
 
