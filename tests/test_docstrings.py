@@ -24,7 +24,7 @@ MODULES = """
     amp.autocast_mode compiler contrib.scipy_optimize export jit library profiler utils._pytree _symbolic _absent_dtypes
     autograd.profiler profiler.events utils.flop_counter utils._python_dispatch utils._selective_checkpoint _aten
     _dispatch_keys _higher_order_ops.associative_scan _higher_order_ops.control_flow
-    utils.benchmark utils.module_tracker utils._pytree_text utils._pytree_types _overridable cpu
+    utils.benchmark utils.collect_env utils.module_tracker utils._pytree_text utils._pytree_types _overridable cpu
 """.split()
 
 #: What examples may use without importing it.

@@ -4,6 +4,9 @@ texts. What they give is what PyTorch gives."""
 import collections
 import dataclasses
 import inspect
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -492,3 +495,35 @@ def test_file_check_reads_instructions():
     FileCheck().run(instructions, "a a b d e ff")
     with pytest.raises(RuntimeError, match="CHECK-NOT: z"):
         FileCheck().run(instructions, "a a b z d e ff")
+
+
+# ---- where a problem happened
+
+
+def test_environment_for_reports(capsys):
+    from flambeau.utils import collect_env
+
+    found = collect_env.get_env_info()
+    assert found.torch_version == flambeau.__version__ and found.is_cuda_available == "False"
+    assert found.cpu_capability == flambeau.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2", "AVX512")
+    assert found.threads.startswith(str(flambeau.get_num_threads())) and "scipy-openblas32" in found.openblas
+    collect_env.main()
+    printed = capsys.readouterr().out
+    assert collect_env.get_pretty_env_info() in printed
+    for name in ("Python version: ", "numpy==", "Kernels' instruction set: ", "no GPU backend"):
+        assert name in printed
+
+
+@pytest.mark.parametrize("level, wanted", [("default", "DEFAULT"), ("avx2", "AVX2")])
+def test_the_instruction_set_that_was_asked_for_is_told(level, wanted):
+    if level == "avx2" and not flambeau.cpu.get_capabilities().get("avx2"):
+        pytest.skip("the processor has no AVX2")
+    done = subprocess.run(
+        [sys.executable, "-m", "flambeau", "-m", "torch.utils.collect_env"],
+        env={**os.environ, "FLAMBEAU_CPU_CAPABILITY": level},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and not done.stderr
+    assert f"Kernels' instruction set: {wanted}\n" in done.stdout
+    assert f"FLAMBEAU_CPU_CAPABILITY={level}" in done.stdout

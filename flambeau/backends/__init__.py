@@ -68,10 +68,9 @@ def _none() -> None:
 
 def _cpu_capability() -> str:
     """The instruction set that the kernels use, by PyTorch's names."""
-    import flambeau
+    from flambeau import _C
 
-    level = getattr(flambeau._C, "cpu_capability", None)
-    return level() if callable(level) else "DEFAULT"
+    return _C._get_cpu_capability()
 
 
 class _Verbose:
