@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 MISSING = {
     "language_models": [name for name in ("transformers",) if importlib.util.find_spec(name) is None],
+    "tensorboard_logs": [n for n in ("tensorboard", "PIL") if importlib.util.find_spec(n) is None],
     "training": [
         n for n in ("transformers", "accelerate", "tokenizers") if importlib.util.find_spec(n) is None
     ],
@@ -45,7 +46,8 @@ def difference(expected, found, path=""):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("program", "tolerance"), (("language_models", 2e-5), ("training", 1e-4), ("vision", 1e-4))
+    ("program", "tolerance"),
+    (("language_models", 2e-5), ("tensorboard_logs", 1e-6), ("training", 1e-4), ("vision", 1e-4)),
 )
 def test_program_gives_what_it_gave_under_pytorch(program, tolerance, tmp_path):
     if MISSING[program]:
