@@ -13,6 +13,13 @@ from typing import Any, NamedTuple
 
 Context = Any
 PyTree = Any
+DumpableContext = Any  # what JSON can hold
+FlattenFn = FlattenFunc = Callable[[PyTree], tuple[list, Context]]
+UnflattenFn = UnflattenFunc = Callable[[Iterable, Context], PyTree]
+FlattenWithKeysFn = FlattenWithKeysFunc = Callable[[PyTree], tuple[list, Context]]
+ToDumpableContextFn = Callable[[Context], DumpableContext]
+FromDumpableContextFn = Callable[[DumpableContext], Context]
+KeyPath = tuple[Any, ...]
 
 
 class NodeDef(NamedTuple):

@@ -23,6 +23,7 @@ autograd.gradcheck autograd.graph autograd.variable func
 distributed.distributed_c10d distributed.device_mesh distributed.nn.functional distributed.optim distributed.rendezvous
 distributed.tensor.experimental distributed.algorithms.ddp_comm_hooks.default_hooks distributed.algorithms.join
 distributed.elastic.multiprocessing.errors futures nn.parallel.distributed
+utils._pytree utils.benchmark utils.module_tracker overrides library cpu profiler testing
 """.split()
 # Public by spelling alone: what nn.functional imports for itself.
 _IMPORTED = ("torch._jit_internal", "torch.overrides", "torch._C")
