@@ -38,6 +38,20 @@ def test_cond_records_what_ran():
     assert flambeau.cond(T(True), lambda: (x, {"a": 1}), lambda: None)[1] == {"a": 1}
 
 
+def test_cond_of_each_example():
+    def f(p, x):
+        return flambeau.cond(p, lambda x: (x * 3, x), lambda x: (x + 1, -x), (x,))
+
+    x = flambeau.ones(2, 3)
+    found = flambeau.vmap(f)(T([True, False]), x)
+    assert [t.tolist() for t in found] == [[[3] * 3, [2] * 3], [[1] * 3, [-1] * 3]]
+    assert flambeau.vmap(f, in_dims=(None, 0))(T(True), x)[0].tolist() == [[3] * 3] * 2
+    grads = flambeau.vmap(flambeau.func.grad(lambda x, p: f(p, x)[0].sum()))(x, T([1, 0]))
+    assert grads.tolist() == [[3] * 3, [1] * 3]
+    with pytest.raises(RuntimeError, match="single-element"):
+        flambeau.vmap(f)(T([[True, False]]), x[:1])
+
+
 @pytest.mark.parametrize(
     "arguments, text",
     [

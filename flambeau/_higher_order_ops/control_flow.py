@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flambeau
+from flambeau import _C
 from flambeau.utils import _pytree
 
 __all__ = ["cond", "while_loop"]
@@ -21,13 +22,22 @@ def _one(pred, what: str) -> bool:
     raise RuntimeError(f"Expected {what} to be bool or tensor, but got {pred}.")
 
 
+def _batched(pred) -> bool:
+    """Whether a predicate stands for one of each example of `vmap`."""
+    if not (isinstance(pred, flambeau.Tensor) and _C._transforms()):
+        return False
+    wrapped, kinds = _C._wrapped(pred), {level[0]: level[1] for level in _C._levels()}
+    return wrapped is not None and kinds.get(wrapped[0]) == "batch"
+
+
 def cond(
     pred: bool | int | float | flambeau.Tensor,
     true_fn: Callable,
     false_fn: Callable,
     operands: tuple | list = (),
 ) -> Any:
-    """Call one of two functions with the operands. The other is not called.
+    """Call one of two functions with the operands. The other is not called, except inside `vmap` where the examples'
+    predicates differ: there each example takes the results of its own.
 
     Args:
         pred: a number or a tensor of one element.
@@ -49,6 +59,13 @@ def cond(
     for name, function in (("true_fn", true_fn), ("false_fn", false_fn)):
         if not callable(function):
             raise RuntimeError(f"Expect {name} to be callable, but got {function!r}.")
+    if _batched(pred):
+        if pred.numel() != 1:
+            raise RuntimeError(f"Expected pred to be bool or single-element tensor, but got {pred}.")
+        chosen = pred.bool().reshape(())
+        return _pytree.tree_map(
+            lambda a, b: flambeau.where(chosen, a, b), true_fn(*operands), false_fn(*operands)
+        )
     return (true_fn if _one(pred, "pred") else false_fn)(*operands)
 
 
