@@ -30,8 +30,10 @@ FLB_DEFINE_KERNEL(winograd_outputs_of);
 
 namespace {
 
-constexpr int64_t kLeastChannels = 32;    // fewer do not pay for the transforms of tiles,
-constexpr int64_t kLeastTiles = 32;       // and fewer of these not for that of the weights
+constexpr int64_t kLeastChannels = 32;  // fewer do not pay for the transforms of tiles,
+constexpr int64_t kLeastTiles = 32;     // and fewer of these not for that of the weights
+constexpr double kMostWindows =
+    1 << 20;  // their transforms, 25 numbers of each at most, stay in a thread's scratch
 constexpr int64_t kBlockBytes = 1 << 20;  // of transformed tiles, which should stay in the second cache level
 constexpr int64_t kManyWeights = 2 << 20;
 constexpr int64_t kLanes = 16;
@@ -313,7 +315,8 @@ float* winograd_area(const ConvImage& image, const int64_t (&sizes)[2], int64_t 
 }
 
 bool winograd_shape(DType type, const ConvShape& s) {
-    if (type != DType::Float32 || s.groups != 1 || std::min(s.in_channels, s.out_channels) < kLeastChannels)
+    if (type != DType::Float32 || s.groups != 1 || std::min(s.in_channels, s.out_channels) < kLeastChannels ||
+        double(s.in_channels) * double(s.out_channels) > kMostWindows)
         return false;
     if (s.in[0] != 1 || s.out[0] != 1 || s.kernel[0] != 1 || s.padding[0] != 0) return false;
     for (int i = 1; i < 3; ++i)
