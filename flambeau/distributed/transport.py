@@ -182,6 +182,10 @@ def connect_all(store, rank: int, size: int, timeout) -> tuple[dict, dict]:
             lower, higher = sockets[peer, 0], sockets[peer, 1]
             out, back = (lower, higher) if rank < peer else (higher, lower)
             links[peer] = Link(rank, peer, out, back, seconds)
+        # Everybody who needed this address is connected. Nobody is through before the slots are handed over, so that who
+        # makes a group of the same name next does not find it.
+        with contextlib.suppress(Exception):  # a store of the user's own need not be able to
+            store.delete_key(f"address/{rank}")
         # Every slot is handed over before any is asked for: the calls below can wait for nobody who waits for us.
         for link in links.values():
             link.offer_slots()
@@ -198,9 +202,6 @@ def connect_all(store, rank: int, size: int, timeout) -> tuple[dict, dict]:
         ) from error
     finally:
         listener.close()
-    # Everybody who needed this address is connected; a later group of the same name must not find it.
-    with contextlib.suppress(Exception):  # a store of the user's own need not be able to
-        store.delete_key(f"address/{rank}")
     direct = {peer: sockets[peer, 2] for peer in links}
     for sock in direct.values():
         _prepare(sock, seconds)
