@@ -145,7 +145,11 @@ def main() -> int:
         }
         servers, ratios, behind = start(), {}, []
         for name in names:
-            found = measure(name, servers, arguments.rounds, arguments.seconds)
+            used = start() if WORKLOADS[name].alone else servers
+            found = measure(name, used, arguments.rounds, arguments.seconds)
+            if used is not servers:
+                for server in used.values():
+                    server.end()
             target = WORKLOADS[name].target
             if "problem" in found:
                 print(f"  {name:56} {found['problem']}", flush=True)

@@ -1,6 +1,7 @@
 """`python -m flambeau`: a program runs as under python, with torch meaning flambeau."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -13,12 +14,24 @@ from flambeau.torch_version import TorchVersion
 COMMAND = [sys.executable, "-m", os.environ.get("FLAMBEAU_RUN_AS", "flambeau")]
 
 
+def _interruptible():
+    # Who was started in the background of a shell, and its children, would not be.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run(*args, text=None, command=COMMAND, **kwargs):
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = os.pathsep.join(part for part in (folder, os.environ.get("PYTHONPATH")) if part)
     env = {**os.environ, "PYTHONPATH": path}
     return subprocess.run(
-        [*command, *args], capture_output=True, text=True, input=text, env=env, timeout=120, **kwargs
+        [*command, *args],
+        capture_output=True,
+        text=True,
+        input=text,
+        env=env,
+        timeout=120,
+        preexec_fn=_interruptible,
+        **kwargs,
     )
 
 

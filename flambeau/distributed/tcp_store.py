@@ -102,6 +102,9 @@ class _Server:
             except OSError:
                 return
             self._clients.add(client)
+            if self._closed:  # since, and perhaps without having seen this client
+                client.close()
+                return
             threading.Thread(
                 target=self._serve, args=(client,), daemon=True, name="flambeau-store-client"
             ).start()
