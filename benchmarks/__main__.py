@@ -145,11 +145,7 @@ def main() -> int:
         }
         servers, ratios, behind = start(), {}, []
         for name in names:
-            used = start() if WORKLOADS[name].alone else servers
-            found = measure(name, used, arguments.rounds, arguments.seconds)
-            if used is not servers:
-                for server in used.values():
-                    server.end()
+            found = measure(name, servers, arguments.rounds, arguments.seconds)
             target = WORKLOADS[name].target
             if "problem" in found:
                 print(f"  {name:56} {found['problem']}", flush=True)

@@ -61,18 +61,14 @@ def masked_fill(torch):
     return lambda: a.masked_fill(mask, 0.0)
 
 
-# What no cache holds is bound by the lines that are fetched, which is the same for both. PyTorch's results of more than
-# 128 KB lie in fresh pages at every run, until something larger has been freed in the process; those above 32 MB always.
+@workload("strided add, (1024, 1024) of every other column", target=5, bytes=20e6)
 def strided_add(torch):
     a, b = torch.rand(1024, 2048)[:, ::2], torch.rand(1024, 2048)[:, ::2]
     return lambda: a + b
 
 
-_COLUMNS = "strided add, (1024, 1024) of every other column"
-workload(_COLUMNS, target=5, bytes=20e6)(strided_add)
-workload(f"{_COLUMNS}, in a process of its own", target=5, bytes=20e6, alone=True)(strided_add)
-
-
+# What no cache holds is bound by the lines that are fetched, which is the same for both; results above 32 MB meet fresh
+# pages in PyTorch at every run, smaller ones only until something as large has been freed before.
 @workload("strided add, x[::2] + y[::2], 10k", target=5)
 def strided_add_in_cache(torch):
     x, y = torch.rand(20_000), torch.rand(20_000)

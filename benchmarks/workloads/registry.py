@@ -13,22 +13,15 @@ class Workload:
     target: float | None
     flops: float | None  # floating point operations of one run, where the FMA peak is the limit
     bytes: float | None  # bytes that one run has to move, where the memory is
-    alone: bool  # in processes of its own, whose allocators have seen nothing else
 
 
 WORKLOADS: dict[str, Workload] = {}
 
 
-def workload(
-    name: str,
-    target: float | None = None,
-    flops: float | None = None,
-    bytes: float | None = None,
-    alone: bool = False,
-):
+def workload(name: str, target: float | None = None, flops: float | None = None, bytes: float | None = None):
     def register(prepare: Callable) -> Callable:
         assert name not in WORKLOADS, name
-        WORKLOADS[name] = Workload(name, prepare, target, flops, bytes, alone)
+        WORKLOADS[name] = Workload(name, prepare, target, flops, bytes)
         return prepare
 
     return register
