@@ -118,7 +118,8 @@ void transpose(T* out, int64_t out_stride, const T* in, int64_t in_stride, int64
         if (cols == 4) return interleave<4>(out, in, in_stride, rows);
     }
     // Down the rows of `out`, a strip of four lines: whole lines are written next to each other, and the reads run along
-    // the rows of `in`, sent for two lines ahead. Half as wide where these fall into few sets of the second-level cache.
+    // the rows of `in`, sent for four lines ahead, to the second-level cache: in the first, rows whose distance is a power of
+    // two would push each other out. Half as wide where these fall into few sets of the second-level cache.
     constexpr int64_t kLine = 64 / int64_t(sizeof(T));
     const auto least = [](int64_t a, int64_t b) { return a < b ? a : b; };
     const int64_t strip = in_stride * int64_t(sizeof(T)) % 16384 ? 4 * kLine : 2 * kLine;
@@ -129,7 +130,8 @@ void transpose(T* out, int64_t out_stride, const T* in, int64_t in_stride, int64
             for (int64_t c = left; c < right; c += kLine) {
                 const int64_t width = least(kLine, right - c);
                 const T* from = in + c * in_stride + r;
-                for (int64_t i = 0; i < width; ++i) __builtin_prefetch(from + i * in_stride + 2 * kLine);
+                for (int64_t i = 0; i < width; ++i)
+                    __builtin_prefetch(from + i * in_stride + 4 * kLine, 0, 2);
                 transpose_line(out + r * out_stride + c, out_stride, from, in_stride, height, width, stream);
             }
         }
