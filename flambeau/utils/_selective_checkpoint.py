@@ -45,6 +45,11 @@ def _detached(result):
     return tuple(item.detach() for item in result)
 
 
+def _runs_again(op, func, kwargs) -> bool:
+    """Whether no policy is asked: the operator computes nothing, or writes or views what it is given."""
+    return func in SAC_IGNORED_OPS or not _C._result_can_be_given(op) or kwargs.get("out") is not None
+
+
 class _Kept:
     def __init__(self, result):
         self.result = _detached(result)
@@ -62,7 +67,7 @@ class _Keeping(TorchDispatchMode):
 
     def _answer(self, op, args, kwargs):
         func, result = _aten.overload_of(op), op(*args, **kwargs)
-        if func in SAC_IGNORED_OPS or not _C._result_can_be_given(op) or kwargs.get("out") is not None:
+        if _runs_again(op, func, kwargs):
             return result
         context = SelectiveCheckpointContext(is_recompute=False, op_output=result)
         policy = self._policy(context, func, *args, **kwargs)
@@ -80,7 +85,7 @@ class _Giving(TorchDispatchMode):
 
     def _answer(self, op, args, kwargs):
         func = _aten.overload_of(op)
-        if func in SAC_IGNORED_OPS or not _C._result_can_be_given(op) or kwargs.get("out") is not None:
+        if _runs_again(op, func, kwargs):
             return op(*args, **kwargs)
         if not self._kept[func]:
             raise RuntimeError(

@@ -66,7 +66,7 @@ def test_a_video_moves(tmp_path):
 
 
 def test_figures_and_boxes_with_names(tmp_path):
-    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot = pytest.importorskip("matplotlib.pyplot", reason="figures are drawn with it")
     pyplot.switch_backend("agg")
     figures = [pyplot.figure(figsize=(2, 1), dpi=50) for _ in range(2)]
     with SummaryWriter(tmp_path) as writer:
