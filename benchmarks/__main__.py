@@ -26,7 +26,7 @@ FOOTPRINT_TARGETS = {"import time": "8.0", "resident after import": "<= 45 MB", 
 
 
 class Server:
-    """One library's process, on its own number of threads."""
+    """One library's process, whose children run the workloads on a number of threads."""
 
     def __init__(self, library: str, threads: int) -> None:
         counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
@@ -55,23 +55,30 @@ class Server:
 
 def measure(name: str, servers: dict[str, Server], rounds: int, seconds: float) -> dict:
     """{"ratio": ..., "seconds": flambeau's} or {"problem": why}."""
-    for who, server in servers.items():
-        answer = server.ask(do="prepare", name=name)
-        if "ok" not in answer:
-            kind, text = next(iter(answer.items()))
-            return {
-                "problem": f"{kind if who == 'ours' else 'PyTorch ' + kind} ({text})",
-                "kind": kind,
-                "who": who,
-            }
     times: dict[str, list[float]] = {who: [] for who in servers}
-    for _ in range(rounds):
-        for who, server in servers.items():
-            answer = server.ask(do="time", seconds=seconds)
-            if "seconds" not in answer:
-                kind, text = next(iter(answer.items()))
-                return {"problem": f"{kind} ({text})", "kind": kind, "who": who}
+    died: set[str] = set()
+
+    def ask(who: str, **request: object) -> dict | None:
+        """What is wrong, if anything is."""
+        answer = servers[who].ask(**request)
+        if "seconds" in answer:
             times[who].append(answer["seconds"])
+        if "seconds" in answer or "ok" in answer:
+            return None
+        kind, text = next(iter(answer.items()))
+        if kind == "died":
+            died.add(who)
+        return {"problem": f"{'' if who == 'ours' else 'PyTorch '}{kind} ({text})"}
+
+    turns = [{"do": "prepare", "name": name}] + rounds * [{"do": "time", "seconds": seconds}]
+    problem = None
+    for turn in turns:
+        for who in servers:
+            problem = problem or ask(who, **turn)
+    for who in servers.keys() - died:
+        ask(who, do="end")
+    if problem:
+        return problem
     ratios = [theirs / ours for ours, theirs in zip(times["ours"], times["theirs"], strict=True)]
     return {"ratio": statistics.median(ratios), "seconds": statistics.median(times["ours"])}
 
@@ -139,20 +146,13 @@ def main() -> int:
                 [sys.executable, "-c", code], check=True, capture_output=True, env=environment
             )
             limit = tuple(map(float, printed.stdout.split()))
-        start = lambda: {  # noqa: E731
-            "ours": Server(arguments.ours, threads),  # noqa: B023
-            "theirs": Server(arguments.peer, threads),  # noqa: B023
-        }
-        servers, ratios, behind = start(), {}, []
+        servers = {"ours": Server(arguments.ours, threads), "theirs": Server(arguments.peer, threads)}
+        ratios, behind = {}, []
         for name in names:
             found = measure(name, servers, arguments.rounds, arguments.seconds)
             target = WORKLOADS[name].target
             if "problem" in found:
                 print(f"  {name:56} {found['problem']}", flush=True)
-                if found["kind"] == "died":
-                    for server in servers.values():
-                        server.process.kill()
-                    servers = start()
                 continue
             ratios[name] = found["ratio"]
             text = f"  {name:56} {found['ratio']:7.2f}"

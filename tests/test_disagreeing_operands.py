@@ -1,6 +1,8 @@
 """Pointwise operators on operands that disagree about the fastest dimension, or whose elements lie apart."""
 
+import ctypes
 import itertools
+import mmap
 
 import pytest
 
@@ -104,9 +106,30 @@ def test_elements_apart(step, dtype):
 
 @pytest.mark.parametrize("step", [2, 3, 4])
 def test_nothing_beyond_the_last_element_is_read(step):
-    # The window ends with its storage, whose neighbour is another mapping, or none.
-    for pages in (128, 129):
-        n = pages * 1024
-        whole = fl.arange(n, dtype=fl.float32)
-        last = whole[(n - 1) % step :: step]
-        assert fl.equal(last + 0, fl.arange((n - 1) % step, n, step).float())
+    # The window ends with its memory: after it comes a page that nobody may read.
+    page = mmap.PAGESIZE
+    for pages in (1, 3):
+        memory = mmap.mmap(-1, (pages + 1) * page)
+        whole = fl.frombuffer(memory, dtype=fl.float32)[: pages * page // 4]
+        n = whole.numel()
+        whole.copy_(fl.arange(n))
+        guard = ctypes.c_void_p(whole.data_ptr() + pages * page)
+        protect = ctypes.CDLL(None).mprotect
+        assert protect(guard, ctypes.c_size_t(page), 0) == 0
+        try:
+            last = whole[(n - 1) % step :: step]
+            for result in (last + 0, last + last.clone() - last, last.clone()):
+                assert fl.equal(result, fl.arange((n - 1) % step, n, step).float())
+        finally:
+            assert protect(guard, ctypes.c_size_t(page), mmap.PROT_READ | mmap.PROT_WRITE) == 0
+
+
+@pytest.mark.parametrize("n", [9 << 20, (9 << 20) + 3])
+def test_large_results_of_elements_apart(n):
+    # 36 MB: written past the cache, block by block.
+    x, y = fl.arange(2 * n, dtype=fl.float32), fl.arange(3 * n, dtype=fl.float32)
+    i = fl.arange(n, dtype=fl.float32)
+    assert fl.equal(x[::2] + x[1::2], x[::2].clone() + x[1::2].clone())
+    assert fl.equal(x[::2] - i, x[::2].clone() - i)
+    assert fl.equal(i * y[::3], i * y[::3].clone())
+    assert fl.equal(x[::2] - x[5], x[::2].clone() - 5)

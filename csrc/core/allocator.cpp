@@ -110,8 +110,10 @@ size_t class_bytes(int index) { return size_t(index % kSteps + kSteps + 1) << (i
          " bytes.");
 }
 
+size_t whole_pages(size_t bytes) { return (bytes + kPage - 1) & ~(kPage - 1); }
+
 void* map_aligned(size_t bytes, size_t align) {
-    bytes = (bytes + kPage - 1) & ~(kPage - 1);
+    bytes = whole_pages(bytes);
     const size_t span = bytes + (align - kPage);
     void* base = mmap(nullptr, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED) return nullptr;
@@ -122,12 +124,17 @@ void* map_aligned(size_t bytes, size_t align) {
     return reinterpret_cast<void*>(start);
 }
 
+// Blocks begin at different places of their first page: operands a multiple of a page apart would meet in the same few sets
+// of the caches, and a processor that compares the low twelve bits of addresses takes one for the other.
 void* map_large(size_t bytes) {
+    static size_t stagger = 0;
+    stagger = (stagger + 20 * kAlign) % kPage;
     const size_t align = bytes >= kHugePage ? kHugePage : kPage;
-    void* block = map_aligned(bytes, align);
+    char* block = static_cast<char*>(map_aligned(bytes + stagger, align));
+    if (!block) return nullptr;
     // Only advice: a kernel without huge pages refuses it, and all works as before.
-    if (block && align == kHugePage) madvise(block, (bytes + kPage - 1) & ~(kPage - 1), MADV_HUGEPAGE);
-    return block;
+    if (align == kHugePage) madvise(block, whole_pages(bytes + stagger), MADV_HUGEPAGE);
+    return block + stagger;
 }
 
 void* from_system(size_t bytes) {
@@ -135,7 +142,8 @@ void* from_system(size_t bytes) {
 }
 void to_system(void* pointer, size_t bytes) {
     if (bytes > kMediumMax) {
-        munmap(pointer, (bytes + kPage - 1) & ~(kPage - 1));
+        const size_t stagger = uintptr_t(pointer) % kPage;
+        munmap(static_cast<char*>(pointer) - stagger, whole_pages(bytes + stagger));
     } else {
         std::free(pointer);
     }

@@ -2,6 +2,7 @@
 // out: a row of outputs falls into stretches whose windows meet the same taps.
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "core/parallel.h"
@@ -232,11 +233,11 @@ void tile_rows(const ConvShape& s, bool backward, const ConvImage& source, const
 
 template <class U>
 void turn(const void* from, int64_t rows, int64_t columns, void* to, bool last_first) {
-    for (int64_t j = 0; j < columns; ++j) {
-        const int64_t column = last_first ? columns - 1 - j : j;
-        for (int64_t i = 0; i < rows; ++i)
-            static_cast<U*>(to)[j * rows + i] = static_cast<const U*>(from)[i * columns + column];
-    }
+    U* out = static_cast<U*>(to) + (last_first ? (columns - 1) * rows : 0);
+    const int64_t step = last_first ? -rows : rows;
+    for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < columns; ++j)
+            out[j * step + i] = static_cast<const U*>(from)[i * columns + j];
 }
 // to[column][row] = from[row][column], or the last column first.
 void turn(int64_t size, const void* from, int64_t rows, int64_t columns, void* to, bool last_first = false) {
@@ -253,7 +254,9 @@ void depthwise_outputs(DType type, const ConvShape& s, bool backward, const Conv
     void* weights = scratch(Scratch::PackedB, size_t(taps * channels * size));
     const bool tiles = has_tiles(s);
     turn(size, weight, channels, taps, weights, tiles && backward);
-    const Rows rows(s, backward, size, true);
+    std::optional<Rows> rows;
+    if (!tiles) rows.emplace(s, backward, size, true);
+    const int64_t image_rows = tiles ? to[1] : rows->per_image();
     const int64_t grain = std::max(int64_t(1), (1 << 18) / (to[2] * channels * taps + 1));
     const bool turned = source.channel_stride != 1 || target.channel_stride != 1;
     const int64_t step = turned ? images_at_once(s, size) : s.batch;
@@ -262,14 +265,14 @@ void depthwise_outputs(DType type, const ConvShape& s, bool backward, const Conv
         const ChannelsLast x(source, n, images, channels, from, size, Scratch::Columns);
         const ChannelsLast y(target, n, images, channels, to, size, Scratch::Product);
         x.read();
-        parallel_for(0, images * rows.per_image(), grain, [&](int64_t begin, int64_t end) {
+        parallel_for(0, images * image_rows, grain, [&](int64_t begin, int64_t end) {
             if (tiles)
                 return tile_rows(s, backward, x.image(), y.image(), size, begin, end,
                                  [&](const DepthwiseTiles& image, int64_t first, int64_t last) {
                                      conv_depthwise_tiles(type, image, first, last, weights, bias);
                                  });
-            rows.run(x.image(), y.image(), begin, end,
-                     [&](const DepthwiseRow& row) { conv_depthwise_row(type, row, weights, bias); });
+            rows->run(x.image(), y.image(), begin, end,
+                      [&](const DepthwiseRow& row) { conv_depthwise_row(type, row, weights, bias); });
         });
         y.write();
     }
@@ -279,9 +282,12 @@ void depthwise_weight_gradient(DType type, const ConvShape& s, const ConvImage& 
                                const ConvImage& grad_output, void* grad_weight) {
     const int64_t size = itemsize(type), channels = s.out_channels, taps = s.taps();
     // Parts of the rows, by the shape alone, have sums of their own.
-    const Rows rows(s, false, size, false);
+    const bool tiles = has_tiles(s);
+    std::optional<Rows> by_rows;
+    if (!tiles) by_rows.emplace(s, false, size, false);
+    const int64_t image_rows = tiles ? s.out[1] : by_rows->per_image();
     const bool turned = input.channel_stride != 1 || grad_output.channel_stride != 1;
-    const int64_t step = turned ? images_at_once(s, size) : s.batch, count = step * rows.per_image();
+    const int64_t step = turned ? images_at_once(s, size) : s.batch, count = step * image_rows;
     const int64_t least = std::max(int64_t(1), (1 << 19) / (s.out[2] * channels * taps + 1));
     // An even number of rows, because tiles have two.
     const int64_t most_parts = std::clamp(count / least, int64_t(1), int64_t(32));
@@ -290,7 +296,7 @@ void depthwise_weight_gradient(DType type, const ConvShape& s, const ConvImage& 
     char* partial = static_cast<char*>(scratch(Scratch::PackedB, size_t(parts * sums * size)));
     std::memset(partial, 0, size_t(parts * sums * size));
     for (int64_t n = 0; n < s.batch; n += step) {
-        const int64_t images = std::min(step, s.batch - n), here = images * rows.per_image();
+        const int64_t images = std::min(step, s.batch - n), here = images * image_rows;
         const ChannelsLast x(input, n, images, channels, s.in, size, Scratch::Columns);
         const ChannelsLast g(grad_output, n, images, channels, s.out, size, Scratch::Product);
         x.read();
@@ -299,14 +305,14 @@ void depthwise_weight_gradient(DType type, const ConvShape& s, const ConvImage& 
             for (int64_t p = begin; p < end; ++p) {
                 char* to = partial + p * sums * size;
                 const int64_t first = std::min(p * part_rows, here), last = std::min(first + part_rows, here);
-                if (has_tiles(s))
+                if (tiles)
                     tile_rows(s, false, x.image(), g.image(), size, first, last,
                               [&](const DepthwiseTiles& image, int64_t row, int64_t row_end) {
                                   conv_depthwise_tiles_weight(type, image, row, row_end, to);
                               });
                 else
-                    rows.run(x.image(), g.image(), first, last,
-                             [&](const DepthwiseRow& row) { conv_depthwise_weight(type, row, to); });
+                    by_rows->run(x.image(), g.image(), first, last,
+                                 [&](const DepthwiseRow& row) { conv_depthwise_weight(type, row, to); });
             }
         });
     }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -134,6 +135,20 @@ static void a_forked_child_allocates() {
     deallocate(kept, 1 << 20);
 }
 
+// Operands of the same shape would otherwise meet in the same sets of the caches.
+static void large_blocks_begin_at_different_places_of_a_page() {
+    std::vector<void*> blocks;
+    std::set<uintptr_t> places;
+    for (int i = 0; i < 16; ++i) {
+        blocks.push_back(allocate(size_t(3) << 20));
+        std::memset(blocks.back(), i, size_t(3) << 20);
+        places.insert(uintptr_t(blocks.back()) % 4096);
+    }
+    CHECK(places.size() >= 12);
+    for (void* block : blocks) deallocate(block, size_t(3) << 20);
+    empty_cache();
+}
+
 int main() {
     blocks_are_aligned_and_disjoint();
     random_sizes_keep_their_contents();
@@ -142,6 +157,7 @@ int main() {
     freed_blocks_come_back();
     the_cache_is_bounded_and_gives_back_the_oldest();
     slabs_without_living_blocks_go_back();
+    large_blocks_begin_at_different_places_of_a_page();
 #endif
     a_forked_child_allocates();
 }

@@ -14,17 +14,22 @@ struct TileReads {
     int64_t row_low, row_high, column_low, column_high;
 };
 
+// What a tile's code has to look out for: nothing; rows, and the first and the last column, outside the image; or
+// anything, also vectors of which not all channels exist.
+enum class Edge { None, Sides, Any };
+
 // A vector of channels, of which n exist, of a tile of R x C outputs. For kWeights outputs are gradients that are read,
 // and `weights` sums that are added to.
-template <class T, int R, int C, bool kWeights, bool kEdge>
+template <class T, int R, int C, bool kWeights, Edge kEdge>
 FLB_INLINE void tile_of_channels(const DepthwiseTiles& s, const TileReads& reads, const T* in, T* out,
                                  T* weights, const T* bias, int64_t n) {
     using V = Vector<T>;
+    constexpr bool kSome = kEdge == Edge::Any;
     const auto get = [n](const T* p) __attribute__((always_inline)) {
-        return !kEdge || n >= kLanes<T> ? load(p) : load_first<T>(p, n);
+        return !kSome || n >= kLanes<T> ? load(p) : load_first<T>(p, n);
     };
     const auto put = [n](T* p, V v) __attribute__((always_inline)) {
-        if (!kEdge || n >= kLanes<T>) store(p, v);
+        if (!kSome || n >= kLanes<T>) store(p, v);
         else store_first(p, v, n);
     };
     V y[R][C], w[9];
@@ -37,11 +42,12 @@ FLB_INLINE void tile_of_channels(const DepthwiseTiles& s, const TileReads& reads
     for (int t = 0; t < 9; ++t) w[t] = get(weights + t * s.channels);
 #pragma GCC unroll 4
     for (int i = 0; i < R + 2; ++i) {
-        if (!kEdge || (i >= reads.row_low && i < reads.row_high)) {
+        if (kEdge == Edge::None || (i >= reads.row_low && i < reads.row_high)) {
             const T* from = in + i * s.image_row;
 #pragma GCC unroll 9
             for (int j = 0; j < C + 2; ++j) {
-                if (!kEdge || (j >= reads.column_low && j < reads.column_high)) {
+                const bool may_miss = kSome || (kEdge == Edge::Sides && (j == 0 || j == C + 1));
+                if (!may_miss || (j >= reads.column_low && j < reads.column_high)) {
                     const V x = get(from);
 #pragma GCC unroll 3
                     for (int h = 0; h < 3; ++h)
@@ -74,15 +80,20 @@ void tile(const DepthwiseTiles& s, int64_t row, int64_t column, T* weights, cons
     const T* in = static_cast<const T*>(s.image) + top * s.image_row + left * s.image_column;
     T* out = static_cast<T*>(s.out) + row * s.out_row + column * s.out_column;
     const TileReads reads{-top, s.image_rows - top, -left, s.image_columns - left};
-    const bool inside = top >= 0 && left >= 0 && reads.row_high >= R + 2 && reads.column_high >= C + 2;
     int64_t c = 0;
-    if (R == kTileRows && inside)
-        for (; c + L <= s.channels; c += L)
-            tile_of_channels<T, R, C, kWeights, false>(s, reads, in + c, out + c, weights + c,
-                                                       bias ? bias + c : nullptr, L);
-    for (; c < s.channels; c += L)
-        tile_of_channels<T, R, C, kWeights, true>(s, reads, in + c, out + c, weights + c,
-                                                  bias ? bias + c : nullptr, s.channels - c);
+    const auto vectors = [&](auto edge, int64_t end) __attribute__((always_inline)) {
+        for (; c < end; c += L)
+            tile_of_channels<T, R, C, kWeights, decltype(edge)::value>(
+                s, reads, in + c, out + c, weights + c, bias ? bias + c : nullptr, s.channels - c);
+    };
+    if constexpr (R == kTileRows) {
+        const int64_t whole = s.channels / L * L;
+        if (top >= 0 && left >= 0 && reads.row_high >= R + 2 && reads.column_high >= C + 2)
+            vectors(std::integral_constant<Edge, Edge::None>(), whole);
+        else if (left >= -1 && reads.column_high >= C + 1)
+            vectors(std::integral_constant<Edge, Edge::Sides>(), whole);
+    }
+    vectors(std::integral_constant<Edge, Edge::Any>(), s.channels);
 }
 
 // Strips of columns, from the top to the bottom: what two tiles of a strip share is still in the nearest cache.

@@ -6,6 +6,7 @@
 #include "kernels/isa/intrinsics.h"  // before anything else that may include them
 
 #include "kernels/isa/loops.h"
+#include "kernels/isa/vector.h"
 #include "kernels/streaming.h"
 
 namespace flb {
@@ -41,6 +42,43 @@ FLB_INLINE void stream_blocks(T* out, int64_t n, Compute compute) {
     compute(out + i, i, n - i);
 }
 
+// Elements of an operand for blocks that are asked for from front to back: in place, or gathered.
+template <class T>
+struct StreamSource {
+    const char* data;
+    int64_t stride;
+    alignas(64) T block[kStreamed<T>];
+
+    StreamSource(const char* data, int64_t stride) : data(data), stride(stride) {
+        if (stride == 0) gather_elements(sizeof(T), block, data, 0, kStreamed<T>);
+    }
+    bool gathers() const { return stride != 0 && stride != sizeof(T); }
+    FLB_INLINE void gather(int64_t begin, int64_t count) {
+        gather_elements(sizeof(T), block, data + begin * stride, stride, count);
+    }
+    FLB_INLINE const T* at(int64_t begin) const {
+        return stride == sizeof(T) ? reinterpret_cast<const T*>(data) + begin : block;
+    }
+};
+// A block of every operand whose elements lie apart. Those two apart are read in turn, vector by vector: so lines of all
+// of them are on their way at once; this reads one element more, which the last block does not have.
+template <class T, class... Source>
+FLB_INLINE void gather_block(int64_t begin, int64_t count, int64_t n, Source&... sources) {
+    if (count == kStreamed<T> && begin + count < n &&
+        ((!sources.gathers() || sources.stride == 2 * sizeof(T)) && ...)) {
+        constexpr int64_t L = kLanes<T>;
+        constexpr std::make_integer_sequence<int, int(L)> lanes;
+        const auto turn = [&](auto& s, int64_t i) __attribute__((always_inline)) {
+            if (!s.gathers()) return;
+            const T* from = reinterpret_cast<const T*>(s.data) + 2 * (begin + i);
+            store(s.block + i, pick<2, 0>(from, lanes));
+        };
+        for (int64_t i = 0; i < count; i += L) (turn(sources, i), ...);
+    } else {
+        (void(sources.gathers() ? sources.gather(begin, count) : void()), ...);
+    }
+}
+
 template <class F, class T>
 void unary_stream_loop(char* const* data, const int64_t* strides, int64_t n, const void* params) {
     if (strides[1] != sizeof(T)) return unary_loop<Static<F>, T, T>(data, strides, n, params);
@@ -58,7 +96,7 @@ void map_stream_loop(char* const* data, const int64_t* strides, int64_t n, const
                   [&](T* out, int64_t begin, int64_t count) { F::map(out, a + begin, count); });
 }
 template <class F, class T>
-void binary_stream_loop(char* const* data, const int64_t* strides, int64_t n, const void* params) {
+void binary_stream_loop(char* const* data, const int64_t* strides, int64_t n, const void*) {
     T* to = reinterpret_cast<T*>(data[0]);
     const T *a = reinterpret_cast<const T*>(data[1]), *b = reinterpret_cast<const T*>(data[2]);
     if (strides[1] == sizeof(T) && strides[2] == sizeof(T)) {
@@ -77,7 +115,13 @@ void binary_stream_loop(char* const* data, const int64_t* strides, int64_t n, co
             for (int64_t i = 0; i < count; ++i) out[i] = F::f(x, b[begin + i]);
         });
     } else {
-        light_binary_loop<F, T, T>(data, strides, n, params);
+        StreamSource<T> x(data[1], strides[1]), y(data[2], strides[2]);
+        stream_blocks(to, n, [&](T* out, int64_t begin, int64_t count) {
+            gather_block<T>(begin, count, n, x, y);
+            const T *a = x.at(begin), *b = y.at(begin);
+            FLB_IVDEP
+            for (int64_t i = 0; i < count; ++i) out[i] = F::f(a[i], b[i]);
+        });
     }
 }
 // With two numbers, as in clamp.

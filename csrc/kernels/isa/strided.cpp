@@ -1,16 +1,26 @@
 #include "kernels/strided.h"
 
 #include "core/dtype.h"
+#include "kernels/isa/vector.h"
 #include "kernels/isa/vmath_core.h"
 
 namespace flb {
 namespace FLB_ISA {
 
-// A stride known to the compiler becomes shuffles of whole vectors. The last element apart: these vectors would read beyond.
+// A stride known to the compiler becomes shuffles of whole vectors. No vector reads beyond the last element: the last one
+// looks back from there.
 template <int Step, class T>
 FLB_INLINE void gather_step(T* out, const T* in, int64_t n) {
-    for (int64_t i = 0; i < n - 1; ++i) out[i] = in[i * Step];
-    out[n - 1] = in[(n - 1) * Step];
+    int64_t i = 0;
+    if constexpr (Step != 3 && (sizeof(T) == 4 || sizeof(T) == 8)) {
+        constexpr int64_t L = kLanes<T>;
+        constexpr std::make_integer_sequence<int, int(L)> lanes;
+        for (; i + L < n; i += L) store(out + i, pick<Step, 0>(in + i * Step, lanes));
+        if (n > L) return store(out + n - L, pick<Step, Step - 1>(in + (n - L - 1) * Step + 1, lanes));
+    } else {
+        for (; i < n - 1; ++i) out[i] = in[i * Step];
+    }
+    for (; i < n; ++i) out[i] = in[i * Step];
 }
 
 template <class T>

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "core/scalar_types.h"
 #if defined(__AVX2__)
@@ -97,6 +98,19 @@ FLB_INLINE void add_product(Vector<T>& sum, Vector<T> a, Vector<T> b) {
     }
 #endif
     sum = multiply_add<T>(a, b, sum);
+}
+
+// Elements Offset, Offset + Step, ... of Step vectors that follow one another.
+template <int Step, int Offset, class U, int... I>
+FLB_INLINE Vector<U> pick(const U* p, std::integer_sequence<int, I...> lanes) {
+    using Index = std::conditional_t<sizeof(U) == 4, int32_t, int64_t>;
+    if constexpr (Step == 2) {
+        return __builtin_shuffle(load(p), load(p + kLanes<U>), Vector<Index>{Index(2 * I + Offset)...});
+    } else {
+        static_assert(Step == 4);
+        return __builtin_shuffle(pick<2, Offset % 2>(p, lanes), pick<2, Offset % 2>(p + 2 * kLanes<U>, lanes),
+                                 Vector<Index>{Index(2 * I + Offset / 2)...});
+    }
 }
 
 // Calls f with `n`, from 1 to Max, as a constant.
