@@ -29,6 +29,11 @@ struct Entries {
     std::vector<int32_t> index;
     std::vector<T> weight;
 
+    Entries(int64_t in, int64_t out, size_t each = 1) : in(in), out(out) {
+        start.reserve(size_t(out) + 1);
+        index.reserve(size_t(out) * each);
+        weight.reserve(size_t(out) * each);
+    }
     void add(int64_t i, T w) {  // neighbours at the border fall together
         if (index.size() > size_t(start.back()) && index.back() == i) weight.back() += w;
         else index.push_back(int32_t(i)), weight.push_back(w);
@@ -90,7 +95,7 @@ T ratio_of(const Settings& s, int64_t in, int64_t out, double scale) {
 
 template <class T>
 Entries<T> interpolating(const Settings& s, int64_t in, int64_t out, double scale) {
-    Entries<T> e{in, out};
+    Entries<T> e(in, out, s.mode == Mode::Linear ? 2 : 4);
     const T ratio = ratio_of<T>(s, in, out, scale);
     for (int64_t o = 0; o < out; ++o) {
         // Rounded once, as PyTorch's compiled code does: far from 0 the difference would show.
@@ -166,7 +171,10 @@ Entries<T> entries(const Settings& s, int64_t in, int64_t out, double scale) {
     if (s.mode == Mode::Nearest || s.mode == Mode::NearestExact) {
         if (!s.float_places || std::is_same_v<T, float>) return nearest<T>(s, in, out, scale);
         const Entries<float> e = nearest<float>(s, in, out, scale);
-        return {in, out, e.start, e.index, std::vector<T>(e.weight.begin(), e.weight.end())};
+        Entries<T> wider(in, out);
+        wider.start = e.start, wider.index = e.index;
+        wider.weight.assign(e.weight.begin(), e.weight.end());
+        return wider;
     }
     // Dimensions that keep their size are left alone, whatever the scale.
     if (in == out && !s.align_corners && s.mode != Mode::Cubic) scale = 0;
@@ -293,11 +301,14 @@ void run(const Call& call, const Problem& p, const TensorRef& from, const Tensor
     const int64_t rows = p.outer() * shape.depth.out * shape.height.out;
     const bool copies = shape.depth.copies && shape.height.copies && shape.width.copies;
     const int64_t work = (from->numel + to->numel) / rows + 1;
+    std::vector<T> tables(copies ? 0 : size_t(shape.plan_size()));
+    ResizePlan plan{};
+    if (!copies) plan = resize_plan(from->dtype, shape, tables.data());
     Unlocked unlocked(to->numel > kNnGrain);
     parallel_for(0, rows, grain_for(work), [&](int64_t b, int64_t e) {
         if (copies) return resize_nearest(itemsize(from->dtype), shape, in, out, b, e);
         std::vector<T> scratch(size_t(shape.scratch()));
-        resize_rows(from->dtype, shape, in, out, scratch.data(), b, e);
+        resize_rows(from->dtype, shape, plan, in, out, scratch.data(), b, e);
     });
 }
 
@@ -309,7 +320,8 @@ struct ByteAxis {
         double largest = 0;
         for (double w : e.weight) largest = std::max(largest, w);
         while (bits < 22 && int(0.5 + largest * (1 << (bits + 1))) < 1 << 15) ++bits;
-        Entries<int32_t> fixed{e.in, e.out, e.start, e.index};
+        Entries<int32_t> fixed(e.in, e.out);
+        fixed.start = e.start, fixed.index = e.index;
         for (double w : e.weight) {
             const double scaled = w * (1 << bits);
             fixed.weight.push_back(int32_t(scaled < 0 ? scaled - 0.5 : scaled + 0.5));

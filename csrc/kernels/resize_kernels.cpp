@@ -2,6 +2,7 @@
 
 namespace flb {
 
+FLB_DEFINE_KERNEL(resize_plan);
 FLB_DEFINE_KERNEL(resize_rows);
 FLB_DEFINE_KERNEL(resize_nearest);
 FLB_DEFINE_KERNEL(resize_bytes);

@@ -24,7 +24,8 @@ struct ResizeShape {
     int64_t inner;
     int64_t in_row() const { return width.in * inner; }
     int64_t out_row() const { return width.out * inner; }
-    // Numbers of the computing dtype that a task needs beside input and output, and integers of that width.
+    // Numbers of the computing dtype, and integers of that width, in the plan and in what a task needs of its own.
+    int64_t plan_size() const;
     int64_t scratch() const;
     bool rows_first() const {
         return height.out >= height.in;
@@ -33,17 +34,26 @@ struct ResizeShape {
 
 constexpr int64_t kResizeBlock = 16;  // lanes of the widest vectors
 
+inline int64_t ResizeShape::plan_size() const {
+    return (2 * width.taps + 1) * (out_row() / kResizeBlock + 1) * kResizeBlock;
+}
 inline int64_t ResizeShape::scratch() const {
-    const int64_t padded = (out_row() / kResizeBlock + 1) * kResizeBlock;
     const int64_t slab = depth.copies ? 0 : height.in * in_row();
     const int64_t rows = rows_first() ? height.taps * (out_row() + 2) : in_row();
-    return 2 * width.taps * padded + padded + slab + rows + 16 * kResizeBlock;
+    return slab + rows + 16 * kResizeBlock;
 }
 
-// float or double; output rows [begin, end) of outer * depth.out * height.out. `scratch` has the numbers that the
-// shape asks for.
-FLB_KERNEL(resize_rows, void(DType dtype, const ResizeShape& s, const void* in, void* out, void* scratch,
-                             int64_t begin, int64_t end));
+// How a row is resized along its elements; found once, for all rows.
+struct ResizePlan {
+    bool straight, permutes,
+        two;       // rows stay as they are; elements permuted within a register, or within two
+    void* tables;  // plan_size() numbers
+};
+// float or double, which the tables hold.
+FLB_KERNEL(resize_plan, ResizePlan(DType dtype, const ResizeShape& s, void* tables));
+// Output rows [begin, end) of outer * depth.out * height.out. `scratch` has the numbers that the shape asks for.
+FLB_KERNEL(resize_rows, void(DType dtype, const ResizeShape& s, const ResizePlan& plan, const void* in,
+                             void* out, void* scratch, int64_t begin, int64_t end));
 // Copies elements of 1, 2, 4 or 8 bytes: each axis `copies`.
 FLB_KERNEL(resize_nearest,
            void(int itemsize, const ResizeShape& s, const void* in, void* out, int64_t begin, int64_t end));

@@ -81,27 +81,34 @@ struct RowPlan {
     static constexpr int L = kLanes<T>;
     const ResizeAxis* axis;
     int64_t inner, n, padded;
-    bool straight, permutes, two;  // straight: rows stay as they are
+    bool straight, permutes, two;  // see ResizePlan
     Integer<T>*places, *base;      // (taps, padded), one base per vector
-    T *weights, *narrow;           // (taps, padded); a copy of rows that are shorter than the registers
+    T* weights;                    // (taps, padded)
+    T* narrow = nullptr;           // a copy of rows that are shorter than the registers
     const T* weight;               // (taps, out)
 
-    // Takes its tables from scratch.
-    RowPlan(const ResizeAxis& a, int64_t inner, T*& scratch)
-        : axis(&a), inner(inner), n(a.out), weight(static_cast<const T*>(a.weight)) {
+    RowPlan(const ResizeShape& s, void* tables)
+        : axis(&s.width), inner(s.inner), n(s.width.out), weight(static_cast<const T*>(s.width.weight)) {
         padded = (n + L - 1) / L * L;
-        places = reinterpret_cast<Integer<T>*>(scratch);
-        weights = scratch + a.taps * padded;
-        base = reinterpret_cast<Integer<T>*>(weights + a.taps * padded);
-        narrow = weights + a.taps * padded + padded;
-        scratch = narrow + 4 * kResizeBlock;
-        straight = a.copies && a.in == n;
-        for (int64_t o = 0; straight && o < n; ++o) straight = a.index[o] == o;
+        places = static_cast<Integer<T>*>(tables);
+        weights = static_cast<T*>(tables) + axis->taps * padded;
+        base = reinterpret_cast<Integer<T>*>(weights + axis->taps * padded);
+    }
+    RowPlan(const ResizeShape& s, const ResizePlan& plan, T* narrow) : RowPlan(s, plan.tables) {
+        straight = plan.straight, permutes = plan.permutes, two = plan.two;
+        this->narrow = narrow;
+    }
+
+    ResizePlan find() {
+        straight = axis->copies && axis->in == n;
+        for (int64_t o = 0; straight && o < n; ++o) straight = axis->index[o] == o;
         permutes = two = false;
-        if (!kPermutes || inner > 1 || straight) return;
-        permutes = spans(L);
-        if (!permutes) permutes = two = spans(2 * L);
-        if (permutes) tabulate(two ? 2 * L : L);
+        if (kPermutes && inner == 1 && !straight) {
+            permutes = spans(L);
+            if (!permutes) permutes = two = spans(2 * L);
+            if (permutes) tabulate(two ? 2 * L : L);
+        }
+        return {straight, permutes, two, places};
     }
 
     // Whether the inputs of every vector of outputs fit in so many elements.
@@ -240,8 +247,10 @@ FLB_INLINE void mix_axis(const ResizeAxis& a, int64_t o, int64_t n, T* out, RowA
 }
 
 template <class T>
-void resize_all(const ResizeShape& s, const T* in, T* out, T* scratch, int64_t begin, int64_t end) {
-    const RowPlan<T> plan(s.width, s.inner, scratch);
+void resize_all(const ResizeShape& s, const ResizePlan& found, const T* in, T* out, T* scratch, int64_t begin,
+                int64_t end) {
+    const RowPlan<T> plan(s, found, scratch);
+    scratch += 4 * kResizeBlock;
     const int64_t in_row = s.in_row(), out_row = s.out_row(), in_slab = s.height.in * in_row;
     T* const slab = scratch;
     if (!s.depth.copies) scratch += in_slab;
@@ -284,9 +293,12 @@ void resize_all(const ResizeShape& s, const T* in, T* out, T* scratch, int64_t b
         }
     }
 }
-void resize_any(DType dtype, const ResizeShape& s, const void* in, void* out, void* scratch, int64_t begin,
-                int64_t end) {
-    FLB_FLOAT_OR_DOUBLE(dtype, resize_all(s, static_cast<const T*>(in), static_cast<T*>(out),
+ResizePlan plan_any(DType dtype, const ResizeShape& s, void* tables) {
+    return dtype == DType::Float64 ? RowPlan<double>(s, tables).find() : RowPlan<float>(s, tables).find();
+}
+void resize_any(DType dtype, const ResizeShape& s, const ResizePlan& plan, const void* in, void* out,
+                void* scratch, int64_t begin, int64_t end) {
+    FLB_FLOAT_OR_DOUBLE(dtype, resize_all(s, plan, static_cast<const T*>(in), static_cast<T*>(out),
                                           static_cast<T*>(scratch), begin, end));
 }
 
@@ -372,6 +384,7 @@ void bytes_any(const ResizeBytes& s, const uint8_t* in, uint8_t* out, uint8_t* s
     }
 }
 
+FLB_REGISTER_KERNEL(resize_plan, &plan_any);
 FLB_REGISTER_KERNEL(resize_rows, &resize_any);
 FLB_REGISTER_KERNEL(resize_nearest, &nearest_any);
 FLB_REGISTER_KERNEL(resize_bytes, &bytes_any);
