@@ -440,6 +440,7 @@ SAMPLES = {
         for weight in (None, positive(3).detach()) for r in (0, 1, 2)
     ],
     "nll_loss_backward": lambda: [Call(y(), x(3, 3, grad=False), ints(0, 2, 1), None, 1, 1)],
+    "_binary_cross_entropy": lambda: [Call(x(2, 3, low=0.1, high=0.9), x(2, 3, low=0.1, high=0.9))],
     "_difference_loss": lambda: [
         Call(x(2, 3), y(2, 3), kind, 0.7, r) for kind in range(4) for r in range(3)
     ],

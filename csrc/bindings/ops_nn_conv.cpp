@@ -103,9 +103,10 @@ void check_tensors(const Call& call, const Tensor& input, const Tensor& weight, 
     check(weight.sizes[0] % groups == 0, "Given groups=", groups, ", expected weight to be divisible by ",
           groups, " at dimension 0, but got weight of size [", text(weight.sizes), "] instead");
     const int64_t expected = transposed ? weight.sizes[0] : weight.sizes[1] * groups;
-    check(input.sizes[1] == expected, "Given groups=", groups, ", weight of size [", text(weight.sizes),
-          "], expected input[", text(input.sizes), "] to have ", expected, " channels, but got ",
-          input.sizes[1], " channels instead");
+    check(input.sizes[1] == expected,
+          transposed ? "Given transposed=" : "Given groups=", transposed ? 1 : groups, ", weight of size [",
+          text(weight.sizes), "], expected input[", text(input.sizes), "] to have ", expected,
+          " channels, but got ", input.sizes[1], " channels instead");
     const int64_t channels = transposed ? weight.sizes[1] * groups : weight.sizes[0];
     if (bias)
         check(bias->ndim() == 1 && bias->sizes[0] == channels, "Given weight of size [", text(weight.sizes),

@@ -1,7 +1,8 @@
-"""Losses of class indices, and of differences. `reduction` is 0 (none), 1 (mean) or 2 (sum)."""
+"""Losses of class indices, of probabilities, and of differences. `reduction` is 0 (none), 1 (mean) or 2 (sum)."""
 
 import flambeau
 
+from ._pointwise import binary
 from .registry import op
 from .second_order import vjp_through
 
@@ -79,6 +80,23 @@ cross_entropy_rows = op(
         ),
         "weight": None,
     },
+)
+
+
+binary_cross_entropy = binary(
+    "_binary_cross_entropy",
+    "-log(input) for the target 1, -log(1 - input) for 0 and what lies between; logarithms are limited to -100.",
+    {
+        # The limit is one of the value alone: the slope goes on, up to a divisor that is kept from 0.
+        "input": lambda grad, input, target: grad * (input - target) / (input * (1 - input)).clamp(min=1e-12),
+        "target": lambda grad, input: (
+            grad * (flambeau.log1p(-input).clamp(min=-100) - input.log().clamp(min=-100))
+        ),
+    },
+    operands="Tensor input, Tensor target",
+    inplace=False,
+    method=False,
+    public=False,
 )
 
 

@@ -52,8 +52,8 @@ def _check_convolution(input, weight, bias, stride, padding, dilation, transpose
     expected = weight.size(0) if transposed else weight.size(1) * groups
     if input.size(1) != expected:
         raise RuntimeError(
-            f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(input.shape)} to have "
-            f"{expected} channels, but got {input.size(1)} channels instead"
+            f"Given {'transposed=1' if transposed else f'groups={groups}'}, weight of size {list(weight.shape)}, expected "
+            f"input{list(input.shape)} to have {expected} channels, but got {input.size(1)} channels instead"
         )
     if weight.size(0) % groups:
         raise RuntimeError(

@@ -10,7 +10,8 @@ import flambeau
 
 from .._ops import loss as _native
 from .._ops.casts import in_autocast
-from .._ops.truth import any_true
+from .._ops.outputs import _class_name
+from .._ops.truth import all_true, any_true
 from ._functional_activation import log_softmax, logsigmoid
 from ._functional_common import is_tensor, legacy_reduction, reduced
 from ._functional_distance import pairwise_distance
@@ -238,7 +239,7 @@ def cross_entropy(
     )
     spread = spread.sum(class_dim).masked_fill(target == ignore_index, 0)
     if reduction == "mean":
-        spread = spread.sum() / total
+        spread = (spread.sum() / total).to(loss.dtype)  # the total of narrow weights is a float32
     elif reduction == "sum":
         spread = spread.sum()
     return (1 - label_smoothing) * loss + label_smoothing / input.size(class_dim) * spread
@@ -272,27 +273,13 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is "
             "deprecated. Please ensure they have the same size."
         )
-    if not input.is_meta and any_true((input < 0) | (input > 1)):
-        raise RuntimeError("all elements of input should be between 0 and 1")
-    loss = _limited_binary_cross_entropy(input, target)
-    return reduced(loss if weight is None else loss * weight, reduction)
-
-
-def _limited_binary_cross_entropy(input, target):
-    """The limit holds for the value; the gradient is that of the logarithms, with its divisor kept from 0."""
-    with flambeau.no_grad():
-        value = (target - 1) * flambeau.log1p(-input).clamp(min=-100) - target * input.log().clamp(min=-100)
-        slope = (input - target) / (input * (1 - input)).clamp(min=1e-12)
-        slope_target = flambeau.log1p(-input).clamp(min=-100) - input.log().clamp(min=-100)
-    if not flambeau.is_grad_enabled() or not (input.requires_grad or target.requires_grad):
-        return value
-    loss = value
-    if input.requires_grad:
-        slope = (input - target) / (input * (1 - input)).clamp(min=1e-12)
-        loss = loss + (input - input.detach()) * slope
-    if target.requires_grad:
-        loss = loss + (target - target.detach()) * slope_target
-    return loss
+    if target.dtype != input.dtype:
+        raise RuntimeError(f"Found dtype {_class_name(target.dtype)} but expected {_class_name(input.dtype)}")
+    for name, values in (("input", input.detach()), ("target", target.detach())):
+        if not values.is_meta and not all_true(values.clamp(0, 1) == values):
+            raise RuntimeError(f"all elements of {name} should be between 0 and 1")
+    loss = _native.binary_cross_entropy(input, target)
+    return reduced(loss if weight is None else loss * weight.to(input.dtype), reduction)
 
 
 @in_autocast("float32")

@@ -33,6 +33,33 @@ def test_lp_pooling_of_what_has_no_root_has_no_gradient():
     assert x.grad[0, 0, :3].isnan().all() and x.grad[0, 0, 3:].isfinite().all()
 
 
+def bce(input, target, **options):
+    return F.binary_cross_entropy(torch.tensor(input), torch.tensor(target), **options)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_second_gradients_of_binary_cross_entropy(reduction):
+    x = torch.tensor([0.1, 0.4, 0.8], dtype=torch.float64, requires_grad=True)
+    y = torch.tensor([0.0, 0.7, 1.0], dtype=torch.float64, requires_grad=True)
+    weight = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
+    loss = lambda x, y: F.binary_cross_entropy(x, y.sigmoid(), weight, reduction=reduction)  # noqa: E731
+    assert torch.autograd.gradcheck(loss, (x, y)) and torch.autograd.gradgradcheck(loss, (x, y))
+
+
+def test_binary_cross_entropy_limits_logarithms():
+    x = torch.tensor([0.0, 1.0, 1.0], requires_grad=True)
+    loss = F.binary_cross_entropy(x, torch.tensor([1.0, 0.0, 1.0]), reduction="none")
+    loss.sum().backward()
+    assert loss.tolist() == [100, 100, 0] and x.grad.tolist() == pytest.approx([-1e12, 1e12, 0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_smoothed_cross_entropy_keeps_the_dtype(dtype, reduction):
+    x = torch.ones(2, 3, dtype=dtype)
+    assert F.cross_entropy(x, torch.tensor([0, 2]), reduction=reduction, label_smoothing=0.5).dtype is dtype
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -46,6 +73,11 @@ def test_lp_pooling_of_what_has_no_root_has_no_gradient():
             RuntimeError,
             "expected scalar type Float but found Half",
         ),
+        (lambda: bce([0.5], [1.5]), RuntimeError, "elements of target should be between 0 and 1"),
+        (lambda: bce([-0.1], [1.0]), RuntimeError, "elements of input should be between 0 and 1"),
+        (lambda: bce([math.nan], [1.0]), RuntimeError, "elements of input should be between 0 and 1"),
+        (lambda: bce([0.5], [1]), RuntimeError, "Found dtype Long but expected Float"),
+        (lambda: nn.ConvTranspose1d(2, 2, 1)(torch.ones(1, 3, 4)), RuntimeError, "Given transposed=1"),
     ],
 )
 def test_refused(call, error, message):

@@ -100,6 +100,13 @@ struct Xlog1py {
         return vxlog1py(a, b);
     }
 };
+struct BinaryCrossEntropy {  // of a probability and a target, with logarithms of at least -100
+    template <class T>
+    static FLB_INLINE T f(T x, T target) {
+        const T no = vlog1p(-x), yes = vlog(x), least = T(-100);
+        return (target - T(1)) * (no < least ? least : no) - target * (yes < least ? least : yes);
+    }
+};
 struct Hypot {
     template <class T>
     static FLB_INLINE T f(T a, T b) {
@@ -124,6 +131,7 @@ FLB_LOOPS(FLB_FLOATS(binary, LogAddExp2, "logaddexp2"));
 FLB_LOOPS(FLB_FLOATS(binary, Xlogy, "xlogy"));
 FLB_LOOPS(FLB_FLOATS(binary, Xlog1py, "special_xlog1py"));
 FLB_LOOPS(FLB_FLOATS(binary, Hypot, "hypot"));
+FLB_LOOPS(FLB_FLOATS(binary, BinaryCrossEntropy, "_binary_cross_entropy"));
 
 }  // namespace FLB_ISA
 }  // namespace flb
