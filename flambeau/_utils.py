@@ -5,7 +5,41 @@ Files name these functions (as ``torch._utils.<name>``), so their names and argu
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import threading
+
 import flambeau
+
+
+class _Waiting(threading.local):
+    """What needs the data of storages, while a file is read in which they stand behind the pickle."""
+
+    actions: list | None = None
+
+
+_waiting = _Waiting()
+
+
+@contextlib.contextmanager
+def data_follow():
+    """Storages get their data inside the block, after the unpickling; what needs it is done at the block's end."""
+    outer, actions = _waiting.actions, []
+    _waiting.actions = actions
+    try:
+        yield
+    finally:
+        _waiting.actions = outer
+    for action in actions:
+        action()
+
+
+def when_read(action) -> None:
+    """Call `action` once storages have their data, which is now unless `data_follow` says otherwise."""
+    if _waiting.actions is None:
+        action()
+    else:
+        _waiting.actions.append(action)
 
 
 def _from_storage(storage, dtype, storage_offset, size, stride):
@@ -17,11 +51,24 @@ def _from_storage(storage, dtype, storage_offset, size, stride):
 
 
 def _apply_metadata(tensor, metadata):
-    if metadata and metadata.get("conj"):
-        tensor = tensor.conj()
-    if metadata and metadata.get("neg"):
-        tensor = tensor.neg()
+    """The conjugate or the negative of what the file holds: a view in PyTorch, a copy here."""
+    for name, function in (("conj", flambeau.conj), ("neg", flambeau.neg)):
+        if metadata and metadata.get(name):
+            tensor = _copy_when_read(function, tensor)
     return tensor
+
+
+def _copy_when_read(function, tensor):
+    if _waiting.actions is None or tensor.is_meta:
+        return function(tensor)
+    result = flambeau.empty_like(tensor)
+
+    def fill():
+        with flambeau.no_grad():  # it may have been told to require gradients meanwhile
+            result.copy_(function(tensor))
+
+    when_read(fill)
+    return result
 
 
 def _finish(tensor, requires_grad, backward_hooks, metadata=None):
@@ -55,13 +102,14 @@ def _rebuild_sparse_tensor(layout, data):
 
     if layout is flambeau.sparse_coo:
         indices, values, size, *rest = data
-        return construct.sparse_coo_tensor(
-            indices, values, size, check_invariants=True, is_coalesced=bool(rest and rest[0])
-        )
-    starts, plain, values, size = data
-    return construct.sparse_compressed_tensor(
-        starts, plain, values, size, layout=layout, check_invariants=True
-    )
+        coalesced = bool(rest and rest[0])
+        make = functools.partial(construct.sparse_coo_tensor, indices, values, size, is_coalesced=coalesced)
+    else:
+        make = functools.partial(construct.sparse_compressed_tensor, *data, layout=layout)
+    if _waiting.actions is None:
+        return make(check_invariants=True)
+    when_read(functools.partial(make, check_invariants=True))
+    return make(check_invariants=False)
 
 
 def _rebuild_meta_tensor_no_storage(dtype, size, stride, requires_grad):

@@ -313,3 +313,11 @@ def test_loading_in_little_memory():
     with pytest.raises(EXPECTED):
         flambeau.load(io.BytesIO(header.getvalue()))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_bytes_behind_an_archive_do_no_harm():
+    file = io.BytesIO()
+    flambeau.save({"a": flambeau.arange(3.0)}, file)
+    for rest in (b"x", bytes(100), b"PK\5\6" + b"\xff" * 30):
+        found = flambeau.load(io.BytesIO(file.getvalue() + rest))
+        assert found["a"].tolist() == [0, 1, 2]

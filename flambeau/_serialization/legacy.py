@@ -8,6 +8,7 @@ import struct
 import sys
 
 import flambeau
+from flambeau import _utils
 from flambeau.storage import TypedStorage, UntypedStorage, storage_bytes, storage_identity
 
 from . import names, storages
@@ -88,11 +89,14 @@ def load(file, restore, unpickler):
         raise RuntimeError(f"Invalid protocol version: {version}")
     system = load_plain()
     little_endian = system.get("little_endian", True) if isinstance(system, dict) else True
-    read: dict[
-        str, tuple
-    ] = {}  # key -> the storage in the file's memory, its dtype and class, the restored storage
+    # key -> the storage that gets the data, its dtype, and what `restore` made of it
+    read: dict[str, tuple] = {}
 
     def persistent_load(pid):
+        if isinstance(pid, tuple) and len(pid) > 1 and pid[0] in ("module", b"module"):
+            return pid[
+                1
+            ]  # the class of a module; PyTorch keeps its source beside it, to warn when it has changed
         storage_class, key, location, numel, view = storages.parse_id(pid)
         kind, dtype = storages.element_type(storage_class)
         if key not in read:
@@ -100,33 +104,44 @@ def load(file, restore, unpickler):
             if nbytes > _remaining(file):
                 raise EOFError(f"load: the file ends too early: it lacks a storage of {nbytes} bytes")
             untyped = UntypedStorage(nbytes)
-            read[key] = (untyped, dtype, restore(untyped, location))
+            restored = restore(untyped, location)
+            if isinstance(restored, UntypedStorage) and restored.nbytes() == nbytes:
+                untyped = restored
+            read[key] = (untyped, dtype, restored)
         restored = read[key][2]
         if view is not None:
             _, offset, size = view
             tensor = flambeau._C.tensor_from_storage(restored, dtype, offset, (size,), (1,))
-            restored = tensor.clone().untyped_storage()
+            part = flambeau.empty_like(tensor)
+            _utils.when_read(lambda: part.copy_(tensor))
+            restored = part.untyped_storage()
         return storages.wrap(restored, kind, dtype)
 
-    result = unpickler(file, persistent_load).load()
-    keys = load_plain()
-    if not isinstance(keys, list) or not all(isinstance(key, (str, bytes)) for key in keys):
-        raise pickle.UnpicklingError("load: the list of storages is damaged")
-    for key in keys:
-        key = key.decode("ascii", "replace") if isinstance(key, bytes) else key
-        if key not in read:
-            raise RuntimeError(f"load: the file holds a storage {key} that nothing refers to; corrupt file?")
-        untyped, dtype, _ = read[key]
-        (numel,) = struct.unpack("<q" if little_endian else ">q", _read_exactly(file, 8))
-        if numel * dtype.itemsize != untyped.nbytes():
-            raise RuntimeError(
-                f"storage has wrong byte size: expected {untyped.nbytes()} got {numel * dtype.itemsize}"
-            )
-        if numel:
-            storage_bytes(untyped)[:] = _read_exactly(file, untyped.nbytes())
-            if little_endian != (sys.byteorder == "little"):
-                storages.reverse_byte_order(untyped, dtype)
+    with _utils.data_follow():
+        result = unpickler(file, persistent_load).load()
+        keys = load_plain()
+        if not isinstance(keys, list) or not all(isinstance(key, (str, bytes)) for key in keys):
+            raise pickle.UnpicklingError("load: the list of storages is damaged")
+        for key in keys:
+            key = key.decode("ascii", "replace") if isinstance(key, bytes) else key
+            if key not in read:
+                raise RuntimeError(
+                    f"load: the file holds a storage {key} that nothing refers to; corrupt file?"
+                )
+            _read_storage(file, *read[key][:2], little_endian)
     return result
+
+
+def _read_storage(file, untyped, dtype, little_endian: bool) -> None:
+    (numel,) = struct.unpack("<q" if little_endian else ">q", _read_exactly(file, 8))
+    if numel * dtype.itemsize != untyped.nbytes():
+        raise RuntimeError(
+            f"storage has wrong byte size: expected {untyped.nbytes()} got {numel * dtype.itemsize}"
+        )
+    if numel:
+        storage_bytes(untyped)[:] = _read_exactly(file, untyped.nbytes())
+        if little_endian != (sys.byteorder == "little"):
+            storages.reverse_byte_order(untyped, dtype)
 
 
 def load_tar(file, restore, encoding: str):

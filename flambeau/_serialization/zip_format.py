@@ -136,14 +136,20 @@ class Reader:
         """The position and the fields of the record that ends every archive, which a comment may follow."""
         tail_size = min(self._length, _END.size + 0xFFFF)
         tail = self._read_at(self._length - tail_size, tail_size)
+        found = None
         at = tail.rfind(b"PK\5\6")
         while at >= 0:
             if at + _END.size <= tail_size:
                 fields = _END.unpack_from(tail, at)
-                if at + _END.size + fields[7] == tail_size:
+                comment_end = at + _END.size + fields[7]
+                if comment_end == tail_size:
                     return self._length - tail_size + at, fields
+                if found is None and comment_end < tail_size:  # bytes behind the archive are let pass
+                    found = self._length - tail_size + at, fields
             at = tail.rfind(b"PK\5\6", 0, at)
-        raise FileDamaged("failed finding central directory")
+        if found is None:
+            raise FileDamaged("failed finding central directory")
+        return found
 
     def _read_directory(self) -> dict:
         end_at, (_, _, _, _, count, size, start, _) = self._find_end()
