@@ -94,6 +94,7 @@ def test_rows_of_a_matrix_are_bags():
     assert flambeau.equal(found, weight[indices].amax(1))
     assert nn.EmbeddingBag(6, 3)(indices).shape == (2, 3)
     assert F.embedding_bag(indices[:0], weight).shape == (0, 3)
+    assert flambeau.equal(F.embedding_bag(indices, weight, mode="max", include_last_offset=True), found)
 
 
 def test_what_the_operator_returns_beside_the_bags():

@@ -390,7 +390,8 @@ PyObject* native_batch_norm_backward(Call& call) {  // grad, input, weight, mean
     if (dx) dx = cast(*dx, t.dtype);
     const DType param_dtype = weight ? weight->dtype : t.dtype;
     if (mask & kGradWeight) {
-        for (size_t c = 0; c < products.size(); ++c) products[c] *= rstd[c];
+        if (t.numel)  // the deviation of nothing is NaN, a sum over nothing 0
+            for (size_t c = 0; c < products.size(); ++c) products[c] *= rstd[c];
         dw = as_tensor(products, param_dtype);
     }
     if (mask & kGradBias) db = as_tensor(sums, param_dtype);

@@ -133,7 +133,7 @@ def embedding_bag(
                 f"sequences. However, found offsets of type {type(offsets)}"
             )
         bags, length = input.shape
-        offsets = flambeau.arange(bags, dtype=input.dtype, device=input.device) * length
+        offsets = flambeau.arange(bags + include_last_offset, dtype=input.dtype, device=input.device) * length
         input = input.reshape(-1)
         if per_sample_weights is not None:
             per_sample_weights = per_sample_weights.reshape(-1)

@@ -40,7 +40,7 @@ def instance_norm(
     """Normalise every channel of every sample of `input` (N, C, \\*) separately."""
     n, c = input.shape[:2]
     if use_input_stats:
-        if math.prod(input.shape[2:]) <= 1:
+        if math.prod(input.shape[2:]) == 1:
             raise ValueError(
                 f"Expected more than 1 spatial element when training, got input size {input.size()}"
             )
@@ -56,7 +56,7 @@ def instance_norm(
     scale, shift = (None if p is None else p.repeat(n) for p in (weight, bias))
     channels = input.contiguous().view(1, n * c, *input.shape[2:])
     output = _nn.batch_norm(channels, scale, shift, means, variances, use_input_stats, momentum, eps)
-    if use_input_stats and running_mean is not None:
+    if use_input_stats and running_mean is not None and n:
         with flambeau.no_grad():
             running_mean.copy_(means.view(n, c).mean(0))
             running_var.copy_(variances.view(n, c).mean(0))

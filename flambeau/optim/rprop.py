@@ -53,6 +53,10 @@ class Rprop(RuleOptimizer):
         )
 
     @staticmethod
+    def _weight_decay(group, param, grad, lr):
+        return grad  # there is none, also where a group names one
+
+    @staticmethod
     def _update(group, param, grad, state, lr):
         shrink, grow = group["etas"]
         smallest, largest = group["step_sizes"]

@@ -5,6 +5,7 @@ import math
 import pytest
 
 import flambeau as torch
+from flambeau import nn
 from flambeau._ops import registry
 from flambeau.autograd import gradcheck
 from flambeau.nn import functional as F
@@ -107,6 +108,24 @@ def test_empty_groups():
     assert x.grad.shape == (2, 4, 0)
     assert weight.grad.tolist() == [0.0] * 4
     assert F.group_norm(torch.ones(2, 4, 3, device="meta"), 2).shape == (2, 4, 3)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_batch_norm_of_no_examples_leaves_gradients_of_zero(training, dtype):
+    m = nn.BatchNorm2d(2).to(dtype).train(training)
+    (m(torch.zeros(0, 2, 3, 3, dtype=dtype)) ** 2).sum().backward()
+    assert m.weight.grad.tolist() == m.bias.grad.tolist() == [0, 0]
+    assert m.running_mean.tolist() == [0, 0] and m.running_var.tolist() == [1, 1]
+
+
+def test_instance_norm_of_nothing():
+    m = nn.InstanceNorm1d(3, affine=True, track_running_stats=True)
+    for shape in ((2, 3, 0), (0, 3, 4)):
+        m(torch.zeros(shape)).sum().backward()
+        assert m.running_mean.tolist() == [0] * 3 and m.weight.grad.tolist() == [0] * 3
+    with pytest.raises(ValueError, match="more than 1 spatial element"):
+        m(torch.zeros(2, 3, 1))
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,14 @@ class Twice(nn.Module):
         return x * 2
 
 
+class Halved(nn.Module):
+    def forward(self, x):
+        return x / 2
+
+    def right_inverse(self, x):
+        return x * 2
+
+
 class Product(nn.Module):
     def forward(self, a, b):
         return a @ b
@@ -55,6 +63,14 @@ class TestRegister:
         P.register_parametrization(module, "weight", Symmetric())
         assert module.parametrizations.weight.original is weight
         assert bool((weight == weight.triu()).all())
+
+    def test_only_the_first_changes_the_original(self):
+        module = linear(Symmetric)
+        seen, original = module.weight.detach().clone(), module.parametrizations.weight.original
+        before = original.detach().clone()
+        P.register_parametrization(module, "weight", Halved())
+        assert module.parametrizations.weight.original is original and torch.equal(original, before)
+        assert torch.equal(module.weight, seen / 2)
 
     def test_each_gets_the_result_of_the_one_before(self):
         module = linear(Symmetric, Twice)

@@ -24,6 +24,14 @@ def test_clip_grad_norm():
         nn.utils.clip_grad_norm_(parameter(float("nan")), 1.0, error_if_nonfinite=True)
 
 
+def test_only_an_empty_generator_is_warned_of(recwarn):
+    for nothing in ([], iter([]), ()):
+        assert nn.utils.clip_grad_norm_(nothing, 1.0).item() == 0
+    assert not recwarn
+    with pytest.warns(UserWarning, match="empty generator"):
+        nn.utils.clip_grad_norm_((p for p in ()), 1.0)
+
+
 def test_clip_grad_value():
     p = parameter(-3.0, 0.5)
     nn.utils.clip_grad_value_(p, 1)

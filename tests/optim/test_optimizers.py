@@ -162,3 +162,12 @@ def test_same_path_as_pytorch(name, options):
     assert {k: list(v) for k, v in state["state"].items()} == {
         k: list(v) for k, v in expected_state["state"].items()
     }
+
+
+def test_rprop_has_no_weight_decay():
+    p, q = parameter(1.0), parameter(1.0)
+    for group in ({"params": [p]}, {"params": [q], "weight_decay": 0.5}):
+        optimizer = optim.Rprop([group])
+        group["params"][0].grad = flambeau.tensor([-0.1])
+        optimizer.step()
+    assert p.item() == q.item()

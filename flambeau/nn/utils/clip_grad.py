@@ -1,5 +1,6 @@
 """Limits for gradients, by norm and by value."""
 
+import types
 import warnings
 
 import flambeau
@@ -55,9 +56,9 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     if isinstance(parameters, flambeau.Tensor):
         parameters = [parameters]
     else:
-        exhausted = iter(parameters) is parameters
+        is_generator = isinstance(parameters, types.GeneratorType)
         parameters = list(parameters)
-        if exhausted and not parameters:
+        if is_generator and not parameters:
             warnings.warn(
                 "`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=2
             )

@@ -240,8 +240,8 @@ def register_parametrization(module, tensor_name, parametrization, *, unsafe=Fal
             `right_inverse`, that gives the tensor (or a sequence of tensors) to start from, and allows assignment.
         unsafe: skip the check that shape and dtype stay. Default: False.
 
-    More than one may be registered; each gets the result of the one before. The original lives in
-    ``module.parametrizations.<tensor_name>.original``.
+    More than one may be registered; each gets the result of the one before, and only the first changes the original,
+    which lives in ``module.parametrizations.<tensor_name>.original``.
 
     >>> class Symmetric(nn.Module):
     ...     def forward(self, x):
@@ -255,8 +255,6 @@ def register_parametrization(module, tensor_name, parametrization, *, unsafe=Fal
         chain = module.parametrizations[tensor_name]
         if not unsafe:
             _check_added(module, tensor_name, parametrization)
-        if hasattr(parametrization, "right_inverse"):
-            _start_behind(chain, getattr(module, tensor_name), parametrization)
         chain.append(parametrization)
         chain.unsafe |= unsafe
         return module
@@ -304,16 +302,6 @@ def _check_added(module, name, parametrization):
                 f"unless the `unsafe` flag is enabled.\nmodule.{name}.{what}: {getattr(tensor, what)}\n"
                 f"returned {what}: {getattr(start, what)}"
             )
-
-
-def _start_behind(chain, value, parametrization):
-    """Set the originals so that the chain with `parametrization` at its end gives `value` (as far as inverses allow)."""
-    with flambeau.no_grad():
-        try:
-            value = parametrization.right_inverse(value)
-        except NotImplementedError:
-            return
-    chain.right_inverse(value)
 
 
 def is_parametrized(module, tensor_name=None):
