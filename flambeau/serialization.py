@@ -247,6 +247,10 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=No
     if weights_only is None:
         forced_off = _is_set("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
         weights_only = _is_set("TORCH_FORCE_WEIGHTS_ONLY_LOAD") or (pickle_module is None and not forced_off)
+    if weights_only and (unknown := pickle_load_args.keys() - {"encoding"}):
+        raise TypeError(
+            f"load() got an unexpected keyword argument '{min(unknown)}'; with weights_only=True it takes encoding alone"
+        )
     pickle_load_args.setdefault("encoding", "utf-8")
     restore = storages.restore_function(map_location)
     if _is_path(f):

@@ -335,6 +335,13 @@ def test_other_arguments():
         saved([ones, ones.view(flambeau.int32)])
 
 
+def test_unknown_arguments_of_the_unpickler_are_refused():
+    for options in ({"bogus": 1}, {"fix_imports": True}, {"bogus": 1, "weights_only": False}):
+        with pytest.raises(TypeError, match="keyword argument"):
+            loaded_again({"a": 1}, **options)
+    assert loaded_again({"a": 1}, encoding="bytes") == {"a": 1}
+
+
 def test_plain_pickle_and_copies():
     tensor = flambeau.arange(6.0).reshape(2, 3).t()
     assert same(pickle.loads(pickle.dumps(tensor)), tensor)

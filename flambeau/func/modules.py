@@ -31,7 +31,7 @@ def functional_call(
     if isinstance(parameter_and_buffer_dicts, (list, tuple)):
         if not all(isinstance(part, dict) for part in parameter_and_buffer_dicts):
             raise ValueError("Expected all elements of parameter_and_buffer_dicts to be dictionaries")
-    return stateless.functional_call(
+    return stateless._functional_call(
         module, parameter_and_buffer_dicts, args, kwargs, tie_weights=tie_weights, strict=strict
     )
 

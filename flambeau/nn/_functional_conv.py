@@ -173,7 +173,7 @@ def _pad_constant(input, amounts, value):
     for step, ((before, after), (front, back)) in enumerate(zip(amounts, crops, strict=True)):
         dim = input.dim() - 1 - step
         size = sizes[dim]
-        if size + before + after < 0:
+        if size + before + after < 0 or front + back > size:
             raise RuntimeError(
                 f"The input size {size}, plus negative padding {before} and {after} resulted in a negative output "
                 "size, which is invalid. Check dimension "

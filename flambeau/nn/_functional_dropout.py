@@ -9,8 +9,10 @@ from .._ops.activation import SELU_ALPHA, SELU_SCALE
 from ._functional_common import check_probability
 
 
-def _mask_shape(input, per_channel):
-    return (*input.shape[:2], *(1,) * (input.dim() - 2)) if per_channel else tuple(input.shape)
+def _mask_of_channels(input):
+    if input.dim() < 2:
+        raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
+    return input.new_empty(*input.shape[:2], *(1,) * (input.dim() - 2))
 
 
 def _drop(input, p, training, inplace, per_channel=False):
@@ -20,7 +22,7 @@ def _drop(input, p, training, inplace, per_channel=False):
     if p == 1:
         return input.mul_(0) if inplace else input * 0
     if per_channel:
-        mask = input.new_empty(_mask_shape(input, True))
+        mask = _mask_of_channels(input)
     else:
         mask = flambeau.empty_like(input)  # keeps the memory format, hence the order of the draws
     with flambeau.no_grad():
@@ -38,7 +40,7 @@ def _alpha_drop(input, p, training, inplace, per_channel=False):
     limit = SELU_ALPHA * SELU_SCALE
     scale = 1.0 / math.sqrt((limit * limit * p + 1) * (1 - p))
     with flambeau.no_grad():
-        mask = input.new_empty(_mask_shape(input, True)) if per_channel else flambeau.empty_like(input)
+        mask = _mask_of_channels(input) if per_channel else flambeau.empty_like(input)
         mask.bernoulli_(1 - p)
         shift = (mask - 1).mul_(limit * scale).add_(limit * scale * p)
         mask.mul_(scale)
@@ -100,7 +102,7 @@ def dropout3d(input, p=0.5, training=True, inplace=False):
     dims = input.dim()
     if dims not in (4, 5):
         _warn_dims("dropout3d", dims, 3)
-    return _drop_channels(input, p, training, inplace, batched=dims != 4)
+    return _drop_channels(input, p, training, inplace, batched=dims == 5)
 
 
 def _drop_channels(input, p, training, inplace, batched):

@@ -117,6 +117,7 @@ def interpolate(
         align_corners = False
     n = input.dim() - 2
     wanted, kernel = _MODES.get(mode, (None, None))
+    out, scales = _output_size(input, n, size, scale_factor, recompute_scale_factor)
     if mode in _MODES and n in (1, 2, 3) and wanted not in (None, n):
         raise NotImplementedError(f"Got {n + 2}D input, but {mode} mode needs {wanted + 2}D input")
     if mode not in _MODES or n not in (1, 2, 3):
@@ -124,7 +125,6 @@ def interpolate(
             f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.dim()}D) for the modes: "
             f"{' | '.join(_MODES)} (got {mode})"
         )
-    out, scales = _output_size(input, n, size, scale_factor, recompute_scale_factor)
     if antialias and mode not in ("bilinear", "bicubic", "lanczos"):
         raise ValueError(
             "Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as input"

@@ -77,6 +77,13 @@ def test_smoothed_cross_entropy_keeps_the_dtype(dtype, reduction):
         (lambda: bce([-0.1], [1.0]), RuntimeError, "elements of input should be between 0 and 1"),
         (lambda: bce([math.nan], [1.0]), RuntimeError, "elements of input should be between 0 and 1"),
         (lambda: bce([0.5], [1]), RuntimeError, "Found dtype Long but expected Float"),
+        (lambda: nn.Dropout2d()(torch.ones(3)), RuntimeError, "at least 2 dimensions"),
+        (lambda: F.pad(torch.ones(1, 1), (1, -2)), RuntimeError, "negative padding"),
+        (
+            lambda: F.interpolate(torch.ones(1, 1, 2), (3, 3), mode="bilinear"),
+            ValueError,
+            "same number of spatial dimensions",
+        ),
         (lambda: nn.ConvTranspose1d(2, 2, 1)(torch.ones(1, 3, 4)), RuntimeError, "Given transposed=1"),
     ],
 )
@@ -87,3 +94,11 @@ def test_refused(call, error, message):
 
 def test_batch_norm_in_evaluation_takes_any_eps():
     assert nn.BatchNorm1d(2, eps=0.0).eval()(torch.ones(2, 2)).tolist() == [[1, 1], [1, 1]]
+
+
+def test_dropout3d_of_three_dimensions_drops_rows():
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match="dropout3d: Received a 3-D input"):
+        y = F.dropout3d(torch.ones(50, 2, 3), 0.5)
+    rows = y.reshape(50, 6)
+    assert (rows == rows[:, :1]).all() and set(rows[:, 0].tolist()) == {0, 2}

@@ -204,6 +204,14 @@ def test_full_backward_hooks():
     assert x.grad.tolist() == [10, 10]
 
 
+def test_full_backward_hooks_of_inputs_without_gradient_run_with_a_warning():
+    m, seen = nn.Linear(2, 1), []
+    m.register_full_backward_hook(lambda module, gi, go: seen.append((gi, go[0].tolist())))
+    with pytest.warns(UserWarning, match="no inputs require gradients"):
+        m(torch.ones(1, 2)).sum().backward()
+    assert seen == [((None,), [[1.0]])]
+
+
 def test_full_backward_hook_replaces_the_gradient():
     m = Scale()
     m.register_full_backward_hook(lambda module, gi, go: (gi[0] * 3,))

@@ -11,6 +11,7 @@ import flambeau
 from flambeau import nn
 from flambeau._ops import recurrent
 from flambeau.autograd import gradcheck, gradgradcheck
+from flambeau.func import functional_call
 from flambeau.nn.utils.rnn import (
     PackedSequence,
     pack_padded_sequence,
@@ -19,7 +20,6 @@ from flambeau.nn.utils.rnn import (
     pad_sequence,
     unpack_sequence,
 )
-from flambeau.nn.utils.stateless import functional_call
 
 double = flambeau.float64
 

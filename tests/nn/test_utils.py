@@ -49,7 +49,8 @@ def test_vector_of_parameters():
 def test_functional_call():
     m = nn.Linear(2, 1, bias=False)
     weight = torch.tensor([[2.0, 3.0]], requires_grad=True)
-    output = stateless.functional_call(m, {"weight": weight}, torch.ones(1, 2))
+    with pytest.warns(FutureWarning, match="functional_call` is deprecated"):
+        output = stateless.functional_call(m, {"weight": weight}, torch.ones(1, 2))
     assert output.item() == 5 and m.weight is not weight
     output.sum().backward()
     assert weight.grad.tolist() == [[1, 1]] and m.weight.grad is None

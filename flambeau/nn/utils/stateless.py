@@ -1,6 +1,7 @@
 """Calling a module with other parameters and buffers than its own."""
 
 import contextlib
+import warnings
 
 import flambeau
 
@@ -69,6 +70,20 @@ def _swapped(module, values, tie_weights, strict):
 
 
 def functional_call(
+    module, parameters_and_buffers, args=None, kwargs=None, *, tie_weights=True, strict=False
+):
+    """Older name of :func:`flambeau.func.functional_call`."""
+    warnings.warn(
+        "`torch.nn.utils.stateless.functional_call` is deprecated; `torch.func.functional_call` does the same",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return _functional_call(
+        module, parameters_and_buffers, args, kwargs, tie_weights=tie_weights, strict=strict
+    )
+
+
+def _functional_call(
     module, parameters_and_buffers, args=None, kwargs=None, *, tie_weights=True, strict=False
 ):
     """Call `module` with the given tensors in the place of its parameters and buffers.
