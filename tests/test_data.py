@@ -240,6 +240,21 @@ def test_length_of_a_dataset_by_iteration():
         len(DataLoader(Counting()))
 
 
+def test_a_length_asked_for_during_the_pass_does_not_count(recwarn):
+    class Short(Counting):
+        def __len__(self):
+            return 2
+
+    assert len(list(DataLoader(Short(7)))) == 7  # list() asks for the length behind the iterator's start
+    assert not recwarn
+
+
+def test_more_workers_than_processors_are_warned_of():
+    count = len(os.sched_getaffinity(0))
+    with pytest.warns(UserWarning, match=f"suggested max number of worker in current system is {count}"):
+        DataLoader([1], num_workers=count + 1)
+
+
 # ---- worker processes ------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import warnings
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
@@ -125,6 +126,12 @@ class DataLoader(Generic[_T_co]):
             warnings.warn(
                 "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be "
                 "used.",
+                stacklevel=2,
+            )
+        if num_workers > (processors := len(os.sched_getaffinity(0))):
+            warnings.warn(
+                f"This DataLoader will create {num_workers} worker processes in total. Our suggested max number of worker "
+                f"in current system is {processors}, as many as there are processors; more may be slower.",
                 stacklevel=2,
             )
         by_iteration = isinstance(dataset, IterableDataset)
@@ -254,6 +261,7 @@ class _Iterator:
     def _begin(self) -> None:
         self._indices = iter(self._loader._index_sampler)
         self._yielded = 0
+        self._reported_length = self._loader._reported_length
 
     def __iter__(self):
         return self
@@ -264,11 +272,10 @@ class _Iterator:
     def __next__(self) -> Any:
         batch = self._next_batch()
         self._yielded += 1
-        loader = self._loader
-        if loader._by_iteration and loader._reported_length is not None and self._yielded > len(loader):
+        if self._reported_length is not None and self._yielded > self._reported_length:
             warnings.warn(
-                f"Length of IterableDataset {loader.dataset} was reported to be {loader._reported_length} (when accessing "
-                f"len(dataloader)), but {self._yielded} samples have been fetched. ",
+                f"Length of IterableDataset {self._loader.dataset} was reported to be {self._reported_length} (when "
+                f"accessing len(dataloader)), but {self._yielded} samples have been fetched. ",
                 stacklevel=2,
             )
         return batch
