@@ -1,5 +1,7 @@
 """L-BFGS."""
 
+import math
+
 import flambeau
 
 from .optimizer import Optimizer
@@ -10,9 +12,9 @@ __all__ = ["LBFGS"]
 def _cubic_minimum(x1, f1, g1, x2, f2, g2, bounds=None):
     """Where the cubic through two points with these slopes is smallest, within `bounds`."""
     low, high = bounds if bounds is not None else (x1, x2) if x1 <= x2 else (x2, x1)
-    d1 = g1 + g2 - 3 * (f1 - f2) / (x1 - x2)
+    d1 = g1 + g2 - 3 * (f1 - f2) / (x1 - x2) if x1 != x2 else math.nan
     square = d1**2 - g1 * g2
-    if square < 0:
+    if not square >= 0:
         return (low + high) / 2.0
     d2 = square**0.5
     if x1 <= x2:
@@ -251,7 +253,14 @@ class LBFGS(Optimizer):
             if search is not None:
                 start = self._values()
                 loss, grad, t, step_evaluations = _strong_wolfe(
-                    lambda x, t, d: self._evaluate_at(evaluate, x, t, d), start, t, d, loss, grad, slope
+                    lambda x, t, d: self._evaluate_at(evaluate, x, t, d),
+                    start,
+                    t,
+                    d,
+                    loss,
+                    grad,
+                    slope,
+                    max_ls=min(25, max(0, group["max_eval"] - evaluations)),
                 )
                 self._move(t, d)
                 optimal = grad.abs().max() <= group["tolerance_grad"]

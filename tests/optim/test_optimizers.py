@@ -171,3 +171,33 @@ def test_rprop_has_no_weight_decay():
         group["params"][0].grad = flambeau.tensor([-0.1])
         optimizer.step()
     assert p.item() == q.item()
+
+
+@pytest.mark.parametrize(("limit", "count"), [(None, 2), (2, 3), (3, 4), (100, 5)])
+def test_line_search_keeps_within_max_eval(limit, count):
+    p, calls = parameter(1.0, -2.0, 3.0), []
+    optimizer = optim.LBFGS([p], lr=1e-3, max_iter=1, max_eval=limit, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        loss = ((p - 0.3) ** 2 * flambeau.arange(1.0, 4.0)).sum() + p.sin().sum()
+        loss.backward()
+        calls.append(loss.item())
+        return loss
+
+    optimizer.step(closure)
+    assert len(calls) == count and calls == sorted(calls, reverse=True)
+
+
+def test_line_search_of_steps_of_length_0_ends():
+    p = parameter(1.0)
+    optimizer = optim.LBFGS([p], lr=0.0, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (p**2).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert p.item() == 1
