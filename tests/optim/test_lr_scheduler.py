@@ -74,3 +74,12 @@ def test_errors_and_warnings():
         lr_scheduler.StepLR(optimizer(), 3, last_epoch=2)
     with pytest.warns(UserWarning, match="Detected call of `lr_scheduler.step\\(\\)` before"):
         lr_scheduler.StepLR(optimizer(), 3).step()
+
+
+@pytest.mark.parametrize(("T_mult", "last", "current", "period"), [(1, 4, 1, 2), (1, 7, 0, 2), (2, 5, 0, 4)])
+def test_warm_restarts_go_on_behind_several_periods(T_mult, last, current, period):
+    optimizer = optim.SGD([flambeau.ones(1, requires_grad=True)], lr=0.1)
+    optimizer.param_groups[0]["initial_lr"] = 0.2
+    schedule = lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 2, T_mult, last_epoch=last)
+    assert (schedule.T_cur, schedule.T_i) == (current, period)
+    assert schedule.get_last_lr() == pytest.approx([0.2 if current == 0 else 0.1])
