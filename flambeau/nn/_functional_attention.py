@@ -45,6 +45,10 @@ def scaled_dot_product_attention(
             f"scaled_dot_product_attention: dropout probability has to be between 0 and 1, but got {dropout_p}"
         )
     mask = None if attn_mask is None else _ops.additive_mask(attn_mask, query.dtype)
+    if mask is not None and mask.dim() < 2:
+        mask = mask.reshape(1, -1)
+    if enable_gqa:
+        key, value = _shared_heads(query, key, value)
     if is_causal and mask is not None:
         # PyTorch's fused kernel obeys both, its other implementation refuses them.
         if query.dim() != 4 or dropout_p > 0 or mask.requires_grad:
@@ -54,8 +58,6 @@ def scaled_dot_product_attention(
         _check_mask_shape(query, key, value, mask)
         allowed = _ops.causal_mask(query.size(-2), key.size(-2), mask.device)
         mask, is_causal = mask + _ops.additive_mask(allowed, mask.dtype), False
-    if enable_gqa:
-        key, value = _shared_heads(query, key, value)
     if mask is not None:
         _check_mask_shape(query, key, value, mask)
     scale = _ops.default_scale(query) if scale is None else float(scale)
@@ -97,7 +99,7 @@ def _check_operands(query, key, value, mask):
             f"{name}: Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
             f"{mask.dtype} and query.dtype: {query.dtype}"
         )
-    if mask.dim() < 2:
+    if mask.dim() < 2 and query.dim() == 4:  # what PyTorch's fused kernel refuses
         raise IndexError(
             f"{name}: Dimension out of range: attn_mask of shape {list(mask.shape)} has to have two dimensions or more"
         )

@@ -214,7 +214,6 @@ def test_dropout_of_the_weights():
         (RuntimeError, "attn_mask dtype to be bool or float", {"attn_mask": torch.ones(3, 3).double()}),
         (RuntimeError, "must match", {"attn_mask": torch.ones(2, 3)}),
         (RuntimeError, "doesn't match the broadcast shape", {"attn_mask": torch.ones(3, 2, 3, 3)}),
-        (IndexError, "Dimension out of range", {"attn_mask": torch.ones(3)}),
         (
             RuntimeError,
             "should not be set when is_causal",

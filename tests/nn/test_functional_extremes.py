@@ -78,6 +78,12 @@ def test_smoothed_cross_entropy_keeps_the_dtype(dtype, reduction):
         (lambda: bce([math.nan], [1.0]), RuntimeError, "elements of input should be between 0 and 1"),
         (lambda: bce([0.5], [1]), RuntimeError, "Found dtype Long but expected Float"),
         (lambda: nn.Dropout2d()(torch.ones(3)), RuntimeError, "at least 2 dimensions"),
+        (lambda: F.pad(torch.ones(1, 1, 4), (1, 1), "reflect", 2.0), RuntimeError, "take in value argument"),
+        (
+            lambda: F.interpolate(torch.ones(1, 1, 4, 4), (2, 2), mode="lanczos"),
+            ValueError,
+            "requires antialias=True",
+        ),
         (lambda: F.pad(torch.ones(1, 1), (1, -2)), RuntimeError, "negative padding"),
         (
             lambda: F.interpolate(torch.ones(1, 1, 2), (3, 3), mode="bilinear"),
