@@ -104,6 +104,8 @@ def test_operands_with_gaps_are_copied():
         ("ijk->kj", [(2, 3, 4)]),
         ("bi,oij,bj->bo", [(2, 3), (4, 3, 5), (2, 5)]),
         ("ij,ij->j", [(3, 4), (1, 4)]),
+        (",->", [(), ()]),
+        (",i,->i", [(), (3,), ()]),
     ],
 )
 def test_einsum(equation, shapes, dtype):

@@ -434,8 +434,8 @@ def _contract(a, la, b, lb, keep):
     a = a.permute([la.index(x) for x in batch + only_a + inside])
     b = b.permute([lb.index(x) for x in batch + inside + only_b])
     if not inside:
-        a = a.reshape(*a.shape, *(1,) * len(only_b))
-        b = b.reshape(*b.shape[: len(batch)], *(1,) * len(only_a), *b.shape[len(batch) :])
+        a = a.reshape(a.shape + (1,) * len(only_b))
+        b = b.reshape(b.shape[: len(batch)] + (1,) * len(only_a) + b.shape[len(batch) :])
         return a * b, batch + only_a + only_b
 
     def size(labels):

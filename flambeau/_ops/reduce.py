@@ -1,5 +1,7 @@
 """Reductions over all elements or along dimensions, and scans along one."""
 
+import math
+
 from .arithmetic import conj
 from .outputs import deliver
 from .registry import _publish, composite, functions, methods, op, records
@@ -323,13 +325,14 @@ def _vector_norm_vjp(grad, x, ord, dim, keepdim, result):
     if ord == 1:
         return x.sgn() * grad
     if ord == 2:
-        return x * (grad / norm).masked_fill(norm == 0, 0)
+        return x * (grad / norm.masked_fill(norm == 0, math.inf))
     if ord in (float("inf"), float("-inf")):
         size, dims = x.abs(), _dims(dim, x.dim())
         hit = size == (size.amax(dims, True) if ord > 0 else size.amin(dims, True))
         shares = hit.sum(dims, keepdim=True) if x.dim() else 1
         return x.sgn() * (hit * (grad / shares))
-    scale = (grad / norm ** (ord - 1)).masked_fill(norm == 0, 0)
+    # Where all is zero we divide by infinity: the quotient is zero then, and so are its own derivatives.
+    scale = grad / norm.masked_fill(norm == 0, math.inf if ord > 1 else 0) ** (ord - 1)
     power = x.abs() ** (ord - 1)
     return x.sgn() * (power.masked_fill(x == 0, 0) if ord < 1 else power) * scale
 

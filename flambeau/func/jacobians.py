@@ -179,7 +179,7 @@ def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None, _preallocate_and_
         parts = [r.split(counts) for r in flat]
         jacobians = []
         for k, o in enumerate(outputs):
-            row = [p[k].view(*o.shape, *x.shape) for p, x in zip(parts, inputs, strict=True)]
+            row = [p[k].view(o.shape + x.shape) for p, x in zip(parts, inputs, strict=True)]
             row = tree_unflatten(row, in_spec)
             jacobians.append(row[0] if isinstance(argnums, int) else row)
         result = tree_unflatten(jacobians, out_spec)
@@ -218,7 +218,7 @@ def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
         jacobians = []
         for column in flat:
             row = [
-                part.movedim(0, -1).reshape(*column.shape[1:], *x.shape)
+                part.movedim(0, -1).reshape(column.shape[1:] + x.shape)
                 for part, x in zip(column.split(counts), inputs, strict=True)
             ]
             row = tree_unflatten(row, in_spec)

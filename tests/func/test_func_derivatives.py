@@ -286,3 +286,21 @@ def test_complex_tangents_and_gradients():
         torch.testing.assert_close(jvp(function, (z,), (t,))[1], derivative(z) * t)
     torch.testing.assert_close(jvp(torch.abs, (z,), (t,))[1], (z.conj() * t).real / z.abs())
     torch.testing.assert_close(vmap(grad(lambda a: a.abs() ** 2))(z), 2 * z)
+
+
+def test_jacobians_of_one_number_by_one_number():
+    at = torch.tensor(2.0, dtype=D)
+    for transform in (jacrev, jacfwd):
+        close(transform(lambda a: a**3)(at), torch.tensor(12.0, dtype=D))
+    close(hessian(lambda a: a**3)(at), torch.tensor(12.0, dtype=D))
+    close(vmap(hessian(lambda a: a**3))(x), 6 * x)
+
+
+@pytest.mark.parametrize("order", (0.5, 1, 1.5, 2, 3, float("inf")))
+def test_the_tangent_of_a_norm_is_zero_at_zero(order):
+    def norm(v):
+        return torch.linalg.vector_norm(v, order)
+
+    zero = torch.zeros(3, dtype=D)
+    assert jvp(norm, (zero,), (x,))[1].item() == 0
+    assert grad(norm)(zero).tolist() == [0, 0, 0]
