@@ -55,9 +55,9 @@ globals().update(_operators)
 
 #: Submodules that `flambeau.NAME` loads at first use.
 _SUBMODULES = frozenset(
-    "_VF _dynamo accelerator amp ao autograd backends compiler contrib cpu cuda distributed distributions export fft func "
-    "futures fx hub jit library linalg masked mps mtia multiprocessing nested nn onnx optim overrides package "
-    "profiler quantization random return_types serialization signal sparse special storage testing torch_version "
+    "__config__ _VF _dynamo accelerator amp ao autograd backends compiler contrib cpu cuda distributed distributions "
+    "export fft func futures fx hub jit library linalg masked mps mtia multiprocessing nested nn onnx optim overrides "
+    "package profiler quantization random return_types serialization signal sparse special storage testing torch_version "
     "types utils version xpu".split()
 )
 
@@ -110,6 +110,10 @@ _LAZY = {
     ),
     **dict.fromkeys("dsmm hsmm hspmm saddmm smm sspaddmm".split(), "_ops.sparse.products"),
     "resize_as_sparse_": "_ops.sparse.convert",
+    **dict.fromkeys(
+        "_convert_indices_from_coo_to_csr _convert_indices_from_csr_to_coo".split(),
+        "_ops.sparse.compressed_indices",
+    ),
     **dict.fromkeys("is_tensor is_storage typename".split(), "_tensor.methods"),
     **dict.fromkeys(
         "set_default_tensor_type DoubleTensor FloatTensor HalfTensor BFloat16Tensor ByteTensor CharTensor ShortTensor "
@@ -140,17 +144,17 @@ _LAZY = {
 def __getattr__(name):
     if name in _SUBMODULES:
         try:
-            return importlib.import_module("." + name, __name__)
+            return importlib.import_module("." + name, __package__)
         except ModuleNotFoundError as error:
-            if error.name != f"{__name__}.{name}":
+            if error.name != f"{__package__}.{name}":
                 raise
             # PyTorch has it, flambeau does not: hasattr() has to say so.
     if name in _LAZY:
-        value = getattr(importlib.import_module("." + _LAZY[name], __name__), name)
+        value = getattr(importlib.import_module("." + _LAZY[name], __package__), name)
         globals()[name] = value
         return value
     if name.startswith("_foreach_"):
-        return getattr(importlib.import_module("._foreach", __name__), name)
+        return getattr(importlib.import_module("._foreach", __package__), name)
     raise AttributeError(f"module 'torch' has no attribute '{name}' in flambeau {_flambeau_version}")
 
 
@@ -161,3 +165,8 @@ def __dir__():
 from . import _tensor  # noqa: E402
 
 _tensor.install(Tensor)
+
+from ._c_names import find as _find_c_name  # noqa: E402
+
+_C.__getattr__ = _find_c_name  # type: ignore[attr-defined]
+torch = importlib.import_module(__package__)  # programs have been seen to write torch.torch

@@ -102,7 +102,34 @@ def _max_pool2d_with_indices_backward(
     return planes.scatter_add(-1, indices.flatten(-2), grad_output.flatten(-2)).reshape(self.shape)
 
 
+def _alias(self):
+    return self.view_as(self)
+
+
+def _index(self, indices):
+    return self[tuple(slice(None) if index is None else index for index in indices)]
+
+
+def _pin_memory(self, device=None):
+    return self.pin_memory(device)
+
+
+def _sparse_addmm(self, mat1, mat2, *, beta=1, alpha=1):
+    return flambeau.sparse.addmm(self, mat1, mat2, beta=beta, alpha=alpha)
+
+
+def _sparse_mm_reduce_impl(self, other, reduce):
+    # The second result, PyTorch's note of which elements were taken, serves its own derivative.
+    result = flambeau.sparse.mm(self, other, reduce)
+    return result, result.new_empty(0, dtype=flambeau.int64)
+
+
 _WRITTEN_HERE = {
+    "alias": _alias,
+    "index": _index,
+    "_pin_memory": _pin_memory,
+    "_sparse_addmm": _sparse_addmm,
+    "_sparse_mm_reduce_impl": _sparse_mm_reduce_impl,
     "slice": _slice,
     "_to_copy": _to_copy,
     "native_dropout_backward": _native_dropout_backward,

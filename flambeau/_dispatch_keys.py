@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import enum
 
-from . import _C
-
 
 class DispatchKey(enum.Enum):
     """Layers through which PyTorch's operators are called."""
@@ -60,11 +58,3 @@ class _ExcludeDispatchKeyGuard:
 
     def __exit__(self, *exc):
         return self._block.__exit__(*exc)
-
-
-def publish() -> None:
-    """Put the names where libraries look for them, in ``torch._C``."""
-    from ._settings import DisableTorchFunctionSubclass
-
-    for value in (DispatchKey, DispatchKeySet, _ExcludeDispatchKeyGuard, DisableTorchFunctionSubclass):
-        setattr(_C, value.__name__, value)

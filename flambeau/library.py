@@ -32,7 +32,6 @@ __all__ = [
     "register_vmap",
 ]
 
-_dispatch_keys.publish()
 _operators: dict[str, dict[str, CustomOpDef]] = {}
 #: Rules for shapes of operators that a compiled library was to define, which is not there.
 _early_fakes: dict[str, object] = {}

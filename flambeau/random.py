@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-import flambeau
+from flambeau._C import default_generator
 
-__all__ = ["fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
+__all__ = [
+    "default_generator",
+    "fork_rng",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "seed",
+    "set_rng_state",
+]
 
 
 def manual_seed(seed):
@@ -22,27 +30,27 @@ def manual_seed(seed):
     >>> flambeau.randn(2)
     tensor([ 1.5410, -0.2934])
     """
-    return flambeau.default_generator.manual_seed(int(seed))
+    return default_generator.manual_seed(int(seed))
 
 
 def seed() -> int:
     """Seed the default generator with a number that nobody can foresee, and return that number."""
-    return flambeau.default_generator.seed()
+    return default_generator.seed()
 
 
 def initial_seed() -> int:
     """The seed that the default generator was last given."""
-    return flambeau.default_generator.initial_seed()
+    return default_generator.initial_seed()
 
 
 def get_rng_state():
     """The default generator's state, as a tensor of bytes."""
-    return flambeau.default_generator.get_state()
+    return default_generator.get_state()
 
 
 def set_rng_state(new_state) -> None:
     """Put the default generator into a state that `get_rng_state` returned."""
-    flambeau.default_generator.set_state(new_state)
+    default_generator.set_state(new_state)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import mmap as memory_map
 import os
 import pickle
 import sys
+from collections.abc import Callable
 from contextlib import contextmanager
 
 import flambeau
@@ -61,6 +62,9 @@ __all__ = [
 class SourceChangeWarning(Warning):
     """Said by releases before 1.6 when a model's code had changed since it was saved."""
 
+
+#: What `load` takes as `map_location`.
+MAP_LOCATION = Callable[[UntypedStorage, str], UntypedStorage] | flambeau.device | str | dict[str, str] | None
 
 DEFAULT_PROTOCOL = 2
 _ALIGNMENT = 64

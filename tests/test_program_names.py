@@ -143,6 +143,19 @@ def test_the_librarys_own_operators_by_their_names_in_the_registry():
     aten.slice.Tensor(x, 0, 1, 10, 2).sum().backward()
     assert x.grad.tolist() == [0, 1, 0]
     assert aten.linalg_norm(x).item() == x.norm().item()
+    shared = aten.alias(x.detach())
+    assert shared is not x and shared.data_ptr() == x.data_ptr()
+    assert aten.index.Tensor(flambeau.eye(3), [None, flambeau.tensor([1, 1])]).tolist() == [
+        [0, 0],
+        [1, 1],
+        [0, 0],
+    ]
+    sparse = flambeau.eye(2).to_sparse_csr()
+    assert aten._sparse_addmm(flambeau.ones(2, 2), sparse, flambeau.eye(2), alpha=2).tolist() == [
+        [3, 1],
+        [1, 3],
+    ]
+    assert aten._sparse_mm_reduce_impl(sparse, flambeau.eye(2), "amax")[0].tolist() == [[1, 0], [0, 1]]
     y = x.detach()
     assert aten.add_.Tensor(y, 1) is y and y.tolist() == [2, -1, 4]
     copy = aten._to_copy(y, dtype=flambeau.float64)

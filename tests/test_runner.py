@@ -52,6 +52,9 @@ def test_torch_means_flambeau(tmp_path):
             assert torch is flambeau and nn is flambeau.nn is torch.nn and torch.utils.data.DataLoader is DataLoader
             assert torch.utils.data.__name__ == "flambeau.utils.data"
             assert torch.utils.data.__spec__.name == "flambeau.utils.data"
+            assert torch.__name__ == "torch" and torch.quantization and torch.hub
+            import functorch
+            assert functorch.__version__ == torch.__version__ and functorch.make_functional
             print(sys.argv[1:], __name__, __file__ == sys.argv[0], sys.path[0])
             """,
         ),
@@ -93,18 +96,18 @@ def test_traceback_in_functions(tmp_path):
 
 
 def test_ways_to_name_a_program(tmp_path):
-    source = "import sys, torch; print(torch.__name__, sys.argv, __name__)"
-    assert run("-c", source, "a").stdout == "flambeau ['-c', 'a'] __main__\n"
-    assert run("-", "a", text=source).stdout == "flambeau ['-', 'a'] __main__\n"
+    source = "import sys, torch; print(torch.nn.__name__, sys.argv, __name__)"
+    assert run("-c", source, "a").stdout == "flambeau.nn ['-c', 'a'] __main__\n"
+    assert run("-", "a", text=source).stdout == "flambeau.nn ['-', 'a'] __main__\n"
     package = tmp_path / "package"
     package.mkdir()
     script(package, source, "__main__.py")
     script(package, "", "__init__.py")
     assert (
         run("-m", "package", "a", cwd=tmp_path).stdout
-        == f"flambeau ['{package}/__main__.py', 'a'] __main__\n"
+        == f"flambeau.nn ['{package}/__main__.py', 'a'] __main__\n"
     )
-    assert run(str(package), "a").stdout == f"flambeau ['{package}', 'a'] __main__\n"
+    assert run(str(package), "a").stdout == f"flambeau.nn ['{package}', 'a'] __main__\n"
     assert run("-m", "no_such_module").returncode == 1
     missing = run("no_such_file.py", cwd=tmp_path)
     assert missing.returncode == 2 and "can't open file" in missing.stderr
@@ -130,13 +133,13 @@ def test_children_have_torch_too(tmp_path, method):
         import torch
         def work(x):
             import torch
-            return torch.__name__, x + 1
+            return torch.nn.__name__, x + 1
         if __name__ == "__main__":
             with mp.get_context("{method}").Pool(1) as pool:
                 print(pool.map(work, [1]))
     """
     done = run(script(tmp_path, source))
-    assert done.stdout == "[('flambeau', 2)]\n", done.stderr
+    assert done.stdout == "[('flambeau.nn', 2)]\n", done.stderr
 
 
 def test_missing_submodules():

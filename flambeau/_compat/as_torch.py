@@ -1,4 +1,4 @@
-"""While installed, ``torch`` and all its submodules are names for flambeau's own modules.
+"""While installed, ``torch`` and all its submodules are names for flambeau's own modules, and so is ``functorch``.
 
 ``import torch.nn`` then gives the very module object `flambeau.nn`. The mapping also answers
 ``importlib.metadata.version("torch")``, and reaches the children that `multiprocessing` spawns.
@@ -15,6 +15,8 @@ import sys
 
 def _our_name(name: str) -> str | None:
     """``torch.x`` -> ``flambeau.x``; None for other names."""
+    if name == "functorch":
+        return "flambeau._functorch"
     if name == "torch" or name.startswith("torch."):
         return "flambeau" + name[len("torch") :]
     return None
@@ -161,6 +163,7 @@ def install_as_torch() -> None:
     if not is_installed():
         sys.meta_path.insert(0, _finder)
     sys.modules["torch"] = flambeau
+    flambeau.__name__ = "torch"
     if "multiprocessing.spawn" in sys.modules:
         _patch_spawn(sys.modules["multiprocessing.spawn"])
 
@@ -170,6 +173,7 @@ def uninstall_as_torch() -> None:
     if not is_installed():
         return
     sys.meta_path.remove(_finder)
+    importlib.import_module("flambeau").__name__ = "flambeau"
     for name in [name for name in sys.modules if _our_name(name) is not None]:
         if sys.modules[name] is sys.modules.get(_our_name(name)):
             del sys.modules[name]

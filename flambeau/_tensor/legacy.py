@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import flambeau
 from flambeau import _C
 
@@ -101,6 +103,7 @@ class tensortype(type):
         return (
             isinstance(obj, flambeau.Tensor)
             and obj.dtype is cls.dtype
+            and obj.layout is cls.layout
             and obj.device.type == "cpu"
             and not cls.is_cuda
         )
@@ -108,14 +111,42 @@ class tensortype(type):
     def __call__(cls, *args, device=None):
         if cls.is_cuda:
             raise TypeError(
-                f"type torch.cuda.{cls.__name__} not available. Torch not compiled with CUDA enabled."
+                f"type {cls.__module__}.{cls.__name__} not available. Torch not compiled with CUDA enabled."
             )
+        if cls.is_sparse:
+            return _make_sparse(args, cls.dtype, device)
         if len(args) == 1 and isinstance(args[0], flambeau.Tensor):
             return _as_dtype(args[0], cls.dtype)
         return _make(args, cls.dtype, device, cls.__name__)
 
 
-def _tensor_types(module, is_cuda):
+def _make_sparse(args, dtype, device):
+    """What ``torch.sparse.FloatTensor`` and its relatives make: of indices and values, or of sizes alone."""
+    indices_and_values = len(args) in (2, 3) and all(isinstance(a, flambeau.Tensor) for a in args[:2])
+    form = "indices, values, shape" if indices_and_values else "shape"
+    warnings.warn(
+        f"torch.sparse.SparseTensor({form}, *, device=) is deprecated.  Please use torch.sparse_coo_tensor({form}, dtype=, "
+        "device=).",
+        stacklevel=3,
+    )
+    if indices_and_values:
+        return flambeau.sparse_coo_tensor(*args, dtype=dtype, device=device)
+    if len(args) == 1 and isinstance(args[0], flambeau.Size):
+        args = args[0]
+    if len(args) == 1 and isinstance(args[0], (tuple, list)):
+        raise TypeError(
+            "torch.sparse.SparseTensor(sequence) only accepts sizes.  Please use torch.sparse_coo_tensor() or construct a "
+            "strided tensor and convert it to sparse via to_sparse."
+        )
+    if not _is_size(args):
+        raise TypeError(
+            "new() received an invalid combination of arguments - got "
+            f"({', '.join(type(a).__name__ for a in args)}), but expected indices, values and perhaps a size, or sizes"
+        )
+    return flambeau.sparse_coo_tensor(tuple(args) or (0,), dtype=dtype, device=device)
+
+
+def _tensor_types(module, is_cuda, is_sparse=False):
     return {
         name + "Tensor": tensortype(
             name + "Tensor",
@@ -125,8 +156,8 @@ def _tensor_types(module, is_cuda):
                 "__doc__": f"Makes {dtype} tensors as ``torch.Tensor`` does, and is the type of those there are.",
                 "dtype": getattr(flambeau, dtype),
                 "is_cuda": is_cuda,
-                "is_sparse": False,
-                "layout": flambeau.strided,
+                "is_sparse": is_sparse,
+                "layout": flambeau.sparse_coo if is_sparse else flambeau.strided,
             },
         )
         for dtype, name in _CLASS_NAMES.items()
@@ -138,6 +169,9 @@ types = _tensor_types("torch", False)
 globals().update(types)
 #: torch.cuda.FloatTensor ...: they exist for isinstance, and make nothing.
 cuda_types = _tensor_types("torch.cuda", True)
+#: torch.sparse.FloatTensor ... by name, and those of CUDA's.
+sparse_types = _tensor_types("torch.sparse", False, True)
+sparse_cuda_types = _tensor_types("torch.cuda.sparse", True, True)
 
 
 def _dtype_of_name(name: str):

@@ -269,8 +269,8 @@ def _batch_repr(number, value, dim) -> str:
     return f"BatchedTensor(lvl={place}, bdim={dim}, value=\n    {body}\n)"
 
 
-def tensor_repr(tensor) -> str:
-    """The text of ``repr(tensor)``."""
+def tensor_repr(tensor, contents: str | None = None) -> str:
+    """The text of ``repr(tensor)``, with `contents` in place of the elements' own text if given."""
     if flambeau._C._transforms():
         found = flambeau._C._wrapped(tensor)
         if found is not None and isinstance(found[2], int):
@@ -293,7 +293,7 @@ def tensor_repr(tensor) -> str:
             facts.append(f"device='{tensor.device}'")
         if options.edgeitems == 0 and tensor.numel() > 0 or tensor.numel() == 0 and tensor.dim() != 1:
             facts.append(f"size={tuple(tensor.shape)}")
-        body = _contents(values, indent)
+        body = _contents(values, indent) if contents is None else contents
     if (
         dtype is not flambeau.get_default_dtype()
         if not sparse and tensor.numel() == 0 or tensor.device.type == "meta"

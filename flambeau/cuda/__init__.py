@@ -20,7 +20,7 @@ _absent_device.furnish(globals(), _WHY)
 
 
 def __getattr__(name):
-    if name in ("amp", "random"):
+    if name in ("amp", "nvtx", "random", "sparse"):
         import importlib
 
         return importlib.import_module("flambeau.cuda." + name)

@@ -33,7 +33,7 @@ _LAZY = {
     "BuiltinCommHookType": "algorithms.ddp_comm_hooks",
 }
 _SUBMODULES = frozenset(
-    "algorithms device_mesh distributed_c10d elastic launch nn optim run tensor _functional_collectives".split()
+    "algorithms device_mesh distributed_c10d elastic launch nn optim rpc run tensor _functional_collectives".split()
 )
 
 

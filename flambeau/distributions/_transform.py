@@ -8,7 +8,7 @@ import flambeau
 from flambeau import Size
 
 from . import constraints
-from .utils import lazy_property, sum_rightmost
+from .utils import _sum_rightmost, lazy_property
 
 
 class Transform:
@@ -211,7 +211,7 @@ class ComposeTransform(Transform):
         terms, event_dim = [], self.domain.event_dim
         for part, before, after in zip(self.parts, points[:-1], points[1:], strict=True):
             terms.append(
-                sum_rightmost(part.log_abs_det_jacobian(before, after), event_dim - part.domain.event_dim)
+                _sum_rightmost(part.log_abs_det_jacobian(before, after), event_dim - part.domain.event_dim)
             )
             event_dim += part.codomain.event_dim - part.domain.event_dim
         return functools.reduce(operator.add, terms)
@@ -276,7 +276,7 @@ class IndependentTransform(Transform):
         return self.base_transform.inv(y)
 
     def log_abs_det_jacobian(self, x, y):
-        return sum_rightmost(self.base_transform.log_abs_det_jacobian(x, y), self.reinterpreted_batch_ndims)
+        return _sum_rightmost(self.base_transform.log_abs_det_jacobian(x, y), self.reinterpreted_batch_ndims)
 
     def __repr__(self):
         return f"{type(self).__name__}({self.base_transform!r}, {self.reinterpreted_batch_ndims})"
@@ -405,7 +405,7 @@ class CatTransform(_Parts):
     def log_abs_det_jacobian(self, x, y):
         terms = []
         for t, (_, term) in zip(self.transforms, self._jacobians(x, y), strict=True):
-            terms.append(sum_rightmost(term, self.event_dim - t.event_dim))
+            terms.append(_sum_rightmost(term, self.event_dim - t.event_dim))
         dim = self.dim - x.dim() if self.dim >= 0 else self.dim
         dim += self.event_dim
         return flambeau.cat(terms, dim) if dim < 0 else sum(terms)

@@ -7,7 +7,7 @@ from flambeau import Size
 
 from . import constraints
 from .exp_family import ExponentialFamily
-from .utils import parameters, standard_normal
+from .utils import _standard_normal, parameters
 
 __all__ = ["Normal"]
 
@@ -51,7 +51,11 @@ class Normal(ExponentialFamily):
             return flambeau.normal(self.loc.expand(shape), self.scale.expand(shape))
 
     def rsample(self, sample_shape=Size()):
-        return self.loc + standard_normal(self._extended_shape(sample_shape), self.loc) * self.scale
+        return (
+            self.loc
+            + _standard_normal(self._extended_shape(sample_shape), self.loc.dtype, self.loc.device)
+            * self.scale
+        )
 
     def log_prob(self, value):
         if self._validate_args:

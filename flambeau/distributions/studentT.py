@@ -7,7 +7,7 @@ from flambeau import Size, inf, nan
 from . import constraints
 from .chi2 import Chi2
 from .distribution import Distribution
-from .utils import broadcast_all, standard_normal
+from .utils import _standard_normal, broadcast_all
 
 __all__ = ["StudentT"]
 
@@ -47,7 +47,7 @@ class StudentT(Distribution):
         return variance.masked_fill(df <= 2, inf).masked_fill(df <= 1, nan)
 
     def rsample(self, sample_shape=Size()):
-        normal = standard_normal(self._extended_shape(sample_shape), self.df)
+        normal = _standard_normal(self._extended_shape(sample_shape), self.df.dtype, self.df.device)
         chi2 = self._chi2.rsample(sample_shape)
         return self.loc + self.scale * (normal * (chi2 / self.df).rsqrt())
 

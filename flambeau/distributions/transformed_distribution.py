@@ -7,7 +7,7 @@ from . import constraints
 from .distribution import Distribution
 from .independent import Independent
 from .transforms import ComposeTransform, Transform
-from .utils import sum_rightmost
+from .utils import _sum_rightmost
 
 __all__ = ["TransformedDistribution"]
 
@@ -93,9 +93,9 @@ class TransformedDistribution(Distribution):
             x = transform.inv(y)
             event_dim += transform.domain.event_dim - transform.codomain.event_dim
             jacobian = transform.log_abs_det_jacobian(x, y)
-            log_prob = log_prob - sum_rightmost(jacobian, event_dim - transform.domain.event_dim)
+            log_prob = log_prob - _sum_rightmost(jacobian, event_dim - transform.domain.event_dim)
             y = x
-        return log_prob + sum_rightmost(
+        return log_prob + _sum_rightmost(
             self.base_dist.log_prob(y), event_dim - len(self.base_dist.event_shape)
         )
 

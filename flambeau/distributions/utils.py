@@ -46,13 +46,13 @@ def parameters(*values):
     return *tensors, flambeau.Size() if all(isinstance(v, Number) for v in values) else tensors[0].size()
 
 
-def standard_normal(shape, like):
+def _standard_normal(shape, dtype, device):
     """Draws from N(0, 1) with the recipe of `flambeau.normal`, which differs from `randn`'s."""
-    options = {"dtype": like.dtype, "device": like.device}
+    options = {"dtype": dtype, "device": device}
     return flambeau.normal(flambeau.zeros(shape, **options), flambeau.ones(shape, **options))
 
 
-def sum_rightmost(value, dims):
+def _sum_rightmost(value, dims):
     """The sum over the last `dims` dimensions."""
     return value if dims == 0 else value.reshape(*value.shape[: value.dim() - dims], -1).sum(-1)
 

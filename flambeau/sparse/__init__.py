@@ -22,3 +22,11 @@ __all__ = [
     "spdiags",
     "sum",
 ]
+
+
+def __getattr__(name):
+    from .._tensor.legacy import sparse_types
+
+    if name in sparse_types:
+        return sparse_types[name]
+    raise AttributeError(f"module 'flambeau.sparse' has no attribute {name!r}")

@@ -172,7 +172,7 @@ def test_large_samples_have_the_moments_they_should():
         (lambda: D.MultivariateNormal(torch.zeros(2)), ValueError, "Exactly one of"),
         (lambda: D.Independent(D.Normal(0.0, 1.0), 1), ValueError, "reinterpreted_batch_ndims"),
         (lambda: D.kl_divergence(D.Normal(0.0, 1.0), D.Cauchy(0.0, 1.0)), NotImplementedError, "No KL"),
-        (lambda: D.register_kl(int, int), TypeError, "Distribution subclasses"),
+        (lambda: D.register_kl(D.Normal, 3), TypeError, "Distribution subclasses"),
         (lambda: D.Poisson(1.0).rsample(), NotImplementedError, "no draws with gradients"),
     ],
 )
@@ -198,6 +198,15 @@ def test_subclasses_and_registered_divergences():
     with pytest.raises(NotImplementedError, match="custom .expand"):
         Shifted(1.0).expand((2,))
     assert D.kl_divergence(Shifted(1.0), D.Normal(0.0, 1.0)).item() == 0.5
+
+    class Foreign:
+        """A library's distribution, which is none of ours."""
+
+    @D.register_kl(Foreign, Foreign)
+    def _foreign(p, q):
+        return 5.0
+
+    assert D.kl_divergence(Foreign(), Foreign()) == 5.0
 
     @D.register_kl(Shifted, Shifted)
     def _(p, q):

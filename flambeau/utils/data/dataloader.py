@@ -218,11 +218,11 @@ class DataLoader(Generic[_T_co]):
 
     def __iter__(self):
         if self.num_workers == 0:
-            return _InProcess(self)
+            return _SingleProcessDataLoaderIter(self)
         if not self.persistent_workers:
-            return _WithWorkers(self)
+            return _MultiProcessingDataLoaderIter(self)
         if self._iterator is None:
-            self._iterator = _WithWorkers(self)
+            self._iterator = _MultiProcessingDataLoaderIter(self)
         else:
             self._iterator.restart()
         return self._iterator
@@ -239,7 +239,7 @@ class DataLoader(Generic[_T_co]):
         return {**self.__dict__, "_iterator": None}
 
 
-class _Iterator:
+class _BaseDataLoaderIter:
     """What both kinds of iteration share: the seed, the indices to come, the count of what was yielded."""
 
     def __init__(self, loader: DataLoader):
@@ -284,7 +284,7 @@ class _Iterator:
         raise NotImplementedError
 
 
-class _InProcess(_Iterator):
+class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
     def __init__(self, loader):
         super().__init__(loader)
         assert loader.timeout == 0, (
@@ -307,7 +307,7 @@ class _Missing:
     """A batch number that will not come: its worker has no more samples."""
 
 
-class _WithWorkers(_Iterator):
+class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     """Hands batches of indices to workers in turn, a few in advance, and puts the results back in order."""
 
     def __init__(self, loader):

@@ -126,6 +126,14 @@ def get_capabilities():
     >>> flambeau.cpu.get_capabilities()["architecture"] == __import__("platform").machine()
     True
     """
-    from . import _processor
+    from flambeau import _processor
 
     return types.MappingProxyType(_processor.capabilities())
+
+
+def __getattr__(name):
+    if name == "amp":
+        import importlib
+
+        return importlib.import_module("flambeau.cpu.amp")
+    raise AttributeError(f"module 'flambeau.cpu' has no attribute {name!r}")
