@@ -36,6 +36,7 @@ from ._C import Node as Node
 from ._C import Op as Op
 from ._errors import OutOfMemoryError as OutOfMemoryError
 from ._C import Overloads as Overloads
+from ._C import Overridable as Overridable
 from .storage import ShortStorage as ShortStorage
 from ._tensor.legacy import ShortTensor as ShortTensor
 from ._C import Size as Size

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import flambeau
 
-from . import _C
+from . import _C, _functional_names
 from ._ops import registry
 
 #: Namespaces of functions of tensors, by the names that users know.
@@ -61,11 +61,10 @@ def _takes_tensors(function: Callable) -> bool:
         record = registry.records.get(function.__name__.partition(".")[0])
         arguments = "" if record is None else record.signature.partition(" ->")[0].replace("Tensor? out", "")
         return record is None or "Tensor" in arguments or "Operand" in arguments
-    return str(getattr(function, "__module__", "")).startswith(_OPERATORS)
-
-
-#: Modules whose functions are made of operators.
-_OPERATORS = ("flambeau._ops.", "flambeau.nn.functional", "flambeau._functional_names")
+    return (
+        isinstance(function, _C.Overridable)
+        or getattr(function, "__module__", "") == _functional_names.__name__
+    )
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from ._ops import factorizations, matrix_functions, solvers, spectral
 from ._ops.casts import in_autocast
 from ._ops.factorizations import LinAlgError
 from ._ops.outputs import deliver
-from ._ops.registry import records
+from ._ops.registry import overridable_functions, records
 
 vector_norm = records["linalg_vector_norm"].op
 qr = records["linalg_qr"].op
@@ -49,6 +49,9 @@ def vecdot(x, y, *, dim=-1, out=None):
     tensor([3., 3.])
     """
     return deliver(flambeau.sum(flambeau.conj(x) * y, dim), out, "linalg.vecdot", same_dtype=True)
+
+
+overridable_functions(globals())
 
 
 def __getattr__(name):

@@ -48,7 +48,7 @@ def documents():
         yield name, record.doc
     for kind, table in (("", registry.functions), ("Tensor.", registry.methods)):
         for name, made in table.items():
-            if inspect.isfunction(made):
+            if inspect.isfunction(inspect.unwrap(made)):
                 yield kind + name, made.__doc__
     for module_name in MODULES:
         module = importlib.import_module("flambeau." + module_name)
@@ -57,7 +57,7 @@ def documents():
             value = getattr(module, name)
             if name.startswith("_") or not str(getattr(value, "__module__", "")).startswith("flambeau"):
                 continue
-            if inspect.isfunction(value):
+            if inspect.isfunction(inspect.unwrap(value)):
                 yield f"{module_name}.{name}", value.__doc__
             elif inspect.isclass(value):
                 yield f"{module_name}.{name}", value.__dict__.get("__doc__")

@@ -71,36 +71,48 @@ Op* find_op(const char* name) {
 
 // ---- the call -----------------------------------------------------------------------------------------------------------
 
-static PyObject* op_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
-    Op* op = reinterpret_cast<Op*>(self);
+// `called` is what __torch_function__ receives: the function or the method.
+static PyObject* call_op(Op* op, PyObject* called, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
     ParsedArgs parsed;
     return guarded([&]() -> PyObject* {
         parse_arguments(op, args, PyVectorcall_NARGS(nargsf), kwnames, parsed, nullptr);
         if (__builtin_expect(parsed.overridden, 0))
-            return call_torch_function(op->public_function, args, nargsf, kwnames, op, parsed.slots);
+            return call_torch_function(called, args, nargsf, kwnames, op, parsed.slots);
         return invoke(op, parsed.slots);
     });
 }
 
-static PyObject* overloads_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf,
-                                      PyObject* kwnames) {
-    Overloads* set = reinterpret_cast<Overloads*>(self);
+static PyObject* op_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
+    Op* op = reinterpret_cast<Op*>(self);
+    return call_op(op, op->public_function, args, nargsf, kwnames);
+}
+
+static PyObject* call_overloads(Overloads* set, PyObject* called, PyObject* const* args, size_t nargsf,
+                                PyObject* kwnames) {
     return guarded([&]() -> PyObject* {
         const Py_ssize_t n = PyTuple_GET_SIZE(set->ops);
         for (Py_ssize_t i = 0; i < n; ++i) {
             Op* op = reinterpret_cast<Op*>(PyTuple_GET_ITEM(set->ops, i));
             ParsedArgs parsed;
             if (!parse_arguments(op, args, PyVectorcall_NARGS(nargsf), kwnames, parsed, kSilently)) continue;
-            if (parsed.overridden) return call_torch_function(self, args, nargsf, kwnames, op, parsed.slots);
+            if (parsed.overridden)
+                return call_torch_function(called, args, nargsf, kwnames, op, parsed.slots);
             return invoke(op, parsed.slots);
         }
         raise_no_overload(set->name, set->ops, args, PyVectorcall_NARGS(nargsf), kwnames);
     });
 }
 
+static PyObject* overloads_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf,
+                                      PyObject* kwnames) {
+    return call_overloads(reinterpret_cast<Overloads*>(self), self, args, nargsf, kwnames);
+}
+
 static PyObject* method_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
     PyObject* callable = reinterpret_cast<Method*>(self)->callable;
-    return reinterpret_cast<Op*>(callable)->vectorcall(callable, args, nargsf, kwnames);
+    return Py_TYPE(callable) == OpType
+               ? call_op(reinterpret_cast<Op*>(callable), self, args, nargsf, kwnames)
+               : call_overloads(reinterpret_cast<Overloads*>(callable), self, args, nargsf, kwnames);
 }
 
 // Warnings run the caller's code (filters, showwarning), so they wait until the operator is through: see the note

@@ -29,18 +29,18 @@ static void collect(PyObject* o, std::vector<PyObject*>& out) {
     out.insert(out.begin() + long(at), o);
 }
 
-PyObject* call_torch_function(PyObject* function, PyObject* const* args, size_t nargsf, PyObject* kwnames,
-                              Op* op, PyObject** slots) {
-    std::vector<PyObject*> overloaded;
-    for (PyObject** s = slots; s < slots + op->params->size(); ++s) {
-        if (!*s) continue;
-        if (PyTuple_Check(*s) || PyList_Check(*s)) {
-            for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(*s); ++i)
-                collect(PySequence_Fast_ITEMS(*s)[i], overloaded);
-        } else {
-            collect(*s, overloaded);
-        }
+// An argument, or what is in it if it is a list.
+static void collect_in(PyObject* o, std::vector<PyObject*>& out) {
+    if (PyTuple_Check(o) || PyList_Check(o)) {
+        for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i)
+            collect(PySequence_Fast_ITEMS(o)[i], out);
+    } else {
+        collect(o, out);
     }
+}
+
+static PyObject* ask(PyObject* function, const std::vector<PyObject*>& overloaded, PyObject* const* args,
+                     size_t nargsf, PyObject* kwnames, const char* name) {
     const Py_ssize_t nargs = PyVectorcall_NARGS(nargsf), nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     ObjectRef tuple = ObjectRef::steal(checked_object(PyTuple_New(nargs)));
     for (Py_ssize_t i = 0; i < nargs; ++i) PyTuple_SET_ITEM(tuple.get(), i, Py_NewRef(args[i]));
@@ -60,9 +60,119 @@ PyObject* call_torch_function(PyObject* function, PyObject* const* args, size_t 
         if (result != Py_NotImplemented) return result;
         Py_DECREF(result);
     }
-    fail(ErrorKind::Type, "no implementation found for '", op->cname,
+    fail(ErrorKind::Type, "no implementation found for '", name,
          "' on types that implement __torch_function__");
 }
+
+PyObject* call_torch_function(PyObject* function, PyObject* const* args, size_t nargsf, PyObject* kwnames,
+                              Op* op, PyObject** slots) {
+    std::vector<PyObject*> overloaded;
+    for (PyObject** s = slots; s < slots + op->params->size(); ++s)
+        if (*s) collect_in(*s, overloaded);
+    return ask(function, overloaded, args, nargsf, kwnames, op->cname);
+}
+
+// ---- Overridable: a public function written in Python --------------------------------------------------------------
+
+namespace {
+
+// Its arguments' __torch_function__ gets the function itself, before the operators it is made of see them. Native, so
+// that no frame stands between the caller and the function.
+struct Overridable {
+    PyObject_HEAD vectorcallfunc vectorcall;
+    PyObject* dict;
+    PyObject* function;
+};
+
+Overridable& overridable(PyObject* self) { return *reinterpret_cast<Overridable*>(self); }
+
+bool overrides(PyObject* o) {
+    if (is_exact_tensor(o) || Py_TYPE(o) == ParameterType) return false;
+    if (PyTuple_CheckExact(o) || PyList_CheckExact(o)) {
+        for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i) {
+            PyObject* item = PySequence_Fast_ITEMS(o)[i];
+            if (!is_exact_tensor(item) && Py_TYPE(item) != ParameterType && has_torch_function(item))
+                return true;
+        }
+        return false;
+    }
+    return has_torch_function(o);
+}
+
+PyObject* overridable_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
+    const Py_ssize_t n = PyVectorcall_NARGS(nargsf) + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    for (Py_ssize_t i = 0; i < n; ++i) {
+        if (__builtin_expect(!overrides(args[i]), 1)) continue;
+        return guarded([&] {
+            std::vector<PyObject*> overloaded;
+            for (Py_ssize_t k = 0; k < n; ++k) collect_in(args[k], overloaded);
+            ObjectRef name = ObjectRef::steal(checked_object(PyObject_GetAttrString(self, "__name__")));
+            const char* text = PyUnicode_Check(name.get()) ? PyUnicode_AsUTF8(name.get()) : nullptr;
+            PyErr_Clear();
+            return ask(self, overloaded, args, nargsf, kwnames, text ? text : "?");
+        });
+    }
+    return PyObject_Vectorcall(overridable(self).function, args, nargsf, kwnames);
+}
+
+PyObject* overridable_new(PyTypeObject* type, PyObject* args, PyObject*) {
+    PyObject* function;
+    if (!PyArg_ParseTuple(args, "O", &function)) return nullptr;
+    PyObject* self = type->tp_alloc(type, 0);
+    if (!self) return nullptr;
+    overridable(self).vectorcall = overridable_vectorcall;
+    overridable(self).function = Py_NewRef(function);
+    return self;
+}
+PyObject* overridable_get(PyObject* self, PyObject* object, PyObject*) {
+    return object && object != Py_None ? PyMethod_New(self, object) : Py_NewRef(self);
+}
+// What the function has (its code, its defaults), beside what was set here.
+PyObject* overridable_getattro(PyObject* self, PyObject* name) {
+    PyObject* own = PyObject_GenericGetAttr(self, name);
+    if (own || !PyErr_ExceptionMatches(PyExc_AttributeError)) return own;
+    PyErr_Clear();
+    return PyObject_GetAttr(overridable(self).function, name);
+}
+PyObject* overridable_repr(PyObject* self) {
+    ObjectRef name = ObjectRef::steal(PyObject_GetAttrString(self, "__qualname__"));
+    return name.get() ? PyUnicode_FromFormat("<function %U at %p>", name.get(), self) : nullptr;
+}
+// Pickled by its name.
+PyObject* overridable_reduce(PyObject* self, PyObject*) {
+    return PyObject_GetAttrString(self, "__qualname__");
+}
+
+PyGetSetDef overridable_getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+PyMethodDef overridable_methods[] = {
+    {"__reduce__", overridable_reduce, METH_NOARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+PyMemberDef overridable_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(Overridable, vectorcall), READONLY, nullptr},
+    {"__dictoffset__", T_PYSSIZET, offsetof(Overridable, dict), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr},
+};
+PyType_Slot overridable_slots[] = {
+    {Py_tp_new, reinterpret_cast<void*>(overridable_new)},
+    {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
+    {Py_tp_repr, reinterpret_cast<void*>(overridable_repr)},
+    {Py_tp_descr_get, reinterpret_cast<void*>(overridable_get)},
+    {Py_tp_getattro, reinterpret_cast<void*>(overridable_getattro)},
+    {Py_tp_getset, overridable_getset},
+    {Py_tp_methods, overridable_methods},
+    {Py_tp_members, overridable_members},
+    {0, nullptr},
+};
+// Like the other callables here they live as long as the process, and are not followed by the garbage collector.
+PyType_Spec overridable_spec = {
+    "flambeau._C.Overridable", sizeof(Overridable), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR, overridable_slots};
+
+}  // namespace
 
 // x[key] of a subclass with __torch_function__: it sees Tensor.__getitem__ with the arguments.
 static PyObject* item_through(PyObject* self, const char* name, PyObject* args) {
@@ -114,6 +224,8 @@ static PyMethodDef methods[] = {
 void init_torch_function(PyObject* module) {
     attribute_name = checked_object(PyUnicode_InternFromString("__torch_function__"));
     if (PyModule_AddFunctions(module, methods) < 0) throw Error(ErrorKind::Python, "");
+    PyObject* type = checked_object(PyType_FromSpec(&overridable_spec));
+    if (PyModule_AddObject(module, "Overridable", type) < 0) throw Error(ErrorKind::Python, "");
     disabled_impl = checked_object(PyObject_GetAttrString(module, "_disabled_torch_function_impl"));
 }
 

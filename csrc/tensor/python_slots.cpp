@@ -17,6 +17,13 @@ PyObject* not_implemented_if_type_error(PyObject* result) {
     Py_RETURN_NOTIMPLEMENTED;
 }
 
+// A call with an argument that has __torch_function__, which is told the method that stands for the sign.
+PyObject* call_method(Op* op, PyObject* const* args, size_t count) {
+    ObjectRef method = ObjectRef::steal(
+        checked_object(PyObject_GetAttrString(reinterpret_cast<PyObject*>(TensorType), op->cname)));
+    return PyObject_Vectorcall(method.get(), args, count, nullptr);
+}
+
 PyObject* binary(OpHandle& handle, PyObject* a, PyObject* b) {
     return guarded([&]() -> PyObject* {
         Op* op = handle.get();
@@ -27,10 +34,10 @@ PyObject* binary(OpHandle& handle, PyObject* a, PyObject* b) {
             return invoke(op, args);
         }
         // A subclass, or something foreign: the whole call, and NotImplemented if the operator doesn't take it.
-        if (!has_torch_function(a) && !has_torch_function(b) &&
-            ((!is_tensor(a) && !is_number(a)) || (!is_tensor(b) && !is_number(b))))
-            Py_RETURN_NOTIMPLEMENTED;
         PyObject* args[2] = {a, b};
+        if (has_torch_function(a) || has_torch_function(b))
+            return not_implemented_if_type_error(call_method(op, args, 2));
+        if ((!is_tensor(a) && !is_number(a)) || (!is_tensor(b) && !is_number(b))) Py_RETURN_NOTIMPLEMENTED;
         return not_implemented_if_type_error(
             op->vectorcall(reinterpret_cast<PyObject*>(op), args, 2, nullptr));
     });
@@ -51,6 +58,7 @@ PyObject* unary_slot(PyObject* a) {
     static OpHandle handle(name);
     return guarded([&]() -> PyObject* {
         Op* op = handle.get();
+        if (has_torch_function(a)) return call_method(op, &a, 1);
         return op->vectorcall(reinterpret_cast<PyObject*>(op), &a, 1, nullptr);
     });
 }

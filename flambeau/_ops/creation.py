@@ -168,7 +168,7 @@ _from_data = op(
 )
 
 
-@composite
+@composite(override=False)
 def as_tensor(data, dtype=None, device=None):
     """`data` as a tensor, without copying where that is possible: a tensor keeps its history, an array its memory.
 
@@ -180,7 +180,7 @@ def as_tensor(data, dtype=None, device=None):
     return _from_data(data, dtype, device)
 
 
-@composite
+@composite(override=False)
 def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False):
     """`obj` as a tensor, sharing memory where that is possible.
 

@@ -19,6 +19,7 @@ not differentiable.
 """
 
 import functools
+import inspect
 
 from .. import _C
 
@@ -199,20 +200,47 @@ def _publish(table, name, made):
     table.setdefault(name, []).append(made)
 
 
-def composite(function=None, *, method=False, public=True, inplace=False, name=None, aliases=()):
-    """Publish a Python function of operators, as a function and perhaps as a method."""
+def composite(
+    function=None, *, method=False, public=True, inplace=False, name=None, aliases=(), override=True
+):
+    """Publish a Python function of operators, as a function and perhaps as a method.
+
+    override: arguments with ``__torch_function__`` get the call before the function does.
+    """
 
     def publish(f):
         shown, published = name or f.__name__, _with_numpy_names(f)
+        wrap = overridable if override and _is_written_in_python(f) else lambda made, *_: made
         if public:
+            made = wrap(published, "flambeau", shown)
             for n in (shown, *aliases):
-                functions[n] = published
+                functions[n] = made
         if method:
-            for n in (shown if method is True else method, *aliases):
-                methods[n] = published
+            names = (shown if method is True else method, *aliases)
+            made = wrap(published, "flambeau", f"Tensor.{names[0]}")
+            for n in names:
+                methods[n] = made
         return f
 
     return publish if function is None else publish(function)
+
+
+def _is_written_in_python(f):
+    return inspect.isfunction(f) or isinstance(f, _C.CastFunction)
+
+
+def overridable(f, module, qualname):
+    """`f` as a public function of that name, of which arguments with ``__torch_function__`` are told."""
+    made = functools.update_wrapper(_C.Overridable(f), f)
+    made.__module__, made.__qualname__, made.__name__ = module, qualname, qualname.rpartition(".")[2]
+    return made
+
+
+def overridable_functions(namespace):
+    """Make the public Python functions of a module, given by its `namespace`, overridable and at home there."""
+    for name in namespace["__all__"]:
+        if _is_written_in_python(namespace[name]):
+            namespace[name] = overridable(namespace[name], namespace["__name__"], name)
 
 
 def _with_numpy_names(f):

@@ -114,7 +114,7 @@ def _dumps_by_c(obj, persistent_id, protocol: int, pickle_module, seen: dict) ->
     return buffer.getvalue()
 
 
-_PLAIN_GLOBALS = (type, types.FunctionType, types.BuiltinFunctionType)
+_PLAIN_GLOBALS = (type, types.FunctionType, types.BuiltinFunctionType, flambeau._C.Overridable)
 
 
 def _file_recipe(obj):

@@ -2,6 +2,7 @@
 
 # ruff: noqa: F401 - this module is a list of public names
 
+from .._ops.registry import overridable_functions as _overridable_functions
 from ._functional_activation import (
     celu,
     celu_,
@@ -148,7 +149,5 @@ def assert_int_or_pair(arg, arg_name, message):
 
 __all__ = [name for name in dir() if not name.startswith("_")]
 
-# Saved models name a function by its public home.
-for _name in __all__:
-    if hasattr(_function := globals()[_name], "__code__"):
-        _function.__module__ = __name__
+# Under their public home, which saved models name.
+_overridable_functions(globals())
