@@ -9,7 +9,7 @@ import typing
 import pytest
 
 import flambeau
-from flambeau import nn
+from flambeau import _jit_internal, nn
 from flambeau.testing import assert_close
 from flambeau.utils import _pytree as pytree
 
@@ -24,6 +24,7 @@ def test_marks_return_what_they_are_given():
         flambeau.jit.script, flambeau.jit.ignore, flambeau.jit.unused, flambeau.jit.export, flambeau.jit.script_if_tracing,
         flambeau.jit.script_method, flambeau.compiler.disable, flambeau.compiler.allow_in_graph, flambeau.fx.wrap,
         flambeau._dynamo.disable, flambeau.compiler.assume_constant_result,
+        _jit_internal._copy_to_script_wrapper, _jit_internal._overload_method, _jit_internal.unused,
     ):  # fmt: skip
         assert mark(f) is f
     for options in (

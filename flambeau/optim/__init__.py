@@ -1,40 +1,40 @@
-"""Optimizers. Each one's file loads when it is first used."""
+"""Optimizers, and schedules of their learning rates."""
 
-import importlib
+from . import lr_scheduler, swa_utils
+from ._adafactor import Adafactor
+from ._muon import Muon
+from .adadelta import Adadelta
+from .adagrad import Adagrad
+from .adam import Adam
+from .adamax import Adamax
+from .adamw import AdamW
+from .asgd import ASGD
+from .lbfgs import LBFGS
+from .nadam import NAdam
+from .optimizer import Optimizer
+from .radam import RAdam
+from .rmsprop import RMSprop
+from .rprop import Rprop
+from .sgd import SGD
+from .sparse_adam import SparseAdam
 
-_HOME = {
-    "ASGD": "asgd",
-    "Adadelta": "adadelta",
-    "Adafactor": "_adafactor",
-    "Adagrad": "adagrad",
-    "Adam": "adam",
-    "AdamW": "adamw",
-    "Adamax": "adamax",
-    "LBFGS": "lbfgs",
-    "Muon": "_muon",
-    "NAdam": "nadam",
-    "Optimizer": "optimizer",
-    "RAdam": "radam",
-    "RMSprop": "rmsprop",
-    "Rprop": "rprop",
-    "SGD": "sgd",
-    "SparseAdam": "sparse_adam",
-}
-_SUBMODULES = ("lr_scheduler", "swa_utils", "optimizer", *_HOME.values())
-
-__all__ = [*_HOME, "lr_scheduler", "swa_utils"]
-
-
-def __getattr__(name):
-    if name in _HOME:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    elif name in _SUBMODULES:
-        value = importlib.import_module(f"{__name__}.{name}")
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted({*globals(), *__all__})
+__all__ = [
+    "ASGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "LBFGS",
+    "Muon",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "SGD",
+    "SparseAdam",
+    "lr_scheduler",
+    "swa_utils",
+]

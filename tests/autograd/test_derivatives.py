@@ -70,6 +70,21 @@ def test_gradcheck(fast_mode):
     assert not gradcheck(Wrong.apply, (x,), raise_exception=False, fast_mode=fast_mode)
 
 
+def test_gradgradcheck_gives_the_function_the_inputs_themselves():
+    parameter, factor = (
+        flambeau.nn.Parameter(flambeau.tensor([0.5, 2.0], dtype=flambeau.float64)),
+        flambeau.tensor(3.0),
+    )
+    given = []
+
+    def function(*args):
+        given.append(args)
+        return args[0] ** 3 * args[1]
+
+    assert gradgradcheck(function, (parameter, factor))
+    assert all(args[0] is parameter and args[1] is factor for args in given)
+
+
 @pytest.mark.parametrize("fast_mode", [False, True])
 def test_gradcheck_of_complex_functions(fast_mode):
     z = flambeau.tensor([1 + 2j, 0.5 - 1j], dtype=flambeau.complex128, requires_grad=True)

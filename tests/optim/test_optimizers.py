@@ -201,3 +201,9 @@ def test_line_search_of_steps_of_length_0_ends():
 
     optimizer.step(closure)
     assert p.item() == 1
+
+
+def test_classes_stand_in_the_modules_dictionary():
+    # Programs choose an optimizer by `torch.optim.__dict__[name]`, and libraries walk through it.
+    found = {name for name, value in vars(optim).items() if isinstance(value, type)}
+    assert found == {name for name in optim.__all__ if name[0].isupper()}
