@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .jit import Final, Future, export, ignore, is_scripting, unused
+from .jit import Final, Future, _overload, _overload_method, export, ignore, is_scripting, unused  # noqa: F401
 
 __all__ = ["Final", "Future", "export", "ignore", "is_scripting", "unused"]
 

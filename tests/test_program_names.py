@@ -77,6 +77,13 @@ def test_settings_of_the_absent_compiler_come_back():
         flambeau.compiler.set_stance("lying down")
 
 
+def test_sizes_and_named_results_are_trees():
+    leaves, structure = pytree.tree_flatten([flambeau.Size([2, 3]), flambeau.ones(2).max(0)])
+    assert leaves[:2] == [2, 3] and [leaf.item() for leaf in leaves[2:]] == [1, 0]
+    size, result = structure.unflatten(leaves)
+    assert size == (2, 3) and type(size) is tuple and type(result) is flambeau.return_types.max
+
+
 def test_schedule_of_a_profiler():
     plan = flambeau.profiler.schedule(wait=1, warmup=1, active=2, repeat=2, skip_first=1)
     names = [plan(step).name[:4] for step in range(11)]

@@ -101,3 +101,30 @@ def test_hashes():
         t.hash_tensor(t.ones(2, 2), (0, -2))
     with pytest.raises(RuntimeError, match="dtype uint64"):
         t.hash_tensor(t.ones(2), out=t.zeros(()))
+
+
+def test_reductions_by_either_of_their_names():
+    data = t.tensor([[1.0, 4.0], [3.0, 2.0], [5.0, 0.0]])
+    index, lengths = t.tensor([[0, 0], [0, 0], [1, 1]]), t.tensor([2, 1])
+    matrix = t.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).to_sparse_csr()
+    for names, expected in ((("max", "amax"), [[3, 4], [5, 0]]), (("min", "amin"), [[1, 2], [5, 0]])):
+        for name in names:
+            x = data.clone().requires_grad_()
+            found = t.zeros(2, 2).scatter_reduce(0, index, x, name, include_self=False)
+            assert found.tolist() == expected
+            found.sum().backward()
+            assert x.grad.sum(0).tolist() == [2, 2] and x.grad.max() == 1
+            assert t.segment_reduce(data, name, lengths=lengths).tolist() == expected
+            assert t.sparse.mm(matrix, data, name).tolist() == expected
+
+
+def test_reductions_that_an_operator_does_not_know():
+    x, index = t.ones(3), t.tensor([0, 1, 0])
+    for call, text in (
+        (lambda: x.scatter_reduce(0, index, x, "add"), "sum, prod, mean, amax or amin, got add"),
+        (lambda: x.scatter(0, index, x, reduce="amax"), "either add or multiply"),
+        (lambda: x.index_reduce(0, index, x, "max"), "one of prod, mean, amax or amin but got max"),
+        (lambda: t.segment_reduce(x, "add", lengths=index), "amax or amin, got add"),
+    ):
+        with pytest.raises(RuntimeError, match=text):
+            call()

@@ -134,3 +134,12 @@ def test_parts_of_a_printed_tensor():
         == "tensor(x, dtype=torch.int8)"
     )
     assert parts.PRINT_OPTS.threshold == 1000
+
+
+def test_identities_of_tensors():
+    x, y = torch.ones(1), torch.ones(1)
+    assert x._cdata == x._cdata != y._cdata
+    layers = torch.nn.ModuleList([torch.nn.ReLU(), torch.nn.Tanh()])
+    assert layers._get_abs_string_index(-1) == "1"
+    with pytest.raises(IndexError, match="out of range"):
+        layers._get_abs_string_index(2)

@@ -147,3 +147,19 @@ def test_memory_that_waits_can_be_given_back():
     assert after["cached"] >= 40_000_000
     fl.cpu.empty_cache()
     assert fl.cpu.memory_stats()["cached"] < 40_000_000
+
+
+@pytest.mark.parametrize("dtype", [fl.float32, fl.float64], ids=str)
+def test_sine_and_cosine_stay_between_minus_one_and_one(dtype):
+    # The nearest numbers to multiples of pi / 2, and neighbours of those.
+    multiples = (fl.arange(100_000, dtype=fl.float64) * (math.pi / 2)).to(dtype)
+    bits = fl.int32 if dtype is fl.float32 else fl.int64
+    for shift in range(-3, 4):
+        x = (multiples.view(bits)[1:] + shift).view(dtype)
+        for y in (x.sin(), x.cos(), (-x).sin()):
+            assert y.abs().max().item() == 1
+    if dtype is fl.float32:  # every number around pi / 2
+        start = fl.tensor([1.5], dtype=dtype).view(bits).item()
+        x = fl.arange(start, fl.tensor([1.65], dtype=dtype).view(bits).item(), dtype=bits).view(dtype)
+        assert x.sin().max().item() == 1
+    assert math.isnan(fl.tensor([math.nan, 1.0] * 9, dtype=dtype).sin()[2])

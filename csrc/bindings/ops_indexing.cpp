@@ -105,13 +105,29 @@ PyObject* gather_(Call& call) {
     return deliver(call, result);
 }
 
-Reduce reduce_named(Call& call, int i, bool& mean) {
+struct NamedReduce {
+    const char* name;
+    Reduce reduce;
+    bool mean = false;
+};
+// The reductions that an operator knows, by their names.
+const std::vector<NamedReduce> kScatterNames = {{"add", Reduce::Add}, {"multiply", Reduce::Multiply}};
+const std::vector<NamedReduce> kIndexReduceNames = {
+    {"prod", Reduce::Multiply}, {"mean", Reduce::Add, true}, {"amax", Reduce::Max}, {"amin", Reduce::Min}};
+const std::vector<NamedReduce> kScatterReduceNames = {
+    {"sum", Reduce::Add},  {"prod", Reduce::Multiply}, {"mean", Reduce::Add, true}, {"amax", Reduce::Max},
+    {"amin", Reduce::Min}, {"max", Reduce::Max},       {"min", Reduce::Min}};
+
+Reduce reduce_named(Call& call, int i, const std::vector<NamedReduce>& known, bool& mean) {
     const char* name = call.str(i);
-    mean = std::strcmp(name, "mean") == 0;
-    if (mean || !std::strcmp(name, "sum") || !std::strcmp(name, "add")) return Reduce::Add;
-    if (!std::strcmp(name, "prod") || !std::strcmp(name, "multiply")) return Reduce::Multiply;
-    if (!std::strcmp(name, "amax")) return Reduce::Max;
-    if (!std::strcmp(name, "amin")) return Reduce::Min;
+    for (const NamedReduce& each : known)
+        if (!std::strcmp(name, each.name)) {
+            mean = each.mean;
+            return each.reduce;
+        }
+    if (&known == &kScatterNames) call.check(false, "reduce argument must be either add or multiply.");
+    else if (&known == &kIndexReduceNames)
+        call.check(false, "Expected reduce to be one of prod, mean, amax or amin but got ", name, ".");
     call.check(false, "reduce argument must be either sum, prod, mean, amax or amin, got ", name, ".");
     return Reduce::Assign;
 }
@@ -223,12 +239,12 @@ PyObject* scatter_value(Call& call) {
 }
 PyObject* scatter_src_reduce(Call& call) {  // reduce="add" | "multiply"
     bool mean;
-    const Reduce reduce = reduce_named(call, 4, mean);
+    const Reduce reduce = reduce_named(call, 4, kScatterNames, mean);
     return scatter_any(call, &call.tensor(3), nullptr, reduce, false, true);
 }
 PyObject* scatter_value_reduce(Call& call) {
     bool mean;
-    const Reduce reduce = reduce_named(call, 4, mean);
+    const Reduce reduce = reduce_named(call, 4, kScatterNames, mean);
     const Scalar value = call.scalar(3);
     return scatter_any(call, nullptr, &value, reduce, false, true);
 }
@@ -237,7 +253,7 @@ PyObject* scatter_add(Call& call) {
 }
 PyObject* scatter_reduce(Call& call) {
     bool mean;
-    const Reduce reduce = reduce_named(call, 4, mean);
+    const Reduce reduce = reduce_named(call, 4, kScatterReduceNames, mean);
     return scatter_any(call, &call.tensor(3), nullptr, reduce, mean, call.boolean(5));
 }
 
@@ -326,7 +342,7 @@ PyObject* index_copy(Call& call) {
 }
 PyObject* index_reduce(Call& call) {
     bool mean;
-    const Reduce reduce = reduce_named(call, 4, mean);
+    const Reduce reduce = reduce_named(call, 4, kIndexReduceNames, mean);
     return write_slices(call, TensorRef::borrow(&call.tensor(3)), reduce, mean, call.boolean(5));
 }
 

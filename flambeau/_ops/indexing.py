@@ -199,7 +199,8 @@ op(
 op(
     "scatter_reduce(Tensor input, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True, "
     "Tensor? out=None) -> Tensor",
-    """Combines `src` into a copy of `input` at positions along `dim` by "sum", "prod", "mean", "amax" or "amin".
+    """Combines `src` into a copy of `input` at positions along `dim` by "sum", "prod", "mean", "amax" or "amin" (in short
+    "max", "min").
 
     Without `include_self` the elements of `input` at those positions do not take part.
 
@@ -227,7 +228,7 @@ def _scatter_reduce_vjp(grad, input, dim, index, src, reduce, include_self, resu
             grad = grad / count
             taken = grad.gather(dim, index)
         for_input = grad
-    elif reduce in ("amax", "amin"):
+    elif reduce in ("amax", "amin", "max", "min"):
         from_input = input == result
         from_src = (read == result.gather(dim, index)).to(grad.dtype)
         share = (from_input & hit).to(grad.dtype) if include_self else grad.new_zeros(grad.shape)

@@ -9,8 +9,8 @@ _REDUCTIONS = {
     "sum": ("sum", 0),
     "mean": ("sum", 0),
     "prod": ("prod", 1),
-    "max": ("amax", -math.inf),
-    "min": ("amin", math.inf),
+    **dict.fromkeys(("max", "amax"), ("amax", -math.inf)),
+    **dict.fromkeys(("min", "amin"), ("amin", math.inf)),
 }
 
 
@@ -22,7 +22,7 @@ def segment_reduce(
 
     Args:
         data: floating, of shape (*B, n, *rest) with `axis` dimensions in B.
-        reduce: "sum", "mean", "prod", "max" or "min".
+        reduce: "sum", "mean", "prod", "max" or "min" ("amax", "amin").
         lengths: of shape (*B, s), int32 or int64: each segment's number of elements. They add up to n, or to less
             with `unsafe`.
         offsets: of shape (*B, s + 1), instead of lengths: where the segments begin, and where the last one ends.
@@ -38,7 +38,7 @@ def segment_reduce(
     import flambeau
 
     if reduce not in _REDUCTIONS:
-        raise RuntimeError(f"reduce argument must be either sum, prod, mean, max or min, got {reduce}")
+        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
     if indices is not None:
         raise RuntimeError("segment_reduce(): indices based reduction is not supported yet.")
     if lengths is None and offsets is None:

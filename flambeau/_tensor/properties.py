@@ -61,6 +61,9 @@ def _converted(result, cls):
 
 def install(Tensor):
     """Add the attributes."""
+    Tensor._cdata = property(
+        id, doc="A number that is the tensor's own while it lives; libraries compare it."
+    )
     Tensor.T = property(_transpose_all)
     Tensor.mT = property(_transpose_matrices)
     Tensor.H = property(_conjugate_transpose)

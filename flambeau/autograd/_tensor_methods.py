@@ -17,7 +17,7 @@ def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=
     """
     if retain_graph is None:
         retain_graph = create_graph
-    if inputs is None and type(self) is _C.Tensor:
+    if inputs is None and type(self) is _C.Tensor and not isinstance(gradient, (list, tuple)):
         _C._backward(self, gradient, retain_graph, create_graph)
         return
     from . import backward as backward_of

@@ -19,6 +19,7 @@ from ._transform import (
     ReshapeTransform,
     StackTransform,
     Transform,
+    _InverseTransform,  # noqa: F401 - libraries ask isinstance of it
     identity_transform,
     with_event_dim,
 )

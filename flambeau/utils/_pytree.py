@@ -1,7 +1,7 @@
 """Trees: nested containers taken apart into a flat list of leaves, and put together again.
 
-Containers are list, tuple, dict, named tuples, OrderedDict, defaultdict and deque, and types that were registered; all
-else is a leaf, None too.
+Containers are list, tuple, dict, named tuples, OrderedDict, defaultdict, deque, Size, what operators with several results
+return, and types that were registered; all else is a leaf, None too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import importlib
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
+
+from flambeau._C import Size
 
 Context = Any
 PyTree = Any
@@ -179,6 +181,7 @@ def _register_builtin() -> None:
     for kind, flatten, unflatten, names in (
         (list, lambda x: (x, None), lambda children, _: list(children), indices),
         (tuple, lambda x: (list(x), None), lambda children, _: tuple(children), indices),
+        (Size, lambda x: (list(x), None), lambda children, _: tuple(children), indices),
         (dict, _dict_flatten, _dict_unflatten, keys),
         (OrderedDict, _dict_flatten, lambda c, keys: OrderedDict(zip(keys, c, strict=True)), keys),
         (defaultdict, flatten_default_dict, unflatten_default_dict, keys),
@@ -229,7 +232,11 @@ def is_namedtuple(obj) -> bool:
 
 def _node_type(tree) -> type:
     kind = type(tree)
-    return _NamedTuple if kind not in SUPPORTED_NODES and is_namedtuple_instance(tree) else kind
+    if kind in SUPPORTED_NODES or not issubclass(kind, tuple):
+        return kind
+    if is_structseq_class(kind) and kind.__module__ == "torch.return_types":  # known when the first one comes
+        register_pytree_node(kind, lambda x: (list(x), None), lambda children, _: kind(children))
+    return _NamedTuple if is_namedtuple_class(kind) else kind
 
 
 def is_structseq_class(cls: type) -> bool:

@@ -545,3 +545,11 @@ def test_cycles_through_hooks_are_collected():
     del y, marker
     gc.collect()
     assert seen() is None
+
+
+def test_the_gradient_that_backward_starts_with_may_be_a_list():
+    x = flambeau.ones(2, requires_grad=True)
+    (x * 3).backward([flambeau.tensor([1.0, 2.0])])
+    assert x.grad.tolist() == [3, 6]
+    with pytest.raises(RuntimeError, match="got 1 tensors and 2 gradients"):
+        (x * 3).backward([flambeau.ones(2), None])

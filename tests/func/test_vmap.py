@@ -271,3 +271,13 @@ def test_modules_in_evaluation_and_without_statistics():
     layer = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
     tokens = torch.rand(3, 2, 5, 8)
     equal(vmap(layer)(tokens), torch.stack([layer(one) for one in tokens]))
+
+
+def test_results_with_names_keep_them():
+    x = torch.tensor([[1.0, 3.0, 2.0], [6.0, 4.0, 5.0]])
+    found = vmap(lambda row: row.max(0))(x)
+    assert type(found) is torch.return_types.max
+    assert found.values.tolist() == [3, 6] and found.indices.tolist() == [1, 0]
+    matrices = torch.stack([torch.eye(2), 2 * torch.eye(2)])
+    assert vmap(torch.linalg.eigh)(matrices).eigenvalues.tolist() == [[1, 1], [2, 2]]
+    assert vmap(lambda row: row.max(0), out_dims=(0, 0))(x).values.tolist() == [3, 6]

@@ -43,11 +43,15 @@ FLB_INLINE double subtract_pi(double x, double k) {
 #endif
 }
 
-// sin(r) for |r| <= pi/2
+// sin(r) for |r| <= pi/2. In double the sum can round past 1 next to pi/2, where programs take roots and arc functions of
+// what is left; in float it never does.
 template <Real T>
 FLB_INLINE T sin_poly(T r) {
     const T z = r * r;
-    return fmadd(r * z, FLB_POLY(T, z, kSin), r);
+    const T y = fmadd(r * z, FLB_POLY(T, z, kSin), r);
+    if constexpr (sizeof(T) == 4) return y;
+    const T below = y > T(1) ? T(1) : y;
+    return below < T(-1) ? T(-1) : below;
 }
 template <Real T>
 FLB_INLINE typename Fp<T>::UInt top_bit() {

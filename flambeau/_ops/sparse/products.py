@@ -293,6 +293,7 @@ def mm(mat1, mat2, reduce=None):
 
 
 def _mm_reduce(mat1, mat2, reduce):
+    reduce = {"max": "amax", "min": "amin"}.get(reduce, reduce)
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
     if mat1.layout is not CSR:

@@ -159,7 +159,7 @@ class ModuleList(Module):
         if modules is not None:
             self += modules
 
-    def _name_at(self, index):
+    def _get_abs_string_index(self, index):
         return str(_position(len(self), index, "index {} is out of range"))
 
     def _replace(self, modules):
@@ -168,17 +168,17 @@ class ModuleList(Module):
     def __getitem__(self, index):
         if isinstance(index, slice):
             return type(self)(list(self._modules.values())[index])
-        return self._modules[self._name_at(index)]
+        return self._modules[self._get_abs_string_index(index)]
 
     def __setitem__(self, index, module):
-        setattr(self, self._name_at(index), module)
+        setattr(self, self._get_abs_string_index(index), module)
 
     def __delitem__(self, index):
         modules = list(self._modules.values())
         if isinstance(index, slice):
             del modules[index]
         else:
-            del modules[int(self._name_at(index))]
+            del modules[int(self._get_abs_string_index(index))]
         self._replace(modules)
 
     def __len__(self):
