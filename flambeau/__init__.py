@@ -5,6 +5,7 @@ defaults and random numbers are PyTorch's; the code behind them is not. Submodul
 """
 
 import importlib
+import sys
 
 from . import _C
 from ._C import *  # noqa: F403  (dtypes, layouts, memory formats)
@@ -55,9 +56,10 @@ globals().update(_operators)
 
 #: Submodules that `flambeau.NAME` loads at first use.
 _SUBMODULES = frozenset(
-    "__config__ _VF _dynamo accelerator amp ao autograd backends compiler contrib cpu cuda distributed distributions "
-    "export fft func futures fx hub jit library linalg masked mps mtia multiprocessing nested nn onnx optim overrides "
-    "package profiler quantization random return_types serialization signal sparse special storage testing torch_version "
+    "__config__ _VF _dynamo _subclasses _tensor_str _utils "
+    "accelerator amp ao autograd backends compiler contrib cpu cuda distributed distributions export fft func "
+    "functional futures fx hub jit library linalg masked mps mtia multiprocessing nested nn onnx optim overrides package "
+    "profiler quantization random return_types serialization signal sparse special storage testing torch_version "
     "types utils version xpu".split()
 )
 
@@ -66,8 +68,10 @@ _LAZY = {
     "__version__": "version",
     **dict.fromkeys("manual_seed seed initial_seed get_rng_state set_rng_state".split(), "random"),
     **dict.fromkeys("save load".split(), "serialization"),
+    "PyTorchFileReader": "_serialization.file_reader",
     **dict.fromkeys("set_printoptions get_printoptions".split(), "_tensor.printing"),
     **dict.fromkeys("no_grad enable_grad inference_mode set_grad_enabled".split(), "autograd.grad_mode"),
+    **dict.fromkeys("ScriptModule ScriptFunction".split(), "jit"),
     "vmap": "func.vmap",
     "GradScaler": "amp.grad_scaler",
     **dict.fromkeys("cond while_loop".split(), "_higher_order_ops.control_flow"),
@@ -141,6 +145,18 @@ _LAZY = {
 }
 
 
+def _native_name(name):
+    """A name of PyTorch's native module that is Python here; such a module loads when the first is asked for."""
+    names = importlib.import_module("._native_names", __name__)
+    if name.startswith("__") or name not in names.__all__:
+        raise AttributeError(f"module 'torch._C' has no attribute '{name}' in flambeau {_flambeau_version}")
+    setattr(_C, name, getattr(names, name))
+    return getattr(names, name)
+
+
+_C.__getattr__ = _native_name
+
+
 def __getattr__(name):
     if name in _SUBMODULES:
         try:
@@ -153,6 +169,10 @@ def __getattr__(name):
         value = getattr(importlib.import_module("." + _LAZY[name], __package__), name)
         globals()[name] = value
         return value
+    if (
+        name == "torch"
+    ):  # PyTorch's package holds a name for itself, which programs write by accident: torch.torch.Tensor
+        return sys.modules[__name__]
     if name.startswith("_foreach_"):
         return getattr(importlib.import_module("._foreach", __package__), name)
     raise AttributeError(f"module 'torch' has no attribute '{name}' in flambeau {_flambeau_version}")

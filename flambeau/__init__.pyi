@@ -37,6 +37,9 @@ from ._C import Op as Op
 from ._errors import OutOfMemoryError as OutOfMemoryError
 from ._C import Overloads as Overloads
 from ._C import Overridable as Overridable
+from ._serialization.file_reader import PyTorchFileReader as PyTorchFileReader
+from .jit import ScriptFunction as ScriptFunction
+from .jit import ScriptModule as ScriptModule
 from .storage import ShortStorage as ShortStorage
 from ._tensor.legacy import ShortTensor as ShortTensor
 from ._C import Size as Size
@@ -102,6 +105,7 @@ from ._functional_names import frobenius_norm as frobenius_norm
 from .utils.dlpack import from_dlpack as from_dlpack
 from .storage import from_file as from_file
 from . import func as func
+from . import functional as functional
 from . import futures as futures
 from . import fx as fx
 from .amp.autocast_mode import get_autocast_cpu_dtype as get_autocast_cpu_dtype

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from ._tensor.printing import _append_facts, _contents, options, tensor_repr
+from ._tensor.printing import (
+    _append_facts,
+    _contents,
+    get_printoptions,
+    options,
+    printoptions,
+    set_printoptions,
+    tensor_repr,
+)
+
+__all__ = ["get_printoptions", "printoptions", "set_printoptions"]
 
 #: The print options in force.
 PRINT_OPTS = options

@@ -1,6 +1,6 @@
-"""How a pickled tensor is put together again.
+"""How a pickled tensor is put together again, and small questions about dtypes and devices.
 
-Files name these functions (as ``torch._utils.<name>``), so their names and arguments are part of the file format.
+Files name the functions ``_rebuild_...`` (as ``torch._utils.<name>``): names and arguments are part of the file format.
 """
 
 from __future__ import annotations
@@ -40,6 +40,30 @@ def when_read(action) -> None:
         action()
     else:
         _waiting.actions.append(action)
+
+
+def _element_size(dtype) -> int:
+    """How many bytes an element takes."""
+    if not isinstance(dtype, flambeau.dtype):
+        raise RuntimeError(f"expected torch.dtype, but got {type(dtype)}")
+    return dtype.itemsize
+
+
+def _get_device_index(device, optional: bool = False, allow_cpu: bool = False):
+    """The index of a device that is not the CPU; -1 for the CPU if `allow_cpu`, None for no device if `optional`."""
+    if isinstance(device, str):
+        device = flambeau.device(device)
+    if isinstance(device, flambeau.device):
+        if device.type == "cpu":
+            if not allow_cpu:
+                raise ValueError(f"Expected a non cpu device, but got: {device}")
+            return -1 if device.index is None else device.index
+        device = device.index if device.index is not None else device
+    if isinstance(device, int):
+        return device
+    if device is None and optional:
+        return None
+    raise ValueError(f"Expected a torch.device with a specified index or an integer, but got:{device}")
 
 
 def _from_storage(storage, dtype, storage_offset, size, stride):

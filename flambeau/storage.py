@@ -37,6 +37,18 @@ def storage_identity(storage) -> int:
     return id(storage)  # the native side keeps one object per living storage
 
 
+class MetaStorage:
+    """Stands for a storage on the meta device: a size, but no memory."""
+
+    def __init__(self, nbytes: int):
+        self._nbytes = nbytes
+        self.device = flambeau.device("meta")
+
+    def nbytes(self) -> int:
+        """How many bytes it would have."""
+        return self._nbytes
+
+
 class TypedStorage:
     """An `UntypedStorage` seen as elements of one dtype.
 
@@ -62,6 +74,8 @@ class TypedStorage:
             if args:
                 raise RuntimeError("TypedStorage: give either wrap_storage or positional arguments, not both")
             self._untyped_storage = wrap_storage
+        elif device is not None and flambeau.device(device).type == "meta":
+            self._untyped_storage = MetaStorage(args[0] * dtype.itemsize if args else 0)
         elif not args:
             self._untyped_storage = UntypedStorage(0)
         elif isinstance(args[0], int):
@@ -90,6 +104,9 @@ class TypedStorage:
 
     def nbytes(self) -> int:
         return self._untyped_storage.nbytes()
+
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + self.nbytes()
 
     def element_size(self) -> int:
         return self.dtype.itemsize

@@ -303,6 +303,14 @@ def test_workers_know_themselves():
     assert len({row[4] for row in rows}) == 4
 
 
+def test_an_epoch_that_is_left_early_can_end_its_workers():
+    iterator = iter(DataLoader(TensorDataset(flambeau.arange(8)), batch_size=2, num_workers=1))
+    next(iterator)
+    iterator._shutdown_workers()
+    assert iterator._crew.closed
+    iterator._shutdown_workers()
+
+
 def test_worker_errors():
     for context in ("fork", "spawn"):
         loader = DataLoader(Failing(), num_workers=2, multiprocessing_context=context)

@@ -196,6 +196,24 @@ def test_numbers_on_either_side():
     assert (x == "x") is False
 
 
+def test_functions_of_arithmetic_make_tensors_of_two_numbers():
+    for found, expected in (
+        (flambeau.add(7, 2), flambeau.tensor(9)),
+        (flambeau.sub(1, 2, alpha=3), flambeau.tensor(-5)),
+        (flambeau.multiply(7.5, 2), flambeau.tensor(15.0)),
+        (flambeau.mul(True, True), flambeau.tensor(True)),
+        (flambeau.mul(2j, 2), flambeau.tensor(4j)),
+        (flambeau.true_divide(7, 2), flambeau.tensor(3.5)),
+        (flambeau.div(-7, 2, rounding_mode="trunc"), flambeau.tensor(-3)),
+        (flambeau.floor_divide(-7, 2), flambeau.tensor(-4)),
+    ):
+        assert found.equal(expected) and found.dtype is expected.dtype
+    assert flambeau.add(1, 2, out=flambeau.empty(0)).dtype is flambeau.float32
+    for other in (flambeau.remainder, flambeau.pow, flambeau.eq, flambeau.maximum):
+        with pytest.raises(TypeError):
+            other(7, 2)
+
+
 def test_in_place_and_out():
     x = flambeau.tensor([1.0, 4.0, 9.0])
     assert x.sqrt_() is x and x.tolist() == [1.0, 2.0, 3.0]

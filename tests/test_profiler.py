@@ -134,6 +134,18 @@ def test_errors_end_spans_and_profiles():
         profile().events()
 
 
+def test_a_forgotten_profile_can_be_ended():
+    enabled, disable = torch.autograd._profiler_enabled, torch.autograd._disable_profiler
+    assert not enabled()
+    with profile() as prof:
+        torch.ones(1).exp()
+        assert enabled()
+        disable()
+        torch.ones(1).sin()
+    assert not enabled() and "aten::exp" in names(prof.events()) and "aten::sin" not in names(prof.events())
+    disable()
+
+
 def test_record_function_decorates():
     @record_function("named")
     def f(x):

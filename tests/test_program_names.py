@@ -13,6 +13,68 @@ from flambeau import _jit_internal, nn
 from flambeau.testing import assert_close
 from flambeau.utils import _pytree as pytree
 
+# ---- names that stand for other names
+
+
+def test_torch_holds_a_name_for_itself():
+    assert flambeau.torch is flambeau
+    assert flambeau.functional.einsum is flambeau.einsum and not hasattr(flambeau.functional, "relu")
+    assert flambeau._tensor_str.printoptions is flambeau._tensor.printing.printoptions
+
+
+def test_the_class_of_the_class_of_tensors_can_be_derived_from():
+    class Meta(flambeau._C._TensorMeta):
+        pass
+
+    class Mine(flambeau.Tensor, metaclass=Meta):
+        pass
+
+    assert isinstance(flambeau.Tensor, flambeau._C._TensorMeta) and type(Mine) is Meta
+    assert type(flambeau.ones(2).as_subclass(Mine)) is Mine
+
+
+def test_names_of_the_native_module():
+    parse = flambeau._C._nn._parse_to
+    assert parse("meta", flambeau.float64) == (flambeau.device("meta"), flambeau.float64, False, None)
+    assert parse(flambeau.ones(1, dtype=flambeau.int8)) == (
+        flambeau.device("cpu"),
+        flambeau.int8,
+        False,
+        None,
+    )
+    assert not flambeau._C._are_functorch_transforms_active() and flambeau._C._get_tracing_state() is None
+    flambeau.vmap(lambda x: x if flambeau._C._are_functorch_transforms_active() else 1 / 0)(flambeau.ones(2))
+    with pytest.raises(AttributeError, match="torch._C"):
+        flambeau._C.no_such_name  # noqa: B018
+
+
+def test_questions_about_devices_and_dtypes():
+    assert flambeau._utils._element_size(flambeau.complex64) == 8
+    with pytest.raises(RuntimeError, match="expected torch.dtype"):
+        flambeau._utils._element_size(3)
+    index = flambeau._utils._get_device_index
+    assert (index("cuda:1"), index(3), index(None, optional=True), index("cpu", allow_cpu=True)) == (
+        1,
+        3,
+        None,
+        -1,
+    )
+    with pytest.raises(ValueError, match="non cpu device"):
+        index("cpu")
+    with pytest.raises(ValueError, match="specified index"):
+        index("cuda")
+
+
+def test_nothing_is_fake():
+    from flambeau._subclasses.fake_tensor import FakeTensor, FakeTensorMode, is_fake
+    from flambeau.fx.experimental.proxy_tensor import get_proxy_mode
+
+    assert not is_fake(flambeau.ones(1, device="meta")) and not is_fake(1) and get_proxy_mode() is None
+    for make in (FakeTensor, FakeTensorMode):
+        with pytest.raises(RuntimeError, match="flambeau"):
+            make()
+
+
 # ---- compilers
 
 
@@ -40,7 +102,7 @@ def test_marks_return_what_they_are_given():
 def test_questions_get_the_truth():
     assert not (flambeau.jit.is_scripting() or flambeau.jit.is_tracing() or flambeau.compiler.is_compiling())
     assert not (flambeau.onnx.is_in_onnx_export() or flambeau.compiler.is_exporting())
-    assert flambeau.compiler.list_backends() == []
+    assert flambeau.compiler.list_backends() == [] and not flambeau._dynamo.eval_frame.is_dynamo_supported()
     assert not isinstance(flambeau.ones(1), flambeau.fx.Proxy) and not isinstance(1, flambeau.SymInt)
     assert not isinstance(nn.Linear(1, 1), flambeau._dynamo.OptimizedModule)
     assert flambeau.jit.isinstance([1], list[int]) and not flambeau.jit.isinstance([1.0], list[int])

@@ -232,6 +232,34 @@ def test_the_archive(tmp_path):
     assert all(reader.locate(name) % 64 == 0 for name in reader.names())
 
 
+def test_records_of_a_file_one_at_a_time(tmp_path):
+    path = str(tmp_path / "w.pt")
+    flambeau.save({"w": flambeau.arange(4.0)}, path)
+    reader = flambeau.PyTorchFileReader(path)
+    assert reader.has_record("data/0") and not reader.has_record("data/1")
+    assert {"data.pkl", "data/0", "version"} <= set(reader.get_all_records())
+    assert reader.get_record("version") == b"3\n" and reader.serialization_id() == ""
+    with open(path, "rb") as file:
+        file.seek(reader.get_record_offset("data/0"))
+        assert file.read(16) == reader.get_record("data/0")
+    for count, dtype in ((16, flambeau.UntypedStorage), (4, flambeau.float32)):
+        holder = reader.get_storage_from_record("data/0", count, dtype)
+        assert holder.shape == (0,) and bytes(holder.untyped_storage()) == reader.get_record("data/0")
+    with pytest.raises(RuntimeError, match="does not match expected size"):
+        reader.get_storage_from_record("data/0", 5, flambeau.float32)
+    with pytest.raises(RuntimeError, match="file not found"):
+        reader.get_record("data/1")
+    with pytest.raises(RuntimeError, match="open file failed"):
+        flambeau.PyTorchFileReader(str(tmp_path / "none"))
+
+
+def test_storages_know_their_sizes_and_meta_ones_have_no_memory():
+    tensor = flambeau.ones(100)
+    assert sys.getsizeof(tensor.untyped_storage()) >= 400 and sys.getsizeof(tensor.storage()) >= 400
+    storage = flambeau.storage.TypedStorage(dtype=flambeau.float32, device="meta")
+    assert flambeau._utils._rebuild_tensor(storage, 0, (2, 3), (3, 1)).device.type == "meta"
+
+
 def test_text_that_looks_like_a_name():
     text = "cflambeau._utils\n_rebuild_tensor_v2\n"
     again = loaded_again({"text": text, "tensor": flambeau.ones(1)})

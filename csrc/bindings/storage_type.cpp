@@ -85,6 +85,9 @@ int storage_clear(PyObject* self) {
 }
 
 PyObject* nbytes(PyObject* self, PyObject*) { return PyLong_FromSize_t(of(self).nbytes); }
+PyObject* size_of(PyObject* self, PyObject*) {
+    return PyLong_FromSize_t(size_t(Py_TYPE(self)->tp_basicsize) + of(self).nbytes);
+}
 PyObject* data_ptr(PyObject* self, PyObject*) { return PyLong_FromVoidPtr(of(self).data); }
 PyObject* resizable(PyObject* self, PyObject*) {
     return PyBool_FromLong(of(self).resizable && !of(self).exports);
@@ -248,6 +251,7 @@ PyObject* from_buffer(PyObject* type, PyObject* object) {
 PyMethodDef methods[] = {
     {"nbytes", nbytes, METH_NOARGS, "How many bytes the storage has."},
     {"size", nbytes, METH_NOARGS, "How many bytes the storage has."},
+    {"__sizeof__", size_of, METH_NOARGS, "How many bytes the object takes, those of the storage among them."},
     {"data_ptr", data_ptr, METH_NOARGS, "The address of the first byte."},
     {"resizable", resizable, METH_NOARGS, "Whether resize_ may be called."},
     {"resize_", resize_, METH_O, "resize_(nbytes)\n\nChanges the number of bytes; those in common are kept."},

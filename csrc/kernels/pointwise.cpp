@@ -1,6 +1,7 @@
 #include "kernels/pointwise.h"
 
 #include <cstring>
+#include <string_view>
 
 #include "kernels/promotion.h"
 
@@ -87,6 +88,14 @@ int32_t& failure(char* slots) { return *reinterpret_cast<int32_t*>(slots + 16 * 
     fail(ErrorKind::NotImplemented, "\"", name, "_cpu\" not implemented for '", info(t).class_name, "'");
 }
 
+// PyTorch's functions for Python's arithmetic make tensors of two numbers: programs compute sizes with them.
+static bool takes_numbers_alone(std::string_view name) {
+    for (std::string_view each :
+         {"add", "sub", "subtract", "mul", "multiply", "div", "divide", "true_divide", "floor_divide"})
+        if (name == each) return true;
+    return false;
+}
+
 PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperand* operands, int count,
                         const Scalar* params, int num_params) {
     alignas(16) char slots[16 * (kFailureSlot + 1)];
@@ -153,7 +162,7 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
             promotion.scalar(operands[i].number);
         }
     }
-    check_as(ErrorKind::Type, num_tensors > 0, call.name(),
+    check_as(ErrorKind::Type, num_tensors > 0 || takes_numbers_alone(call.name()), call.name(),
              "(): argument 'input' (position 1) must be Tensor, not a number");
     DType common = promotion.result();
     for (int i = 0; i < num_tensors; ++i)

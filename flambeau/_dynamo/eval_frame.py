@@ -5,7 +5,7 @@ from __future__ import annotations
 from flambeau import nn
 from flambeau.compiler import disable
 
-__all__ = ["OptimizedModule", "disable"]
+__all__ = ["OptimizedModule", "disable", "is_dynamo_supported"]
 
 
 class OptimizedModule(nn.Module):
@@ -13,3 +13,8 @@ class OptimizedModule(nn.Module):
 
     def __init__(self, *args, **kwargs):
         raise RuntimeError("OptimizedModule cannot be made: flambeau.compile returns the module as it is")
+
+
+def is_dynamo_supported() -> bool:
+    """Whether programs can be compiled: they cannot."""
+    return False

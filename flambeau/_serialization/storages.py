@@ -6,18 +6,7 @@ import sys
 from pickle import UnpicklingError
 
 import flambeau
-from flambeau.storage import TypedStorage, UntypedStorage, storage_bytes
-
-
-class MetaStorage:
-    """Stands for a storage that was sent to the meta device: a size, but no memory."""
-
-    def __init__(self, nbytes: int):
-        self._nbytes = nbytes
-        self.device = flambeau.device("meta")
-
-    def nbytes(self) -> int:
-        return self._nbytes
+from flambeau.storage import MetaStorage, TypedStorage, UntypedStorage, storage_bytes
 
 
 def location_of(storage) -> str:

@@ -1,6 +1,7 @@
 """The Python half of the Tensor type: printing, pickling, copying and conversions."""
 
 from flambeau import _C
+from flambeau._utils import _rebuild_from_type_v2
 
 from . import plain_pickles
 

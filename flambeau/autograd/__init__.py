@@ -203,5 +203,20 @@ def _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_un
     return tuple(found)
 
 
+def _profiler_enabled() -> bool:
+    """Whether a profile is listening."""
+    from flambeau import profiler
+
+    return profiler._listening is not None
+
+
+def _disable_profiler() -> None:
+    """End the profile that is listening, whose owner forgot it."""
+    from flambeau import profiler
+
+    if profiler._listening is not None:
+        profiler._listening._hear_out()
+
+
 # A function and its module share a name: the module is loaded at once, so that no later import of it hides the function.
 from .gradcheck import gradcheck, gradgradcheck  # noqa: E402

@@ -164,6 +164,10 @@ def _always_recorded(step: int) -> ProfilerAction:
 _LISTENING = (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE)
 
 
+#: The profile that is listening at present, if one is.
+_listening: profile | None = None
+
+
 class profile:
     """Context manager that writes down what runs inside it.
 
@@ -252,12 +256,14 @@ class profile:
         self._begin_step()
 
     def _listen(self) -> None:
+        global _listening
         _C._start_recording(self.record_shapes, self.profile_memory, self.with_stack)
-        self._running = True
+        self._running, _listening = True, self
 
     def _hear_out(self) -> None:
+        global _listening
         if self._running:
-            self._running = False
+            self._running, _listening = False, None
             self._events = from_spans(
                 _C._stop_recording(),
                 memory=self.profile_memory,

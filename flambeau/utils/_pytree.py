@@ -230,7 +230,7 @@ def is_namedtuple(obj) -> bool:
     return is_namedtuple_class(obj if isinstance(obj, type) else type(obj))
 
 
-def _node_type(tree) -> type:
+def _get_node_type(tree) -> type:
     kind = type(tree)
     if kind in SUPPORTED_NODES or not issubclass(kind, tuple):
         return kind
@@ -268,7 +268,7 @@ def is_structseq(obj) -> bool:
 
 def tree_is_leaf(tree: PyTree, is_leaf: Callable | None = None) -> bool:
     """Whether a tree is a single leaf."""
-    return (is_leaf is not None and is_leaf(tree)) or _node_type(tree) not in SUPPORTED_NODES
+    return (is_leaf is not None and is_leaf(tree)) or _get_node_type(tree) not in SUPPORTED_NODES
 
 
 class TreeSpec:
@@ -320,7 +320,7 @@ class TreeSpec:
         if self.type is None:
             found.append(tree)
             return
-        kind = _node_type(tree)
+        kind = _get_node_type(tree)
         if kind is not self.type and not (kind in _DICTS and self.type in _DICTS):
             raise ValueError(f"Node type mismatch; expected {self.type!r}, but got {kind!r}.")
         children, context = SUPPORTED_NODES[kind].flatten_fn(tree)
@@ -403,7 +403,7 @@ def _take_apart(tree, leaves: list, is_leaf) -> TreeSpec:
     if tree_is_leaf(tree, is_leaf):
         leaves.append(tree)
         return _LEAF
-    kind = _node_type(tree)
+    kind = _get_node_type(tree)
     children, context = SUPPORTED_NODES[kind].flatten_fn(tree)
     return TreeSpec(kind, context, [_take_apart(child, leaves, is_leaf) for child in children])
 
@@ -520,7 +520,7 @@ def _with_paths(tree, path: tuple, is_leaf):
     if tree_is_leaf(tree, is_leaf):
         yield path, tree
         return
-    flatten = SUPPORTED_NODES[_node_type(tree)].flatten_with_keys_fn
+    flatten = SUPPORTED_NODES[_get_node_type(tree)].flatten_with_keys_fn
     if flatten is None:
         raise ValueError(
             f"Did not find a flatten_with_keys_fn for type: {type(tree)}. Please pass a flatten_with_keys_fn argument to "
@@ -563,7 +563,7 @@ def _broadcast_to_and_flatten(
     another structure."""
     if tree_is_leaf(tree, is_leaf):
         return [tree] * treespec.num_leaves
-    kind = _node_type(tree)
+    kind = _get_node_type(tree)
     if treespec.type is not kind:
         return None
     children, context = SUPPORTED_NODES[kind].flatten_fn(tree)

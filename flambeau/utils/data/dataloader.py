@@ -351,6 +351,10 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
             waiting -= isinstance(message, _worker.Resume)
         self._start_epoch()
 
+    def _shutdown_workers(self) -> None:
+        """End the workers now; programs that leave an epoch early call this."""
+        self._crew.close()
+
     def _start_epoch(self) -> None:
         count = len(self._crew)
         self._active = [True] * count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import sys
 from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
 
@@ -25,8 +26,12 @@ def _numpy_kind(value) -> str | None:
     return "scalar" if isinstance(value, numpy.generic) else None
 
 
+#: Finds, in the letters of a NumPy dtype, those whose arrays hold text or objects and are no tensors.
+np_str_obj_array_pattern = re.compile("[SaUO]")
+
+
 def _is_text_array(value) -> bool:
-    return value.dtype.kind in "SUOa"
+    return np_str_obj_array_pattern.search(value.dtype.str) is not None
 
 
 def _is_namedtuple(value) -> bool:
@@ -116,7 +121,8 @@ def collate(batch: list, *, collate_fn_map: dict | None = None):
     raise TypeError(_UNKNOWN.format(kind))
 
 
-def _collate_tensors(batch, *, collate_fn_map=None):
+def collate_tensor_fn(batch, *, collate_fn_map=None):
+    """Stack tensors; in a worker, into memory that the loader sees. The functions for other types are alike."""
     first = batch[0]
     alike = all(
         type(t) is flambeau.Tensor
@@ -153,28 +159,28 @@ def _collate_numpy(batch, numpy_kind: str):
         raise TypeError(_UNKNOWN.format(batch[0].dtype))
     if numpy_kind == "scalar":
         return flambeau.as_tensor(batch)
-    return _collate_tensors([flambeau.as_tensor(array) for array in batch])
+    return collate_tensor_fn([flambeau.as_tensor(array) for array in batch])
 
 
-def _collate_floats(batch, *, collate_fn_map=None):
+def collate_float_fn(batch, *, collate_fn_map=None):
     return flambeau.tensor(batch, dtype=flambeau.float64)
 
 
-def _collate_integers(batch, *, collate_fn_map=None):
+def collate_int_fn(batch, *, collate_fn_map=None):
     return flambeau.tensor(batch)
 
 
-def _collate_text(batch, *, collate_fn_map=None):
+def collate_str_fn(batch, *, collate_fn_map=None):
     return batch
 
 
 #: What `default_collate` does per type; programs add their own types.
 default_collate_fn_map: dict = {
-    flambeau.Tensor: _collate_tensors,
-    float: _collate_floats,
-    int: _collate_integers,
-    str: _collate_text,
-    bytes: _collate_text,
+    flambeau.Tensor: collate_tensor_fn,
+    float: collate_float_fn,
+    int: collate_int_fn,
+    str: collate_str_fn,
+    bytes: collate_str_fn,
 }
 
 

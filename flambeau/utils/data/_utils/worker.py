@@ -28,12 +28,12 @@ class WorkerInfo(NamedTuple):
     dataset: Any
 
 
-_info: WorkerInfo | None = None
+_worker_info: WorkerInfo | None = None
 
 
 def get_worker_info() -> WorkerInfo | None:
     """In a loader's worker process, what it knows of itself; elsewhere None."""
-    return _info
+    return _worker_info
 
 
 class Resume:
@@ -119,7 +119,7 @@ def worker_loop(task: WorkerTask, sock) -> None:
 
 class _Worker:
     def __init__(self, task: WorkerTask, channel):
-        global _info
+        global _worker_info
         self._task = task
         self._channel = channel
         self._parent = os.getppid()
@@ -128,7 +128,7 @@ class _Worker:
         self._fetch = None
         flambeau.set_num_threads(1)
         seed = seed_worker(task.base_seed, task.worker_id)
-        _info = WorkerInfo(id=task.worker_id, num_workers=task.count, seed=seed, dataset=task.dataset)
+        _worker_info = WorkerInfo(id=task.worker_id, num_workers=task.count, seed=seed, dataset=task.dataset)
 
     def run(self) -> None:
         self._prepare(first=True)
