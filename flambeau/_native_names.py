@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 
+from ._C import Tensor
 from ._dispatch_keys import DispatchKey, DispatchKeySet, _ExcludeDispatchKeyGuard
 from ._settings import DisableTorchFunctionSubclass
 from .nn.modules._conversion import _parse_to
@@ -13,6 +14,7 @@ __all__ = [
     "DispatchKey",
     "DispatchKeySet",
     "_ExcludeDispatchKeyGuard",
+    "_TensorMeta",
     "_are_functorch_transforms_active",
     "_functorch",
     "_get_accelerator",
@@ -21,6 +23,9 @@ __all__ = [
     "_log_api_usage_once",
     "_nn",
 ]
+
+#: The class of the class: programs name it in annotations and derive their own metaclasses from it.
+_TensorMeta = type(Tensor)
 
 
 def _get_tracing_state() -> None:

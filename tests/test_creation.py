@@ -275,6 +275,9 @@ def test_index_keys():
     assert x[[True, False, True]].shape == (2, 4) and x[range(2)].shape == (2, 4) and x[[]].shape == (0, 4)
     assert x[[[0, 1], [1, 2]]].tolist() == [1, 6]
     assert x[np.array(1)].tolist() == [4, 5, 6, 7]
+    assert x[(0, 2), (1, 3)].tolist() == [1, 11] and x[((0, 2),)].shape == (2, 4)
+    x[(0, 1), (0, 1), ...] = -1
+    assert x.tolist() == [[-1, 1, 2, 3], [4, -1, 6, 7], [8, 9, 10, 11]]
     for key, error in ((1.5, IndexError), ({1}, IndexError), ("a", TypeError)):
         with pytest.raises(error):
             x[key]

@@ -102,6 +102,19 @@ def test_modes_belong_to_a_thread_and_meet_transforms_and_autocast():
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
 
 
+def test_an_object_that_answers_for_operators_is_asked_even_if_it_is_a_number_too():
+    class Wrapper:
+        def __index__(self):
+            raise TypeError("no number at present")
+
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return func.__name__
+
+    x = torch.ones(2)
+    assert x * Wrapper() == torch.mul(x, Wrapper()) == x.mul(Wrapper()) == "mul"
+
+
 def test_function_modes():
     class Doubles(TorchFunctionMode):
         def __torch_function__(self, func, types, args=(), kwargs=None):

@@ -335,7 +335,7 @@ static void check_nan(Node* n, const TensorRef* grads, int count) {
         ObjectRef::steal(checked_object(PyImport_ImportModule("flambeau.autograd.anomaly_mode")));
     ObjectRef tuple = ObjectRef::steal(grads_tuple(grads, count));
     ObjectRef index =
-        ObjectRef::steal(checked_object(PyObject_CallMethod(module.get(), "_first_nan", "O", tuple.get())));
+        ObjectRef::steal(checked_object(PyObject_CallMethod(module.get(), "_first_nan", "(O)", tuple.get())));
     if (index.get() == Py_None) return;
     fail(ErrorKind::Runtime, "Function '", node_name(n), "' returned nan values in its ",
          PyLong_AsLong(index.get()), "th output.");

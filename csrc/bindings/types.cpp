@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "bindings/op.h"
+#include "bindings/signature.h"
 
 namespace flb {
 
@@ -378,7 +379,7 @@ bool is_number(PyObject* o) {
     const char* name = Py_TYPE(o)->tp_name;
     if (std::strncmp(name, "numpy.", 6) == 0)
         return std::strcmp(name, "numpy.ndarray") != 0 && std::strcmp(name, "numpy.str_") != 0;
-    return PyIndex_Check(o);
+    return PyIndex_Check(o) && !has_torch_function(o);  // who answers for operators itself is asked first
 }
 
 Scalar number_from(PyObject* o) {

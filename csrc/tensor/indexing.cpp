@@ -121,7 +121,7 @@ TensorRef index_tensor(PyObject* o) {
     if (PyBool_Check(o)) return scalar_tensor(Scalar(o == Py_True), DType::Bool);
     ObjectRef module = ObjectRef::steal(checked_object(PyImport_ImportModule("flambeau._tensor.index_keys")));
     ObjectRef converted =
-        ObjectRef::steal(checked_object(PyObject_CallMethod(module.get(), "as_index", "O", o)));
+        ObjectRef::steal(checked_object(PyObject_CallMethod(module.get(), "as_index", "(O)", o)));
     check_as(ErrorKind::Type, is_tensor(converted.get()), "an index must become a tensor");
     return TensorRef::borrow(converted.get());
 }

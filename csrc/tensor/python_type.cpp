@@ -543,8 +543,6 @@ void init_tensor_type(PyObject* module) {
                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots.data()};
     TensorType = reinterpret_cast<PyTypeObject*>(checked_object(PyType_FromSpec(&spec)));
     PyModule_AddObject(module, "Tensor", Py_NewRef(reinterpret_cast<PyObject*>(TensorType)));
-    // The class of the class: programs name it in annotations and derive their own metaclasses from it.
-    PyModule_AddObject(module, "_TensorMeta", Py_NewRef(reinterpret_cast<PyObject*>(Py_TYPE(TensorType))));
     if (PyModule_AddFunctions(module, module_functions) < 0) throw Error(ErrorKind::Python, "");
 }
 

@@ -117,7 +117,7 @@ class Reducer:
             f"receive grad for rank {self.group.rank()}: {', '.join(missing)}"
         )
 
-    def prepare(self, outputs: list) -> None:
+    def prepare_for_backward(self, outputs: list) -> None:
         """Expect a backward pass from these tensors."""
         self.expecting, self._callback_queued, self._next = True, False, 0
         self._ready.clear()

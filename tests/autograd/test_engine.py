@@ -460,6 +460,9 @@ def test_inference_mode():
 def test_anomaly_mode_finds_nan():
     x = leaf(0.0)
     with flambeau.autograd.set_detect_anomaly(True):
+        x, y = flambeau.ones(2, requires_grad=True), flambeau.full((2,), 3.0, requires_grad=True)
+        (x * y).sum().backward()  # a node with two gradients, and none of them nan
+        assert x.grad.tolist() == [3, 3]
 
         class Bad(flambeau.autograd.Function):
             @staticmethod

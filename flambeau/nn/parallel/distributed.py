@@ -202,7 +202,7 @@ class DistributedDataParallel(Module, Joinable):
         self.require_forward_param_sync = syncs
         if syncs:
             tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, flambeau.Tensor)]
-            self.reducer.prepare([t for t in tensors if t.requires_grad])
+            self.reducer.prepare_for_backward([t for t in tensors if t.requires_grad])
         return output
 
     def _share_buffers(self, has_inputs: bool = True) -> None:
