@@ -126,6 +126,15 @@ op(
     inplace=True,
     vjp={"input": _logit},
 )
+
+
+def _share(input, other):
+    """exp(input) / (exp(input) + exp(other)), infinities included."""
+    if input.is_complex():
+        return conj((input - flambeau.logaddexp(input, other)).exp())
+    return (input - other).sigmoid()
+
+
 binary(
     "logaddexp",
     """log(exp(input) + exp(other)), without overflow.
@@ -134,8 +143,8 @@ binary(
     tensor([3.1269, 2.3133])
     """,
     {
-        "input": lambda grad, input, result: grad * conj((input - result).exp()),
-        "other": lambda grad, other, result: grad * conj((other - result).exp()),
+        "input": lambda grad, input, other: grad * _share(input, other),
+        "other": lambda grad, input, other: grad * _share(other, input),
     },
     inplace=False,
 )
@@ -147,8 +156,8 @@ binary(
     tensor([3.3219, 2.5850])
     """,
     {
-        "input": lambda grad, input, result: grad * conj((input - result).exp2()),
-        "other": lambda grad, other, result: grad * conj((other - result).exp2()),
+        "input": lambda grad, input, other: grad * _share(input * math.log(2), other * math.log(2)),
+        "other": lambda grad, input, other: grad * _share(other * math.log(2), input * math.log(2)),
     },
     inplace=False,
 )

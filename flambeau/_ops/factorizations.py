@@ -83,6 +83,14 @@ def _cholesky_vjp(grad, L, upper):
     return triangular(L, left, upper=False, left=False)
 
 
+def _cholesky_jvp(primals, tangents, results):
+    upper, L = primals[1], _h(results[0]) if primals[1] else results[0]
+    inner = triangular(_h(L), triangular(L, tangents[0], upper=False), upper=True, left=False)
+    # Half of the diagonal of a Hermitian matrix belongs to each of its factors.
+    moved = L @ (inner.tril(-1) + 0.5 * flambeau.diag_embed(inner.diagonal(0, -2, -1)))
+    return (_h(moved) if upper else moved), None
+
+
 _cholesky_ex = op(
     "linalg_cholesky_ex(Tensor input, *, bool upper=False, bool check_errors=False, Tensor[]? out=None)"
     " -> (Tensor L, Tensor info)",
@@ -94,6 +102,7 @@ _cholesky_ex = op(
     tensor(1, dtype=torch.int32)
     """,
     vjp={"input": lambda grad, L, upper: _cholesky_vjp(grad, L, upper)},
+    jvp=_cholesky_jvp,
     **FACTOR,
 )
 

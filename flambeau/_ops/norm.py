@@ -273,7 +273,7 @@ def _weight_norm(v, g, dim=0):
 def _group_norm_gradients(grad_output, input, weight, groups, eps):
     """The gradients with respect to input (N, C, L), weight and bias, with differentiable operators."""
     n, channels, length = input.shape
-    grouped = input.reshape(n, groups, -1)
+    grouped = input.reshape(n, groups, channels // groups * length)
     centred = grouped - grouped.mean(2, True)
     rstd = flambeau.rsqrt((centred * centred).mean(2, True) + eps)
     normal = centred * rstd

@@ -234,7 +234,8 @@ def _var_vjp(grad, input, dim=None, correction=None, keepdim=False):
 
 
 def _std_vjp(grad, input, result, dim=None, correction=None, keepdim=False):
-    half = (grad / (result * 2)).masked_fill(result == 0, 0)
+    # The divisor is masked, not the quotient: 0 times an infinity would be NaN in the derivative in `grad`.
+    half = grad / (result * 2).masked_fill(result == 0, float("inf"))
     return _var_vjp(half, input, dim, correction, keepdim)
 
 
@@ -332,7 +333,10 @@ def _vector_norm_vjp(grad, x, ord, dim, keepdim, result):
         shares = hit.sum(dims, keepdim=True) if x.dim() else 1
         return x.sgn() * (hit * (grad / shares))
     # Where all is zero we divide by infinity: the quotient is zero then, and so are its own derivatives.
-    scale = grad / norm.masked_fill(norm == 0, math.inf if ord > 1 else 0) ** (ord - 1)
+    if ord < 1:
+        scale = grad * norm ** (1 - ord)
+    else:
+        scale = grad / norm.masked_fill(norm == 0, math.inf) ** (ord - 1)
     power = x.abs() ** (ord - 1)
     return x.sgn() * (power.masked_fill(x == 0, 0) if ord < 1 else power) * scale
 

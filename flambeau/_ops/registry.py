@@ -49,6 +49,7 @@ class Record:
         "why_not",
         "method",
         "public",
+        "jvp",
     )
 
     def __init__(self, **fields):
@@ -115,6 +116,8 @@ def op(
     aliases=(),
     why_not=None,
     writes=None,
+    python=None,
+    jvp=None,
 ):
     """Make a native operator and publish it.
 
@@ -124,6 +127,9 @@ def op(
         A name with a dot ("max.dim") does the same: what follows the dot tells the overloads apart.
     writes: whether calls write the first operand, where the name does not tell.
     why_not: "not differentiable" or "not written" when there is no rule, for the error message.
+    python: the implementation, where it is a Python function of the parameters. It runs unrecorded.
+    jvp: f(primals, tangents, results) gives the tangents of the results (None: it has none). To be given where the
+        transpose of the rule does not serve forward mode: it reads more than it should, or checks what holds for gradients.
     """
     own = signature[: signature.index("(")].strip()
     base = own.partition(".")[0]
@@ -140,6 +146,7 @@ def op(
         impl=impl,
         node_name=NODE_NAMES.get(own, ""),
         why_not=why_not,
+        **({} if python is None else {"python": python}),
     )
     records[own] = Record(
         op=made,
@@ -153,6 +160,7 @@ def op(
         why_not=why_not,
         method=method,
         public=public,
+        jvp=jvp,
     )
     shown = name or own.partition(".")[0]
     if public:

@@ -167,11 +167,14 @@ def _i0(grad, input):
 
 
 def _i1(grad, input, result):
-    return grad * flambeau.where(input == 0, 0.5, flambeau.i0(input) - result / input)
+    # A divisor of 1 at 0, so that the second derivative there is 0 as well, not 0 / 0.
+    safe = flambeau.where(input == 0, 1, input)
+    return grad * flambeau.where(input == 0, 0.5, flambeau.i0(input) - result / safe)
 
 
 def _i1e(grad, input, result):
-    slope = flambeau.special.i0e(input) - result * (input.sgn() + 1 / input)
+    safe = flambeau.where(input == 0, 1, input)
+    slope = flambeau.special.i0e(input) - result * (input.sgn() + 1 / safe)
     return grad * flambeau.where(input == 0, 0.5, slope)
 
 

@@ -71,11 +71,18 @@ def _eigh_vjp(grads, eigenvalues, eigenvectors, vectors):
     return V @ inner @ _h(V)
 
 
+def _eigh_jvp(primals, tangents, results):
+    values, V, _ = results
+    inner = _h(V) @ tangents[0] @ V
+    return inner.diagonal(0, -2, -1).real, V @ _without_diagonal(inner / _gaps(values)), None
+
+
 _eigh = op(
     "_linalg_eigh(Tensor A, str UPLO='L', bool vectors=True)"
     " -> (Tensor eigenvalues, Tensor eigenvectors, Tensor info)",
     """Eigenvalues and eigenvectors of Hermitian matrices.""",
     vjp={"A": _eigh_vjp},
+    jvp=_eigh_jvp,
     **FACTOR,
 )
 
@@ -138,10 +145,20 @@ def _eig_vjp(grads, A, eigenvalues, eigenvectors, vectors):
     return result if A.is_complex() else result.real
 
 
+def _eig_jvp(primals, tangents, results):
+    values, V, _ = results
+    inner = _solve(V, tangents[0].to(V.dtype) @ V)[0]
+    moved = V @ _without_diagonal(inner / _gaps(values))
+    # The vectors keep their length.
+    longer = (V.conj() * moved).sum(-2, keepdim=True).real
+    return inner.diagonal(0, -2, -1), moved - V * longer, None
+
+
 _eig = op(
     "_linalg_eig(Tensor A, bool vectors=True) -> (Tensor eigenvalues, Tensor eigenvectors, Tensor info)",
     """Eigenvalues and right eigenvectors of square matrices.""",
     vjp={"A": _eig_vjp},
+    jvp=_eig_jvp,
     **FACTOR,
 )
 
@@ -235,11 +252,40 @@ def _svd_vjp(grads, U, S, Vh, vectors):
     return result
 
 
+def _svd_jvp(primals, tangents, results):
+    """Vectors of the null space, which nothing determines, do not move."""
+    whole_U, S, whole_Vh, _ = results
+    m, n, k = whole_U.size(-2), whole_Vh.size(-1), S.size(-1)
+    U, Vh = whole_U[..., :k], whole_Vh[..., :k, :]
+    sizes, gaps = S.to(U.dtype), _gaps(S * S)
+    moved = tangents[0]
+    inner = _h(U) @ moved @ _h(Vh)
+    right, left = inner * sizes.unsqueeze(-2), inner * sizes.unsqueeze(-1)
+    turn_U = _without_diagonal((right + _h(right)) / gaps)
+    turn_V = _without_diagonal((left + _h(left)) / gaps)
+    if U.is_complex():  # the phases share what only their difference determines
+        phase = flambeau.diag_embed(1j * inner.diagonal(0, -2, -1).imag / (2 * sizes))
+        turn_U, turn_V = turn_U + phase, turn_V - phase
+    dU, dVh = U @ turn_U, _h(turn_V) @ Vh
+    if m > k:
+        rest = (moved @ _h(Vh)) / sizes.unsqueeze(-2)
+        dU = dU + rest - U @ (_h(U) @ rest)
+    if n > k:
+        rest = (_h(U) @ moved) / sizes.unsqueeze(-1)
+        dVh = dVh + rest - (rest @ _h(Vh)) @ Vh
+    if whole_U.size(-1) > k:
+        dU = flambeau.nn.functional.pad(dU, (0, whole_U.size(-1) - k))
+    if whole_Vh.size(-2) > k:
+        dVh = flambeau.nn.functional.pad(dVh, (0, 0, 0, whole_Vh.size(-2) - k))
+    return dU, inner.diagonal(0, -2, -1).real, dVh, None
+
+
 _svd = op(
     "_linalg_svd(Tensor A, bool full_matrices=False, bool vectors=True)"
     " -> (Tensor U, Tensor S, Tensor Vh, Tensor info)",
     """Singular values and vectors.""",
     vjp={"A": _svd_vjp},
+    jvp=_svd_jvp,
     **FACTOR,
 )
 

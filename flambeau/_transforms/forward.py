@@ -75,6 +75,7 @@ class _Plan:
             for key, function in (record.vjp or {}).items()
             if function is not None
         ]
+        self.jvp = record.jvp
         self.missing = record.why_not == "not written"
         kinds = [kind for kind, _ in typed(op)]
         self.lists = [k in ("Tensor[]", "Tensor?[]") for k in kinds]
@@ -83,6 +84,8 @@ class _Plan:
 
     def _choose(self, record):
         name = self.name
+        if record.jvp is not None:
+            return _given
         if name in ("detach",):
             return _nothing
         if (record.view and record.vjp) or name in _LINEAR:
@@ -186,6 +189,10 @@ def _kept(tangent, out):
     if isinstance(out, (tuple, list)):
         return tuple(t if _differentiable(o) else None for t, o in zip(tangent, out, strict=True))
     return tangent if _differentiable(out) else None
+
+
+def _given(plan, primals, tangents, out):
+    return plan.jvp(primals, tangents, out)
 
 
 def _linear(plan, primals, tangents, out):

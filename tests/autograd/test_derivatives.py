@@ -98,3 +98,40 @@ def test_gradcheck_refuses_what_it_cannot_check():
         gradcheck(cube, (point(1.0),))
     with pytest.raises(AssertionError, match="requires check_forward_ad"):
         gradcheck(cube, (point(1.0, requires_grad=True),), check_batched_forward_grad=True)
+
+
+def test_second_derivatives_of_binary_cross_entropy():
+    probabilities = point(0.2, 0.7, 0.4, requires_grad=True)
+    targets = point(0.3, 0.9, 0.5, requires_grad=True)
+    loss = flambeau.nn.functional.binary_cross_entropy
+    assert gradcheck(loss, (probabilities, targets), check_forward_ad=True)
+    assert gradgradcheck(loss, (probabilities, targets))
+    assert gradgradcheck(lambda p: loss(p, targets.detach(), reduction="none"), (probabilities,))
+    # Where the logarithm is limited, the gradient is not, but for its divisor.
+    edges = point(0.0, 1.0, 0.0, requires_grad=True)
+    loss(edges, point(1.0, 0.0, 0.0), reduction="sum").backward()
+    assert edges.grad.tolist() == [-1e12, 1e12, 0.0]
+
+
+def test_second_derivatives_of_bessel_functions_at_zero():
+    for f in (flambeau.special.i1, flambeau.special.i1e):
+        x = point(0.0, requires_grad=True)
+        (first,) = flambeau.autograd.grad(f(x), x, create_graph=True)
+        (second,) = flambeau.autograd.grad(first, x)
+        assert first == 0.5 and second == 0
+
+
+@pytest.mark.parametrize("f", [flambeau.logaddexp, flambeau.logaddexp2])
+def test_an_infinity_is_all_of_a_sum_of_exponentials(f):
+    inf = float("inf")
+    x, y = point(inf, 0.0, -inf, requires_grad=True), point(0.0, inf, 0.0, requires_grad=True)
+    f(x, y).sum().backward()
+    assert x.grad.tolist() == [1.0, 0.0, 0.0] and y.grad.tolist() == [0.0, 1.0, 1.0]
+    assert gradgradcheck(f, (point(1.0, -2.0, requires_grad=True), point(0.5, 3.0, requires_grad=True)))
+
+
+def test_second_derivatives_of_group_norm_without_examples():
+    x = flambeau.zeros(0, 4, 3, dtype=flambeau.float64, requires_grad=True)
+    (first,) = flambeau.autograd.grad(flambeau.nn.functional.group_norm(x, 2).sum(), x, create_graph=True)
+    (second,) = flambeau.autograd.grad(first.sum(), x)
+    assert second.shape == x.shape

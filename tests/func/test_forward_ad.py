@@ -165,3 +165,72 @@ def test_gradients_in_batches():
     close(rows, functional.jacobian(lambda a: a.sin() * a.prod(), x))
     (again,) = torch.autograd.grad(out, leaf, vectors, is_grads_batched=True, create_graph=True)
     assert again.requires_grad
+
+
+def tangent_of(f, at, along):
+    with fwAD.dual_level():
+        return fwAD.unpack_dual(f(fwAD.make_dual(at, along))).tangent
+
+
+def _central(f, at, along, step=1e-6):
+    return (f(at + step * along) - f(at - step * along)) / (2 * step)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (4, 3), (3, 4)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_tangents_of_singular_values_and_vectors(shape, dtype):
+    torch.manual_seed(0)
+    A, B = torch.randn(shape, dtype=dtype), torch.randn(shape, dtype=dtype)
+
+    def product(A):  # phases cancel
+        U, S, Vh = torch.linalg.svd(A, full_matrices=False)
+        return (U * S.exp()) @ Vh
+
+    for f in (torch.linalg.svdvals, product, lambda A: torch.linalg.svd(A).S, torch.linalg.cond):
+        torch.testing.assert_close(tangent_of(f, A, B), _central(f, A, B), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_tangents_of_eigenvalues_and_vectors(dtype):
+    torch.manual_seed(0)
+    A, B = torch.randn(3, 3, dtype=dtype), torch.randn(3, 3, dtype=dtype)
+
+    def exponential(A):
+        w, V = torch.linalg.eig(A)
+        return (V * w.exp()) @ torch.linalg.inv(V)
+
+    def lengths(A):
+        return torch.linalg.eig(A).eigenvectors.abs().pow(2).sum(0)
+
+    for f in (exponential, lengths, lambda A: torch.linalg.eigvals(A).pow(3).sum()):
+        torch.testing.assert_close(tangent_of(f, A, B), _central(f, A, B), rtol=1e-5, atol=1e-6)
+    H, K = A + A.mH, B + B.mH
+    for f in (torch.linalg.eigvalsh, lambda A: torch.linalg.eigh(A).eigenvectors.abs()):
+        torch.testing.assert_close(tangent_of(f, H, K), _central(f, H, K), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("upper", [False, True])
+def test_tangents_of_a_cholesky_factor(upper, dtype):
+    torch.manual_seed(0)
+    A, B = torch.randn(3, 3, dtype=dtype), torch.randn(3, 3, dtype=dtype)
+    H, K = A @ A.mH, B + B.mH
+
+    def factor(H):
+        return torch.linalg.cholesky(H, upper=upper)
+
+    torch.testing.assert_close(tangent_of(factor, H, K), _central(factor, H, K), rtol=1e-5, atol=1e-6)
+    # The tangent need not be symmetric: PyTorch gives these.
+    H = torch.tensor([[4.0, 1.0], [1.0, 3.0]], dtype=D)
+    lower = tangent_of(torch.linalg.cholesky, H, torch.tensor([[0.1, 0.2], [0.4, 0.5]], dtype=D))
+    close(lower, torch.tensor([[0.025, 0.0], [0.19375, 0.10741341650582831]], dtype=D))
+
+
+@pytest.mark.parametrize("p", [0.5, 1, 1.5, 2, 3, torch.inf])
+def test_norms_have_the_tangent_zero_at_zero(p):
+    zero = torch.zeros(3, dtype=D)
+    assert tangent_of(lambda a: torch.linalg.vector_norm(a, p), zero, t) == 0
+
+
+def test_the_deviation_of_equal_numbers_has_the_tangent_zero():
+    assert tangent_of(torch.std, torch.ones(3, dtype=D), t) == 0
