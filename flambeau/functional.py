@@ -1,4 +1,4 @@
-"""Where PyTorch keeps operators that it writes in Python: here they are those of the top level."""
+"""The functions that PyTorch writes in Python, under the name of the module where it keeps them."""
 
 from flambeau import (
     atleast_1d,

@@ -6,13 +6,12 @@ from ._ops import factorizations, matrix_functions, solvers, spectral
 from ._ops.casts import in_autocast
 from ._ops.factorizations import LinAlgError
 from ._ops.outputs import deliver
-from ._ops.registry import overridable_functions, records
+from ._ops.registry import overridable_functions, records, takes
 
 vector_norm = records["linalg_vector_norm"].op
 qr = records["linalg_qr"].op
 matmul = flambeau.matmul
 matrix_power = flambeau.matrix_power
-det = flambeau.det
 
 __all__ = ["LinAlgError", "cross", "det", "diagonal", "matmul", "matrix_power", "qr", "vecdot", "vector_norm"]
 
@@ -39,6 +38,16 @@ def diagonal(A, *, offset=0, dim1=-2, dim2=-1):
     torch.Size([4, 2])
     """
     return flambeau.diagonal(A, offset, dim1, dim2)
+
+
+@takes("linalg_det(Tensor A, *, Tensor? out=None)")
+def det(A, *, out=None):
+    """The determinants of square matrices (*, n, n).
+
+    >>> flambeau.linalg.det(flambeau.tensor([[2.0, 0.0], [0.0, 3.0]]))
+    tensor(6.)
+    """
+    return flambeau.det(A, out=out)
 
 
 @in_autocast("lower")

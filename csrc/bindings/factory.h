@@ -10,7 +10,7 @@ DeviceType default_device();
 void set_default_device(DeviceType device);
 
 // The common tail of factory signatures: "dtype? dtype=None, layout? layout=None, device? device=None,
-// bool pin_memory=False, bool requires_grad=False", beginning at parameter `first`. A given out= decides dtype and device.
+// bool? pin_memory=False, bool? requires_grad=False", beginning at parameter `first`. A given out= decides dtype and device.
 struct FactoryOptions {
     FactoryOptions(const Call& call, int first, DType fallback);
     PyObject* finish(TensorRef t) const {

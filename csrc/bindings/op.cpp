@@ -71,6 +71,21 @@ Op* find_op(const char* name) {
 
 // ---- the call -----------------------------------------------------------------------------------------------------------
 
+// A function of operators: its arguments are parsed like an operator's, and that is all.
+static PyObject* call_composite(Op* op, PyObject** slots) {
+    const std::vector<Param>& params = *op->params;
+    const int n = int(params.size());
+    for (int i = 0; i < n; ++i)
+        if (!slots[i]) slots[i] = Py_None;
+    ObjectRef names;
+    if (n > op->num_positional) {
+        names = ObjectRef::steal(checked_object(PyTuple_New(n - op->num_positional)));
+        for (int i = op->num_positional; i < n; ++i)
+            PyTuple_SET_ITEM(names.get(), i - op->num_positional, Py_NewRef(params[i].name));
+    }
+    return checked_object(PyObject_Vectorcall(op->python, slots, size_t(op->num_positional), names.get()));
+}
+
 // `called` is what __torch_function__ receives: the function or the method.
 static PyObject* call_op(Op* op, PyObject* called, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
     ParsedArgs parsed;
@@ -78,6 +93,7 @@ static PyObject* call_op(Op* op, PyObject* called, PyObject* const* args, size_t
         parse_arguments(op, args, PyVectorcall_NARGS(nargsf), kwnames, parsed, nullptr);
         if (__builtin_expect(parsed.overridden, 0))
             return call_torch_function(called, args, nargsf, kwnames, op, parsed.slots);
+        if (op->composite) return call_composite(op, parsed.slots);
         return invoke(op, parsed.slots);
     });
 }
@@ -97,6 +113,7 @@ static PyObject* call_overloads(Overloads* set, PyObject* called, PyObject* cons
             if (!parse_arguments(op, args, PyVectorcall_NARGS(nargsf), kwnames, parsed, kSilently)) continue;
             if (parsed.overridden)
                 return call_torch_function(called, args, nargsf, kwnames, op, parsed.slots);
+            if (op->composite) return call_composite(op, parsed.slots);
             return invoke(op, parsed.slots);
         }
         raise_no_overload(set->name, set->ops, args, PyVectorcall_NARGS(nargsf), kwnames);
@@ -257,15 +274,16 @@ TensorRef invoke_tensor(OpHandle& handle, std::initializer_list<PyObject*> given
 // ---- construction from the record ---------------------------------------------------------------------------------------
 
 static PyObject* op_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
-    static const char* const names[] = {"signature", "doc",  "vjp",       "inplace", "view",   "family",
-                                        "kind",      "impl", "node_name", "why_not", "python", nullptr};
+    static const char* const names[] = {"signature", "doc",       "vjp",  "inplace",   "view",
+                                        "family",    "kind",      "impl", "node_name", "why_not",
+                                        "python",    "composite", nullptr};
     const char *signature, *family = nullptr, *kind = nullptr, *impl_name = nullptr, *node_name = nullptr,
                            *why_not = nullptr;
     PyObject *doc = Py_None, *vjp = Py_None, *python = nullptr;
-    int inplace = 0, view = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "s|OOppzzzzzO", const_cast<char**>(names), &signature,
+    int inplace = 0, view = 0, composite = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "s|OOppzzzzzOp", const_cast<char**>(names), &signature,
                                      &doc, &vjp, &inplace, &view, &family, &kind, &impl_name, &node_name,
-                                     &why_not, &python))
+                                     &why_not, &python, &composite))
         return nullptr;
     return guarded([&]() -> PyObject* {
         Op* op = reinterpret_cast<Op*>(checked_object(type->tp_alloc(type, 0)));
@@ -284,6 +302,7 @@ static PyObject* op_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
             op->python = Py_NewRef(python);
             op->impl = python_impl;
             op->takes_sparse = true;
+            op->composite = composite;
         } else if (family) {
             auto found = families().find(family);
             check(found != families().end(), "record of ", op->cname, ": unknown family '", family, "'");
@@ -297,7 +316,7 @@ static PyObject* op_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
         if (why_not) op->why_not_differentiable = strdup(why_not);
         if (vjp != Py_None) op->rule = build_rule(op, vjp, node_name ? node_name : "");
         op->public_function = reinterpret_cast<PyObject*>(op);  // not owned: itself
-        ops_by_name()[PyUnicode_AsUTF8(op->name)] = op;
+        if (!composite) ops_by_name()[PyUnicode_AsUTF8(op->name)] = op;
         Py_INCREF(op);  // the table keeps every operator for the process's life
         return held.release();
     });

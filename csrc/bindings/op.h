@@ -36,7 +36,7 @@ enum class Kind : uint8_t {
 
 struct Param {
     PyObject* name = nullptr;   // interned
-    PyObject* alias = nullptr;  // NumPy's name for it (axis, keepdims, x), interned, or null
+    PyObject* aliases[3] = {};  // NumPy's names for it (axis, keepdims, x), interned, and null
     Kind kind = Kind::Object;
     bool none_ok = false;  // written with a trailing ?
     bool keyword_only = false;
@@ -104,6 +104,7 @@ struct Op {
     bool differentiable_out;  // unused outputs dtypes decide
     bool takes_sparse;        // handles sparse tensors itself; of other operators, `sparse_form` does
     Op* sparse_form;          // null: there is none, and sparse tensors are refused
+    bool composite;           // `python` is a function of operators, called as it is; see call_composite
     PyObject* python;  // the implementation, where it is a Python function of the parameters; else null
     const char*
         why_not_differentiable;  // "not differentiable" / "not written", for the error; null otherwise

@@ -1,6 +1,7 @@
 // Pointwise operators that do more than run one loop: they choose among loops, check arguments, or give several results.
 #include <cstring>
 
+#include "bindings/factory.h"
 #include "kernels/pointwise.h"
 #include "kernels/promotion.h"
 
@@ -244,10 +245,9 @@ static PyObject* masked_fill(Call& call) {
               " only supports a 0-dimensional value tensor, but got tensor with ", value.tensor->ndim(),
               " dimension(s).");
     }
-    const DTypeKind kind = value.tensor ? info(value.tensor->dtype).kind : value.number.category();
-    const DTypeKind own = info(x.dtype).kind;
-    check(kind <= own || (kind <= DTypeKind::Integer && own <= DTypeKind::Integer) || own == DTypeKind::Bool,
-          "value cannot be converted to type ", name_of(x.dtype), " without overflow");
+    // A fraction is cut off, as by a conversion; what does not fit is refused.
+    if (!value.tensor) check_fits(value.number, x.dtype);
+    else if (!value.tensor->is_meta()) check_fits(item(*value.tensor), x.dtype);
     return select(call, mask, value, {&x, {}}, x.dtype);
 }
 

@@ -35,8 +35,8 @@ constexpr KindName kKinds[] = {
 };
 
 // NumPy's names for parameters, which PyTorch accepts too.
-constexpr const char* kAliases[][2] = {
-    {"dim", "axis"}, {"keepdim", "keepdims"}, {"input", "x"}, {"other", "x2"}};
+constexpr const char* kAliases[][4] = {
+    {"dim", "axis"}, {"keepdim", "keepdims"}, {"input", "x", "a", "x1"}, {"other", "x2"}};
 
 const char* type_text(Kind kind) {
     switch (kind) {
@@ -126,7 +126,8 @@ Param parse_param(Op* op, std::string text) {
     check(known, "record of ", op->cname, ": unknown type '", type, "' of parameter ", name);
     p.name = intern(name);
     for (const auto& a : kAliases)
-        if (name == a[0]) p.alias = intern(a[1]);
+        if (name == a[0])
+            for (int i = 0; i < 3 && a[i + 1]; ++i) p.aliases[i] = intern(a[i + 1]);
     return p;
 }
 
@@ -216,9 +217,14 @@ bool is_index(PyObject* o) {
     if (PyLong_Check(o)) return true;
     if (is_tensor(o)) {
         Tensor& t = *reinterpret_cast<Tensor*>(o);
-        return t.numel == 1 && t.ndim() == 0 && is_integral(t.dtype, false) && !t.requires_grad();
+        return t.numel == 1 && is_integral(t.dtype, false) && !t.requires_grad();
     }
     return PyIndex_Check(o);
+}
+
+bool takes_list(Kind kind) {
+    return kind == Kind::TensorList || kind == Kind::OptTensors || kind == Kind::IntList ||
+           kind == Kind::FloatList;
 }
 
 bool zero_dim_tensor(PyObject* o) { return is_tensor(o) && reinterpret_cast<Tensor*>(o)->ndim() == 0; }
@@ -284,9 +290,7 @@ bool accepts(const Param& p, PyObject* o, bool& overridden) {
 
 bool builtin_number(PyObject* o) { return PyFloat_Check(o) || PyLong_Check(o) || PyComplex_Check(o); }
 
-PyObject* plain_int(PyObject* o) {
-    return PyLong_CheckExact(o) || is_tensor(o) ? Py_NewRef(o) : PyNumber_Index(o);
-}
+PyObject* plain_int(PyObject* o) { return PyLong_CheckExact(o) ? Py_NewRef(o) : PyNumber_Index(o); }
 PyObject* plain_float(PyObject* o) {
     if (PyFloat_Check(o) || PyLong_CheckExact(o) || is_tensor(o)) return Py_NewRef(o);
     const double value = PyFloat_AsDouble(o);
@@ -412,11 +416,12 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
             PyObject* key = PyTuple_GET_ITEM(kwnames, k);
             int found = -1;
             for (int i = 0; i < n && found < 0; ++i)
-                if (params[i].name == key || params[i].alias == key) found = i;
+                if (params[i].name == key) found = i;
             for (int i = 0; i < n && found < 0; ++i)
-                if (PyUnicode_Compare(params[i].name, key) == 0 ||
-                    (params[i].alias && PyUnicode_Compare(params[i].alias, key) == 0))
-                    found = i;
+                if (PyUnicode_Compare(params[i].name, key) == 0) found = i;
+            for (int i = 0; i < n && found < 0; ++i)
+                for (PyObject* alias : params[i].aliases)
+                    if (alias && PyUnicode_Compare(alias, key) == 0) found = i;
             if (found < 0)
                 return mismatch([&] {
                     return join(op->cname, "() got an unexpected keyword argument '", utf8(key), "'");
@@ -441,7 +446,7 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
         }
         // The commonest case first, inline.
         if (p.kind <= Kind::Operand && Py_TYPE(o) == TensorType) continue;
-        if (PyList_Check(o) && p.kind != Kind::Object) o = slots[i] = parsed.hold(PyList_AsTuple(o));
+        if (PyList_Check(o) && takes_list(p.kind)) o = slots[i] = parsed.hold(PyList_AsTuple(o));
         // What is written in place must be a tensor, whatever its plain form takes.
         const bool ok =
             i == 0 && op->inplace ? tensor_like(o, parsed.overridden) : accepts(p, o, parsed.overridden);

@@ -2,6 +2,7 @@
 // operators `index` and `index_put_`.
 #include <vector>
 
+#include "bindings/factory.h"
 #include "bindings/op.h"
 #include "bindings/signature.h"
 #include "bindings/types.h"
@@ -12,7 +13,7 @@ namespace flb {
 namespace {
 
 OpHandle select_op("select"), slice_op("slice"), unsqueeze_op("unsqueeze"), alias_op("alias"),
-    index_op("index"), index_put_op("index_put_"), copy_op("copy_"), fill_op("fill_");
+    index_op("index"), index_put_op("index_put_"), copy_op("copy_"), fill_op("fill_"), type_as_op("type_as");
 
 // The window so far, either as numbers (nothing to record) or as a chain of recorded views.
 class Walker {
@@ -230,6 +231,17 @@ ObjectRef index_list(const Indexed& indexed) {
     return list;
 }
 
+// Whether a single tensor indexes, and it is a mask with dimensions.
+bool is_one_mask(const Indexed& indexed) {
+    const Tensor* only = nullptr;
+    for (const TensorRef& t : indexed.indices) {
+        if (!t) continue;
+        if (only) return false;
+        only = t.get();
+    }
+    return only && only->dtype == DType::Bool && only->ndim() > 0;
+}
+
 PyObject* sparse_getitem(PyObject* self, PyObject* key) {
     ObjectRef module = ObjectRef::steal(checked_object(PyImport_ImportModule("flambeau._ops.sparse.shape")));
     return checked_object(PyObject_CallMethod(module.get(), "getitem", "OO", self, key));
@@ -290,7 +302,15 @@ int tensor_ass_subscript(PyObject* self, PyObject* key, PyObject* value) {
             return invoke_tensor(copy_op, {window.object(), from.object()}).release();
         }
         if (scalar) {
-            number = scalar_tensor(number_from(value), t.dtype, t.device);
+            const Scalar given = number_from(value);
+            check_fits(given, t.dtype);
+            number = scalar_tensor(given, t.dtype, t.device);
+            source = number.object();
+        } else if (Tensor& one = *reinterpret_cast<Tensor*>(source);
+                   one.numel == 1 && one.dtype != t.dtype && is_one_mask(indexed)) {
+            // One element for all that a mask picks is converted, as by masked_fill; others have to have the dtype.
+            if (!one.is_meta() && !one.wrapped) check_fits(number_of(one), t.dtype);
+            number = invoke_tensor(type_as_op, {source, indexed.window.object()});
             source = number.object();
         }
         ObjectRef list = index_list(indexed);

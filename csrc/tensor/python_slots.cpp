@@ -27,10 +27,13 @@ PyObject* call_method(Op* op, PyObject* const* args, size_t count) {
 PyObject* binary(OpHandle& handle, PyObject* a, PyObject* b) {
     return guarded([&]() -> PyObject* {
         Op* op = handle.get();
-        const bool a_plain = plain(a), b_plain = plain(b);
-        if ((a_plain || is_number(a)) && (b_plain || is_number(b))) {
+        const std::vector<Param>& params = *op->params;
+        const auto fits = [&](int i, PyObject* o) {
+            return plain(o) || (params[i].kind == Kind::Operand && is_number(o));
+        };
+        if (fits(0, a) && fits(1, b)) {
             PyObject* args[kMaxParams] = {a, b};
-            for (size_t i = 2; i < op->params->size(); ++i) args[i] = (*op->params)[i].default_value;
+            for (size_t i = 2; i < params.size(); ++i) args[i] = params[i].default_value;
             return invoke(op, args);
         }
         // A subclass, or something foreign: the whole call, and NotImplemented if the operator doesn't take it.

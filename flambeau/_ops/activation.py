@@ -9,7 +9,7 @@ import flambeau
 
 from ._pointwise import unary, zero
 from .casts import in_autocast
-from .registry import composite, inplace_records, op, records
+from .registry import composite, inplace_records, op, records, takes
 
 # ---- derivatives: of the gradient and of what was kept -----------------------------------------------------------------
 
@@ -260,6 +260,7 @@ def variant(name, inplace=False):
 
 
 @composite(method=True)
+@takes("prelu(Tensor input, Tensor weight)")
 @in_autocast("lower")
 def prelu(input, weight):
     """input where positive, weight * input elsewhere; weight holds one slope, or one per channel (dimension 1).
@@ -304,6 +305,7 @@ def _celu(input, alpha=1.0, inplace=False):
 
 
 @composite
+@takes("selu(Tensor input)")
 def selu(input):
     """The self-normalising scaled ELU (Klambauer et al., 2017).
 
@@ -314,12 +316,14 @@ def selu(input):
 
 
 @composite
+@takes("selu_(Tensor input)")
 def selu_(input):
     """In-place form of `selu`."""
     return _selu(input, True)
 
 
 @composite
+@takes("celu(Tensor input, Scalar alpha=1.0)")
 def celu(input, alpha=1.0):
     """max(0, input) + min(0, alpha * (exp(input / alpha) - 1)).
 
@@ -330,6 +334,7 @@ def celu(input, alpha=1.0):
 
 
 @composite
+@takes("celu_(Tensor input, Scalar alpha=1.0)")
 def celu_(input, alpha=1.0):
     """In-place form of `celu`."""
     return _celu(input, alpha, True)

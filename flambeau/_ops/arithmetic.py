@@ -3,7 +3,7 @@
 import flambeau
 
 from ._pointwise import binary, conj, unary, zero
-from .registry import composite, op
+from .registry import composite, op, takes
 
 op(
     "add(Operand input, Operand other, *, Scalar alpha=1, Tensor? out=None) -> Tensor",
@@ -172,6 +172,7 @@ def _widest(x, dtype):
 
 
 @composite(method=True)
+@takes("float_power(Operand input, Operand exponent, *, Tensor? out=None)")
 def float_power(input, exponent, *, out=None):
     """input raised to exponent in float64 (complex128 if either is complex), whatever the dtypes.
 
@@ -233,6 +234,7 @@ op(
 
 
 @composite(method=True)
+@takes("positive(Tensor input)")
 def positive(input):
     """input itself; bool tensors raise RuntimeError.
 
@@ -298,6 +300,7 @@ unary(
 
 
 @composite(method=True)
+@takes("square(Tensor input, *, Tensor? out=None)")
 def square(input, *, out=None):
     """input * input.
 
@@ -308,6 +311,7 @@ def square(input, *, out=None):
 
 
 @composite(method=True)
+@takes("square_(Tensor input)")
 def square_(input):
     """In-place form of `square`."""
     return input.pow_(2)
@@ -339,6 +343,7 @@ def _power_of_two(input, other):
 
 
 @composite(method=True)
+@takes("ldexp(Tensor input, Tensor other, *, Tensor? out=None)")
 def ldexp(input, other, *, out=None):
     """input * 2 ** other.
 
@@ -349,6 +354,7 @@ def ldexp(input, other, *, out=None):
 
 
 @composite(method=True, public=False)
+@takes("ldexp_(Tensor input, Tensor other)")
 def ldexp_(input, other):
     """In-place form of `ldexp`."""
     return input.mul_(_power_of_two(input, other))

@@ -3,7 +3,7 @@
 import flambeau
 
 from ._pointwise import binary, predicate, unary
-from .registry import composite, op
+from .registry import composite, op, takes
 
 _COMPARISONS = {
     "eq": ("input == other", (), "[False,  True, False]"),
@@ -28,6 +28,7 @@ for _name, (_formula, _aliases, _shown) in _COMPARISONS.items():
 
 
 @composite(method=True)
+@takes("equal(Tensor input, Tensor other)")
 def equal(input, other):
     """Whether two tensors have the same shape and the same elements, as a bool.
 
@@ -38,6 +39,9 @@ def equal(input, other):
 
 
 @composite(method=True)
+@takes(
+    "isclose(Tensor input, Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False)",
+)
 def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Whether |input - other| <= atol + rtol * |other|, element by element.
 
@@ -65,6 +69,9 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
 
 
 @composite(method=True)
+@takes(
+    "allclose(Tensor input, Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False)",
+)
 def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Whether :func:`isclose` holds for every element, as a bool.
 

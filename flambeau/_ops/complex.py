@@ -3,7 +3,7 @@
 import flambeau
 
 from ._pointwise import conj, unary
-from .registry import composite, op, records
+from .registry import composite, op, records, takes
 
 unary(
     "conj_physical",
@@ -17,6 +17,7 @@ _computed = records["conj_physical"].op
 
 
 @composite(method=True)
+@takes("conj_physical(Tensor input, *, Tensor? out=None)")
 def conj_physical(input, *, out=None):
     """The complex conjugate, computed at once; a real tensor is returned itself.
 
@@ -27,6 +28,7 @@ def conj_physical(input, *, out=None):
 
 
 @composite(method=True, name="conj")
+@takes("conj(Tensor input)")
 def _conj(input):
     """The complex conjugate; a real tensor is returned itself.
 
@@ -37,6 +39,7 @@ def _conj(input):
 
 
 @composite(method=True)
+@takes("resolve_conj(Tensor input)")
 def resolve_conj(input):
     """The tensor itself: conjugates are never left to be computed.
 
@@ -47,6 +50,7 @@ def resolve_conj(input):
 
 
 @composite(method=True)
+@takes("resolve_neg(Tensor input)")
 def resolve_neg(input):
     """The tensor itself: negations are never left to be computed.
 

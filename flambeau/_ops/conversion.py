@@ -71,8 +71,8 @@ op(
 )
 
 op(
-    "result_type(Operand tensor1, Operand tensor2) -> dtype",
-    """The dtype of ``tensor1 + tensor2``, for tensors and numbers.
+    "result_type(Operand tensor, Operand other) -> dtype",
+    """The dtype of ``tensor + other``, for tensors and numbers.
 
     >>> flambeau.result_type(flambeau.arange(2), 1.5)
     torch.float32

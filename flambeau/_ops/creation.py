@@ -1,9 +1,9 @@
 """Operators that make tensors of a given size or from data, copies, and those that overwrite whole tensors."""
 
-from .registry import Tensor, composite, op
+from .registry import Tensor, composite, op, takes
 
 # The tail that every factory shares.
-_OPTIONS = "dtype? dtype=None, layout? layout=None, device? device=None, bool pin_memory=False, bool requires_grad=False"
+_OPTIONS = "dtype? dtype=None, layout? layout=None, device? device=None, bool? pin_memory=False, bool? requires_grad=False"
 _FORMAT = "memory_format? memory_format=None"
 
 
@@ -80,6 +80,7 @@ op(
 
 
 @composite
+@takes("fill(Tensor input, Operand value)")
 def fill(input, value):
     """`value` everywhere, with the size and dtype of `input`.
 
@@ -114,7 +115,7 @@ op(
 
 # ---- from data ---------------------------------------------------------------------------------------------------------
 
-_DATA_OPTIONS = "dtype? dtype=None, device? device=None, bool requires_grad=False, bool pin_memory=False"
+_DATA_OPTIONS = "dtype? dtype=None, device? device=None, bool? requires_grad=False, bool? pin_memory=False"
 
 op(
     f"tensor(object data, *, {_DATA_OPTIONS}) -> Tensor",
@@ -278,6 +279,7 @@ _factory(
 
 
 @composite
+@takes("vander(Tensor x, int? N=None, bool increasing=False)")
 def vander(x, N=None, increasing=False):
     """The Vandermonde matrix of a vector: column j holds the powers N - 1 - j of x, or j if `increasing`.
 

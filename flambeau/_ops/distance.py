@@ -2,7 +2,7 @@
 
 from .casts import in_autocast
 from .outputs import deliver
-from .registry import Tensor, composite, op, records
+from .registry import Tensor, composite, op, records, takes
 from .second_order import vjp_through
 
 
@@ -70,6 +70,7 @@ def _renormed(input, p, dim, maxnorm):
 
 
 @composite(method=True)
+@takes("renorm(Tensor input, Scalar p, int dim, Scalar maxnorm, *, Tensor? out=None)")
 def renorm(input, p, dim, maxnorm, *, out=None):
     """`input` with every slice along `dim` whose p-norm exceeds `maxnorm` scaled down to it.
 
@@ -81,12 +82,14 @@ def renorm(input, p, dim, maxnorm, *, out=None):
 
 
 @composite(method=True, public=False)
+@takes("renorm_(Tensor input, Scalar p, int dim, Scalar maxnorm)")
 def renorm_(input, p, dim, maxnorm):
     """In-place form of `renorm`: writes the result into the tensor and returns it."""
     return input.copy_(_renormed(input, _number(p), dim, _number(maxnorm)))
 
 
 @composite(method=True)
+@takes("dist(Tensor input, Tensor other, Scalar p=2, *, Tensor? out=None)")
 def dist(input, other, p=2, *, out=None):
     """The p-norm of input - other.
 
@@ -248,6 +251,7 @@ def _euclidean(x1, x2):
 
 
 @composite
+@takes("pdist(Tensor input, float p=2.0)")
 def pdist(input, p=2):
     """The p-norm distances of all pairs of different rows of a matrix, as a vector: (0, 1), (0, 2), ... (1, 2), ...
 
@@ -263,6 +267,7 @@ def pdist(input, p=2):
 
 
 @composite
+@takes("pairwise_distance(Tensor x1, Tensor x2, float p=2.0, float eps=1e-06, bool keepdim=False)")
 def pairwise_distance(x1, x2, p=2.0, eps=1e-06, keepdim=False):
     """The p-norm of x1 - x2 + eps along the last dimension.
 
@@ -273,6 +278,7 @@ def pairwise_distance(x1, x2, p=2.0, eps=1e-06, keepdim=False):
 
 
 @composite
+@takes("cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08)")
 def cosine_similarity(x1, x2, dim=1, eps=1e-08):
     """The cosine of the angle between vectors along `dim`; lengths below `eps` count as `eps`.
 

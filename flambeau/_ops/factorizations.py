@@ -10,7 +10,7 @@ from .. import _C
 from .casts import in_autocast
 from .linalg import _h
 from .outputs import _class_name, deliver, deliver_all
-from .registry import composite, op
+from .registry import composite, op, takes
 from .truth import any_true, whole
 
 FACTOR = {"method": False, "public": False}
@@ -114,6 +114,9 @@ def _not_definite(order):
     )
 
 
+@takes(
+    "linalg_cholesky_ex(Tensor input, *, bool upper=False, bool check_errors=False, Tensor[]? out=None)",
+)
 @in_autocast("float32")
 def linalg_cholesky_ex(input, *, upper=False, check_errors=False, out=None):
     """The Cholesky factor L of `linalg.cholesky` and, per matrix, the order of the leading minor that is not positive
@@ -128,6 +131,7 @@ def linalg_cholesky_ex(input, *, upper=False, check_errors=False, out=None):
     return result
 
 
+@takes("linalg_cholesky(Tensor input, *, bool upper=False, Tensor? out=None)")
 @in_autocast("float32")
 def linalg_cholesky(A, *, upper=False, out=None):
     """The lower triangular L with A = L L^H, for Hermitian positive-definite matrices (*, n, n); `upper`: L^H.
@@ -144,6 +148,7 @@ def linalg_cholesky(A, *, upper=False, out=None):
 
 
 @composite(method=True)
+@takes("cholesky(Tensor input, bool upper=False, *, Tensor? out=None)")
 @in_autocast("float32")
 def cholesky(input, upper=False, *, out=None):
     """The Cholesky factor: `linalg.cholesky` under its older name.
@@ -229,6 +234,9 @@ def _zero_pivot(place):
     )
 
 
+@takes(
+    "linalg_lu_factor_ex(Tensor A, *, bool pivot=True, bool check_errors=False, Tensor[]? out=None)",
+)
 def linalg_lu_factor_ex(A, *, pivot=True, check_errors=False, out=None):
     """The compact LU factorization of `linalg.lu_factor`, and per matrix the first zero on U's diagonal (0: none).
 
@@ -241,6 +249,7 @@ def linalg_lu_factor_ex(A, *, pivot=True, check_errors=False, out=None):
     return result
 
 
+@takes("linalg_lu_factor(Tensor A, *, bool pivot=True, Tensor[]? out=None)")
 def linalg_lu_factor(A, *, pivot=True, out=None):
     """L and U in one matrix (L's diagonal, all ones, is left out) and the pivots, for `linalg.lu_solve`.
 
@@ -252,6 +261,7 @@ def linalg_lu_factor(A, *, pivot=True, out=None):
     return flambeau.return_types.linalg_lu_factor(deliver_all((LU, pivots), out, "linalg.lu_factor"))
 
 
+@takes("linalg_lu(Tensor A, *, bool pivot=True, Tensor[]? out=None)")
 def linalg_lu(A, *, pivot=True, out=None):
     """A permutation P, a unit lower triangular L and an upper triangular U with A = P L U, for matrices (*, m, n).
 
@@ -268,6 +278,10 @@ def linalg_lu(A, *, pivot=True, out=None):
 
 
 @composite
+@takes(
+    "lu_unpack(Tensor LU_data, Tensor LU_pivots, bool unpack_data=True, bool unpack_pivots=True, *, "
+    "Tensor[]? out=None)",
+)
 def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True, *, out=None):
     """P, L and U from a compact factorization; what is not unpacked is an empty tensor.
 
@@ -322,6 +336,10 @@ def _zero_block(place):
     return f"D[{place},{place}] is zero: a solution with this factorization would divide by it."
 
 
+@takes(
+    "linalg_ldl_factor_ex(Tensor input, *, bool hermitian=False, bool check_errors=False, "
+    "Tensor[]? out=None)",
+)
 def linalg_ldl_factor_ex(A, *, hermitian=False, check_errors=False, out=None):
     """The factorization of `linalg.ldl_factor`, and per matrix the first zero block of D (0: none).
 
@@ -334,6 +352,7 @@ def linalg_ldl_factor_ex(A, *, hermitian=False, check_errors=False, out=None):
     return result
 
 
+@takes("linalg_ldl_factor(Tensor input, *, bool hermitian=False, Tensor[]? out=None)")
 def linalg_ldl_factor(A, *, hermitian=False, out=None):
     """A = L D L^T (L D L^H with `hermitian`) in compact form, for `linalg.ldl_solve`; by Bunch and Kaufman's pivoting.
 
@@ -398,6 +417,7 @@ op(
 
 
 @composite(method=True)
+@takes("qr(Tensor input, bool some=True, *, Tensor[]? out=None)")
 @in_autocast("float32")
 def qr(input, some=True, *, out=None):
     """`linalg.qr` under its older name: `some` stands for the mode "reduced", its absence for "complete".
@@ -447,6 +467,7 @@ def _apply_reflections(factors, c, adjoint):
 
 
 @composite(public=False)
+@takes("linalg_householder_product(Tensor input, Tensor tau, *, Tensor? out=None)")
 @in_autocast("float32")
 def linalg_householder_product(input, tau, *, out=None):
     """The first n columns of H_1 H_2 ... H_k with H_i = I - tau_i v_i v_i^H; input: (*, m, n) with m >= n, tau: (*, k).
@@ -472,6 +493,7 @@ def linalg_householder_product(input, tau, *, out=None):
 
 
 @composite(method=True)
+@takes("orgqr(Tensor input, Tensor input2, *, Tensor? out=None)")
 @in_autocast("float32")
 def orgqr(input, tau, *, out=None):
     """`linalg.householder_product` under LAPACK's name.
@@ -492,6 +514,10 @@ _ormqr = op(
 
 
 @composite(method=True)
+@takes(
+    "ormqr(Tensor input, Tensor input2, Tensor input3, bool left=True, bool transpose=False, *, "
+    "Tensor? out=None)",
+)
 @in_autocast("float32")
 def ormqr(input, tau, other, left=True, transpose=False, *, out=None):
     """Q @ other, or other @ Q without `left`, where Q is the square matrix that `geqrf` left as reflections.

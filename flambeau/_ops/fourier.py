@@ -4,7 +4,7 @@ import flambeau
 
 from .casts import in_autocast
 from .outputs import _class_name, deliver
-from .registry import composite, op
+from .registry import composite, op, takes
 
 _NATIVE = {"method": False, "public": False}
 _NONE, _BY_ROOT, _BY_COUNT = 0, 1, 2
@@ -193,6 +193,7 @@ def _to_real(name, input, s, dim, norm, out, forward=False):
 # ---- the functions of torch.fft -----------------------------------------------------------------------------------------
 
 
+@takes("fft_fft(Tensor input, int? n=None, int dim=-1, str? norm=None, *, Tensor? out=None)")
 def fft_fft(input, n=None, dim=-1, norm=None, *, out=None):
     """The discrete Fourier transform of one dimension: X[k] = sum over j of x[j] exp(-2 pi i j k / n).
 
@@ -205,6 +206,7 @@ def fft_fft(input, n=None, dim=-1, norm=None, *, out=None):
     return _complex_transform("fft", input, n, dim, norm, True, out)
 
 
+@takes("fft_ifft(Tensor input, int? n=None, int dim=-1, str? norm=None, *, Tensor? out=None)")
 def fft_ifft(input, n=None, dim=-1, norm=None, *, out=None):
     """The inverse of `fft.fft`, with the factor 1/n ("backward"), none ("forward") or n^-1/2 ("ortho").
 
@@ -214,6 +216,7 @@ def fft_ifft(input, n=None, dim=-1, norm=None, *, out=None):
     return _complex_transform("ifft", input, n, dim, norm, False, out)
 
 
+@takes("fft_fft2(Tensor input, int[1]? s=None, int[1] dim=(-2, -1), str? norm=None, *, Tensor? out=None)")
 def fft_fft2(input, s=None, dim=(-2, -1), norm=None, *, out=None):
     """The transform of two dimensions: `fft.fftn` of the last two.
 
@@ -224,6 +227,9 @@ def fft_fft2(input, s=None, dim=(-2, -1), norm=None, *, out=None):
     return _complex_transform("fft2", input, s, dim, norm, True, out)
 
 
+@takes(
+    "fft_ifft2(Tensor input, int[1]? s=None, int[1] dim=(-2, -1), str? norm=None, *, Tensor? out=None)",
+)
 def fft_ifft2(input, s=None, dim=(-2, -1), norm=None, *, out=None):
     """The inverse of `fft.fft2`.
 
@@ -234,6 +240,7 @@ def fft_ifft2(input, s=None, dim=(-2, -1), norm=None, *, out=None):
     return _complex_transform("ifft2", input, s, dim, norm, False, out)
 
 
+@takes("fft_fftn(Tensor input, int[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor? out=None)")
 def fft_fftn(input, s=None, dim=None, norm=None, *, out=None):
     """The transform of several dimensions: all, the last len(s), or those of `dim`; s: their sizes (-1 keeps one).
 
@@ -243,6 +250,7 @@ def fft_fftn(input, s=None, dim=None, norm=None, *, out=None):
     return _complex_transform("fftn", input, s, dim, norm, True, out)
 
 
+@takes("fft_ifftn(Tensor input, int[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor? out=None)")
 def fft_ifftn(input, s=None, dim=None, norm=None, *, out=None):
     """The inverse of `fft.fftn`.
 
@@ -252,6 +260,7 @@ def fft_ifftn(input, s=None, dim=None, norm=None, *, out=None):
     return _complex_transform("ifftn", input, s, dim, norm, False, out)
 
 
+@takes("fft_rfft(Tensor input, int? n=None, int dim=-1, str? norm=None, *, Tensor? out=None)")
 def fft_rfft(input, n=None, dim=-1, norm=None, *, out=None):
     """The transform of real numbers: its first n // 2 + 1 points, of which the others are conjugates.
 
@@ -261,6 +270,7 @@ def fft_rfft(input, n=None, dim=-1, norm=None, *, out=None):
     return _from_real("rfft", input, n, dim, norm, out)
 
 
+@takes("fft_irfft(Tensor input, int? n=None, int dim=-1, str? norm=None, *, Tensor? out=None)")
 def fft_irfft(input, n=None, dim=-1, norm=None, *, out=None):
     """The inverse of `fft.rfft`; n: the length of the result, by default 2 (m - 1) for m points.
 
@@ -270,6 +280,9 @@ def fft_irfft(input, n=None, dim=-1, norm=None, *, out=None):
     return _to_real("irfft", input, n, dim, norm, out)
 
 
+@takes(
+    "fft_rfft2(Tensor input, int[1]? s=None, int[1] dim=(-2, -1), str? norm=None, *, Tensor? out=None)",
+)
 def fft_rfft2(input, s=None, dim=(-2, -1), norm=None, *, out=None):
     """The transform of two dimensions of real numbers: `fft.rfftn` of the last two.
 
@@ -279,6 +292,9 @@ def fft_rfft2(input, s=None, dim=(-2, -1), norm=None, *, out=None):
     return _from_real("rfft2", input, s, dim, norm, out)
 
 
+@takes(
+    "fft_irfft2(Tensor input, int[1]? s=None, int[1] dim=(-2, -1), str? norm=None, *, Tensor? out=None)",
+)
 def fft_irfft2(input, s=None, dim=(-2, -1), norm=None, *, out=None):
     """The inverse of `fft.rfft2`.
 
@@ -289,6 +305,7 @@ def fft_irfft2(input, s=None, dim=(-2, -1), norm=None, *, out=None):
     return _to_real("irfft2", input, s, dim, norm, out)
 
 
+@takes("fft_rfftn(Tensor input, int[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor? out=None)")
 def fft_rfftn(input, s=None, dim=None, norm=None, *, out=None):
     """The transform of several dimensions of real numbers; of the last one only the first half is given.
 
@@ -298,6 +315,7 @@ def fft_rfftn(input, s=None, dim=None, norm=None, *, out=None):
     return _from_real("rfftn", input, s, dim, norm, out)
 
 
+@takes("fft_irfftn(Tensor input, int[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor? out=None)")
 def fft_irfftn(input, s=None, dim=None, norm=None, *, out=None):
     """The inverse of `fft.rfftn`.
 
@@ -307,6 +325,7 @@ def fft_irfftn(input, s=None, dim=None, norm=None, *, out=None):
     return _to_real("irfftn", input, s, dim, norm, out)
 
 
+@takes("fft_hfft(Tensor input, int? n=None, int dim=-1, str? norm=None, *, Tensor? out=None)")
 def fft_hfft(input, n=None, dim=-1, norm=None, *, out=None):
     """The transform, which is real, of a Hermitian signal of which `input` is the first half; n: its length.
 
@@ -316,6 +335,7 @@ def fft_hfft(input, n=None, dim=-1, norm=None, *, out=None):
     return _to_real("hfft", input, n, dim, norm, out, forward=True)
 
 
+@takes("fft_ihfft(Tensor input, int? n=None, int dim=-1, str? norm=None, *, Tensor? out=None)")
 def fft_ihfft(input, n=None, dim=-1, norm=None, *, out=None):
     """The inverse of `fft.hfft`: the first half of a Hermitian signal.
 
@@ -325,6 +345,7 @@ def fft_ihfft(input, n=None, dim=-1, norm=None, *, out=None):
     return _from_real("ihfft", input, n, dim, norm, out, forward=False)
 
 
+@takes("fft_hfftn(Tensor input, int[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor? out=None)")
 def fft_hfftn(input, s=None, dim=None, norm=None, *, out=None):
     """The transform, which is real, of a Hermitian signal in several dimensions; `input` is its first half in the last.
 
@@ -346,6 +367,7 @@ def fft_hfftn(input, s=None, dim=None, norm=None, *, out=None):
     return _deliver(result, out, "hfftn")
 
 
+@takes("fft_ihfftn(Tensor input, int[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor? out=None)")
 def fft_ihfftn(input, s=None, dim=None, norm=None, *, out=None):
     """The inverse of `fft.hfftn`.
 
@@ -363,6 +385,9 @@ def fft_ihfftn(input, s=None, dim=None, norm=None, *, out=None):
     return _deliver(result, out, "ihfftn")
 
 
+@takes(
+    "fft_hfft2(Tensor input, int[1]? s=None, int[1] dim=(-2, -1), str? norm=None, *, Tensor? out=None)",
+)
 def fft_hfft2(input, s=None, dim=(-2, -1), norm=None, *, out=None):
     """`fft.hfftn` of the last two dimensions.
 
@@ -372,6 +397,9 @@ def fft_hfft2(input, s=None, dim=(-2, -1), norm=None, *, out=None):
     return fft_hfftn(input, s, dim, norm, out=out)
 
 
+@takes(
+    "fft_ihfft2(Tensor input, int[1]? s=None, int[1] dim=(-2, -1), str? norm=None, *, Tensor? out=None)",
+)
 def fft_ihfft2(input, s=None, dim=(-2, -1), norm=None, *, out=None):
     """`fft.ihfftn` of the last two dimensions.
 
@@ -381,7 +409,14 @@ def fft_ihfft2(input, s=None, dim=(-2, -1), norm=None, *, out=None):
     return fft_ihfftn(input, s, dim, norm, out=out)
 
 
-def fft_fftfreq(n, d=1.0, *, out=None, dtype=None, layout=flambeau.strided, device=None, requires_grad=False):
+_OPTIONS = (
+    "Tensor? out=None, dtype? dtype=None, layout? layout=None, device? device=None, bool? pin_memory=None, "
+    "bool requires_grad=False"
+)
+
+
+@takes(f"fft_fftfreq(int n, float d=1.0, *, {_OPTIONS})")
+def fft_fftfreq(n, d, *, out, dtype, layout, device, pin_memory, requires_grad):
     """The frequencies that the points of `fft.fft` stand for: 0, 1, ..., -2, -1 over n d, d the distance of samples.
 
     >>> flambeau.fft.fftfreq(4)
@@ -393,9 +428,8 @@ def fft_fftfreq(n, d=1.0, *, out=None, dtype=None, layout=flambeau.strided, devi
     return deliver(result * (1.0 / (n * d)), out, "fft_fftfreq").requires_grad_(requires_grad)
 
 
-def fft_rfftfreq(
-    n, d=1.0, *, out=None, dtype=None, layout=flambeau.strided, device=None, requires_grad=False
-):
+@takes(f"fft_rfftfreq(int n, float d=1.0, *, {_OPTIONS})")
+def fft_rfftfreq(n, d, *, out, dtype, layout, device, pin_memory, requires_grad):
     """The frequencies that the points of `fft.rfft` stand for: 0, 1, ..., n // 2 over n d.
 
     >>> flambeau.fft.rfftfreq(4)
@@ -417,6 +451,7 @@ def _shifted(input, dim, sign):
     return input.roll(halves, dims)
 
 
+@takes("fft_fftshift(Tensor input, int[1]? dim=None)")
 def fft_fftshift(input, dim=None):
     """Moves the frequency zero to the middle, in the dimensions `dim` (by default all).
 
@@ -426,6 +461,7 @@ def fft_fftshift(input, dim=None):
     return _shifted(input, dim, 1)
 
 
+@takes("fft_ifftshift(Tensor input, int[1]? dim=None)")
 def fft_ifftshift(input, dim=None):
     """The inverse of `fft.fftshift`.
 
@@ -533,6 +569,11 @@ def stft(
 
 
 @composite(method=True)
+@takes(
+    "istft(Tensor input, int n_fft, int? hop_length=None, int? win_length=None, Tensor? window=None, "
+    "bool center=True, bool normalized=False, bool? onesided=None, int? length=None, "
+    "bool return_complex=False)",
+)
 def istft(
     input,
     n_fft,

@@ -1,6 +1,6 @@
 """Reading and writing by index."""
 
-from .registry import composite, op
+from .registry import composite, op, takes
 
 op(
     "index(Tensor input, Tensor?[] indices) -> Tensor",
@@ -427,6 +427,7 @@ def nonzero(input, *, out=None, as_tuple=False):
 
 
 @composite(method=True)
+@takes("argwhere(Tensor input)")
 def argwhere(input):
     """The positions of nonzero elements, a row each.
 

@@ -1,7 +1,7 @@
 """Joining tensors, and cutting them up."""
 
 from .outputs import deliver
-from .registry import composite, op
+from .registry import composite, op, takes
 
 op(
     "cat(Tensor[] tensors, int dim=0, *, Tensor? out=None) -> Tensor",
@@ -122,6 +122,7 @@ dstack = _joined(
 
 
 @composite
+@takes("column_stack(Tensor[] tensors, *, Tensor? out=None)")
 def column_stack(tensors, *, out=None):
     """Vectors as the columns of a matrix; matrices side by side.
 
@@ -171,7 +172,7 @@ def _check_dim(input, name):
         raise RuntimeError(f"{name} expects at least a 1-dimensional tensor")
 
 
-@composite(method=True)
+@composite
 def split(tensor, split_size_or_sections, dim=0):
     """Consecutive views along `dim`: of a given size each (the last may be smaller), or of the sizes in a list.
 
@@ -197,7 +198,13 @@ def split(tensor, split_size_or_sections, dim=0):
     return tensor.split_with_sizes([size] * (count - 1) + [length - size * (count - 1)], dim)
 
 
+@composite(method="split", public=False)
+def _tensor_split_method(self, split_size, dim=0):
+    return split(self, split_size, dim)
+
+
 @composite(method=True)
+@takes("chunk(Tensor input, int chunks, int dim=0)")
 def chunk(input, chunks, dim=0):
     """At most `chunks` views of equal size along `dim` (the last may be smaller).
 
@@ -220,14 +227,17 @@ def _as_ints(values):
 
 
 @composite(method=True)
-def tensor_split(input, indices_or_sections=None, dim=0, *, indices=None, sections=None):
+@takes(
+    "tensor_split(Tensor input, int sections, int dim=0)",
+    "tensor_split(Tensor input, int[] indices, int dim=0)",
+    "tensor_split(Tensor input, Tensor tensor_indices_or_sections, int dim=0)",
+)
+def tensor_split(input, indices_or_sections, dim=0):
     """Views along `dim`: `sections` of nearly equal size, or cut before each of the given positions.
 
     >>> flambeau.tensor_split(flambeau.arange(5), 2)
     (tensor([0, 1, 2]), tensor([3, 4]))
     """
-    if indices_or_sections is None:
-        indices_or_sections = indices if indices is not None else sections
     if input.dim() == 0:
         raise RuntimeError(
             "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"
@@ -255,11 +265,6 @@ def _split_along(name, dim, least, doc):
                 f"torch.{name} requires a tensor with at least {least} dimension, "
                 f"but got a tensor with {input.dim()} dimensions!"
             )
-        if isinstance(indices_or_sections, str):
-            raise TypeError(
-                f"{name}() received an invalid combination of arguments. - got (Tensor, str), but expected a number of "
-                "sections or a list of indices"
-            )
         along = 0 if name == "hsplit" and input.dim() == 1 else dim
         if isinstance(indices_or_sections, int) and (
             indices_or_sections == 0 or input.shape[along] % indices_or_sections
@@ -272,7 +277,8 @@ def _split_along(name, dim, least, doc):
 
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = doc
-    return composite(apply, method=True)
+    parsed = takes(f"{name}(Tensor input, int sections)", f"{name}(Tensor input, int[] indices)")(apply)
+    return composite(parsed, method=True)
 
 
 hsplit = _split_along(
@@ -308,12 +314,14 @@ dsplit = _split_along(
 
 
 @composite(method=True)
+@takes("unsafe_split(Tensor input, int split_size, int dim=0)")
 def unsafe_split(input, split_size, dim=0):
     """`split`, whose pieces may be written in place."""
     return tuple(t.clone() for t in split(input, split_size, dim))
 
 
 @composite(method=True)
+@takes("unsafe_chunk(Tensor input, int chunks, int dim=0)")
 def unsafe_chunk(input, chunks, dim=0):
     """`chunk`, whose pieces may be written in place."""
     return tuple(t.clone() for t in chunk(input, chunks, dim))

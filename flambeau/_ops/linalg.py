@@ -4,7 +4,7 @@ import math
 
 from .arithmetic import conj
 from .outputs import deliver
-from .registry import composite, methods, op
+from .registry import composite, methods, op, takes
 
 
 def _h(matrix):
@@ -212,6 +212,7 @@ def _check_vector(name, argument, t):
 
 
 @composite(method=True, aliases=("ger",))
+@takes("outer(Tensor input, Tensor vec2, *, Tensor? out=None)")
 def outer(input, vec2, *, out=None):
     """Products of every element of one vector with every element of another: (n) and (m) give (n, m).
 
@@ -225,6 +226,9 @@ def outer(input, vec2, *, out=None):
 
 
 @composite(method=True)
+@takes(
+    "addr(Tensor input, Tensor vec1, Tensor vec2, *, Scalar beta=1, Scalar alpha=1, Tensor? out=None)",
+)
 def addr(input, vec1, vec2, *, beta=1, alpha=1, out=None):
     """beta * input + alpha * outer(vec1, vec2).
 
@@ -254,6 +258,7 @@ methods["addr_"] = _addr_
 
 
 @composite(method=True)
+@takes("inner(Tensor input, Tensor other, *, Tensor? out=None)")
 def inner(input, other, *, out=None):
     """Sums of products over the last dimension of both: for vectors, their dot product.
 

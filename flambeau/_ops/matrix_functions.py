@@ -6,13 +6,14 @@ import flambeau
 
 from .factorizations import check_sides, check_square
 from .outputs import deliver
-from .registry import composite, records
+from .registry import composite, records, takes
 from .solvers import _solve, linalg_inv
 from .spectral import linalg_svdvals
 from .truth import whole
 
 
 @composite(method=True)
+@takes("matrix_power(Tensor input, int n, *, Tensor? out=None)")
 def matrix_power(input, n, *, out=None):
     """The n-th power of square matrices (*, m, m), by repeated squaring; a negative n inverts them first.
 
@@ -56,6 +57,7 @@ _WIDER = {
 
 
 @composite(method=True)
+@takes("matrix_exp(Tensor input)")
 def matrix_exp(input):
     """The exponentials of square matrices (*, n, n), by a Pade approximant with scaling and squaring.
 
@@ -91,6 +93,7 @@ def matrix_exp(input):
     return result
 
 
+@takes("linalg_matrix_exp(Tensor input)")
 def linalg_matrix_exp(A):
     """The exponentials of square matrices (*, n, n): `matrix_exp`.
 
@@ -100,6 +103,12 @@ def linalg_matrix_exp(A):
     return matrix_exp(A)
 
 
+@takes(
+    "linalg_matrix_norm(Tensor input, Scalar ord, int[] dim=(-2, -1), bool keepdim=False, *, "
+    "dtype? dtype=None, Tensor? out=None)",
+    "linalg_matrix_norm(Tensor input, str ord='fro', int[] dim=(-2, -1), bool keepdim=False, *, "
+    "dtype? dtype=None, Tensor? out=None)",
+)
 def linalg_matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None, out=None):
     """The norms of the matrices in two dimensions.
 
@@ -160,6 +169,12 @@ def _empty(A):
     return f"there is no smallest value in empty matrices, shape {list(A.shape)}"
 
 
+@takes(
+    "linalg_norm(Tensor input, Scalar? ord=None, int[1]? dim=None, bool keepdim=False, *, "
+    "dtype? dtype=None, Tensor? out=None)",
+    "linalg_norm(Tensor input, str ord, int[1]? dim=None, bool keepdim=False, *, dtype? dtype=None, "
+    "Tensor? out=None)",
+)
 def linalg_norm(A, ord=None, dim=None, keepdim=False, *, out=None, dtype=None):
     """The norm of a vector or of a matrix: `vector_norm` or `matrix_norm`, as the number of dimensions says.
 
@@ -185,6 +200,7 @@ def linalg_norm(A, ord=None, dim=None, keepdim=False, *, out=None, dtype=None):
     return vector_norm(A, ord, dims, keepdim, dtype=dtype, out=out)
 
 
+@takes("linalg_vander(Tensor x, *, int? N=None)")
 def linalg_vander(x, N=None):
     """The powers 0 to N-1 of every element, along a new last dimension. N: by default the size of the last dimension.
 
@@ -204,6 +220,7 @@ def linalg_vander(x, N=None):
     return flambeau.cat([powers.new_ones((*x.shape, 1)), powers], -1)
 
 
+@takes("linalg_multi_dot(Tensor[] tensors, *, Tensor? out=None)")
 def linalg_multi_dot(tensors, *, out=None):
     """The product of several matrices, in the order of fewest multiplications; the ends may be vectors.
 

@@ -4,7 +4,7 @@ import math
 
 import flambeau
 
-from .registry import composite, op
+from .registry import composite, op, takes
 from .second_order import vjp_through
 
 
@@ -70,6 +70,9 @@ def _statistics_dtype(input, *parameters):
 
 
 @composite
+@takes(
+    "native_layer_norm(Tensor input, int[] normalized_shape, Tensor? weight, Tensor? bias, float eps)",
+)
 def native_layer_norm(input, normalized_shape, weight, bias, eps):
     """`layer_norm` with the mean and the inverse deviation of each row: (output, mean, deviation).
 
@@ -196,6 +199,10 @@ _batch_norm = op(
 
 
 @composite
+@takes(
+    "native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, "
+    "Tensor? running_var, bool training, float momentum, float eps)",
+)
 def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
     """Batch normalisation of (N, C, \\*) per channel: (output, mean, inverse deviation).
 
@@ -233,6 +240,7 @@ def batch_norm(input, weight, bias, running_mean, running_var, training, momentu
 
 
 @composite
+@takes("norm_except_dim(Tensor v, int pow=2, int dim=0)")
 def norm_except_dim(v, pow=2, dim=0):
     """The norm of order `pow` over all dimensions but `dim`, which is kept, as the others are with size 1.
 
@@ -253,6 +261,7 @@ def norm_except_dim(v, pow=2, dim=0):
 
 
 @composite
+@takes("_weight_norm(Tensor v, Tensor g, int dim=0)")
 def _weight_norm(v, g, dim=0):
     """``v`` with the norm `g` along everything but `dim` (-1: altogether): ``v * g / norm_except_dim(v, 2, dim)``.
 
@@ -338,6 +347,10 @@ _group_norm = op(
 
 
 @composite
+@takes(
+    "native_group_norm(Tensor input, Tensor? weight, Tensor? bias, int N, int C, int HxW, int group, "
+    "float eps)",
+)
 def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
     """Normalisation over `group` groups of the C channels of every one of N samples: (output, mean, inverse deviation).
 

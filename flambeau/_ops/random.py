@@ -4,10 +4,10 @@ import flambeau
 
 from ._pointwise import binary
 from .outputs import deliver
-from .registry import composite, op
+from .registry import composite, op, takes
 from .truth import all_true, any_true
 
-_OPTIONS = "dtype? dtype=None, layout? layout=None, device? device=None, bool pin_memory=False, bool requires_grad=False"
+_OPTIONS = "dtype? dtype=None, layout? layout=None, device? device=None, bool? pin_memory=False, bool? requires_grad=False"
 _GENERATOR = "Generator? generator=None"
 _FORMAT = "memory_format? memory_format=None"
 
@@ -209,6 +209,10 @@ def _check_weights(input):
 
 
 @composite(method=True)
+@takes(
+    "multinomial(Tensor input, int num_samples, bool replacement=False, *, "
+    "Generator? generator=None, Tensor? out=None)",
+)
 def multinomial(input, num_samples, replacement=False, *, generator=None, out=None):
     """Indices drawn from each row of weights, which need not sum to one.
 

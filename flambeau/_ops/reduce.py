@@ -4,7 +4,7 @@ import math
 
 from .arithmetic import conj
 from .outputs import deliver
-from .registry import _publish, composite, functions, methods, op, records
+from .registry import _publish, composite, functions, methods, op, records, takes
 from .truth import any_true
 
 _REDUCED = """
@@ -89,6 +89,9 @@ op(
 
 
 @composite(method=True)
+@takes(
+    "nanmean(Tensor input, int[1]? dim=None, bool keepdim=False, *, dtype? dtype=None, Tensor? out=None)",
+)
 def nanmean(input, dim=None, keepdim=False, *, dtype=None, out=None):
     """Arithmetic mean of what is not NaN.
 
@@ -319,38 +322,39 @@ for _name, _words, _rule in (
 # ---- norms and logsumexp --------------------------------------------------------------------------------------------
 
 
-def _vector_norm_vjp(grad, x, ord, dim, keepdim, result):
+def _vector_norm_vjp(grad, input, ord, dim, keepdim, result):
     if ord == 0:
         return None  # a count: as in PyTorch, nothing flows back
-    grad, norm = _keep(grad, x.shape, dim, keepdim), _keep(result, x.shape, dim, keepdim)
+    grad, norm = _keep(grad, input.shape, dim, keepdim), _keep(result, input.shape, dim, keepdim)
     if ord == 1:
-        return x.sgn() * grad
+        return input.sgn() * grad
     if ord == 2:
-        return x * (grad / norm.masked_fill(norm == 0, math.inf))
+        return input * (grad / norm.masked_fill(norm == 0, math.inf))
     if ord in (float("inf"), float("-inf")):
-        size, dims = x.abs(), _dims(dim, x.dim())
+        size, dims = input.abs(), _dims(dim, input.dim())
         hit = size == (size.amax(dims, True) if ord > 0 else size.amin(dims, True))
-        shares = hit.sum(dims, keepdim=True) if x.dim() else 1
-        return x.sgn() * (hit * (grad / shares))
+        shares = hit.sum(dims, keepdim=True) if input.dim() else 1
+        return input.sgn() * (hit * (grad / shares))
     # Where all is zero we divide by infinity: the quotient is zero then, and so are its own derivatives.
     if ord < 1:
         scale = grad * norm ** (1 - ord)
     else:
         scale = grad / norm.masked_fill(norm == 0, math.inf) ** (ord - 1)
-    power = x.abs() ** (ord - 1)
-    return x.sgn() * (power.masked_fill(x == 0, 0) if ord < 1 else power) * scale
+    power = input.abs() ** (ord - 1)
+    return input.sgn() * (power.masked_fill(input == 0, 0) if ord < 1 else power) * scale
 
 
 op(
-    "linalg_vector_norm(Tensor x, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, dtype? dtype=None,"
+    "linalg_vector_norm(Tensor input, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, dtype? dtype=None,"
     " Tensor? out=None) -> Tensor",
-    """The norm (sum |x|^ord)^(1/ord); ord may also be 0 (how many are nonzero), inf (largest) or -inf (smallest).""",
+    """The norm (sum |input|^ord)^(1/ord); ord may also be 0 (how many are nonzero), inf (largest) or -inf (smallest).""",
     method=False,
-    vjp={"x": _vector_norm_vjp},
+    vjp={"input": _vector_norm_vjp},
 )
 
 
 @composite(method=True)
+@takes("logsumexp(Tensor input, int[1] dim, bool keepdim=False, *, Tensor? out=None)")
 def logsumexp(input, dim, keepdim=False, *, out=None):
     """log(sum(exp(input))) along `dim`, computed without overflow.
 

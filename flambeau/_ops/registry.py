@@ -15,7 +15,7 @@ and otherwise the operator's parameters by name. A key "a, b" gives the gradient
 over broadcast dimensions and converts dtypes, so that no rule mentions them. A parameter with the rule ``None`` is
 not differentiable.
 
-`composite` registers a Python function of operators: it needs no rule of its own.
+`composite` registers a Python function of operators: it needs no rule of its own. `takes` gives it an operator's signature.
 """
 
 import functools
@@ -92,6 +92,7 @@ NODE_NAMES = {
     "linear": "AddmmBackward0",
     "matmul": "MmBackward0",
     "narrow": "SliceBackward0",
+    "narrow.Tensor": "SliceBackward0",
     "reshape": "ViewBackward0",
     "split_with_sizes": "SplitBackward0",
     "_batch_norm": "NativeBatchNormBackward0",
@@ -208,6 +209,21 @@ def _publish(table, name, made):
     table.setdefault(name, []).append(made)
 
 
+def takes(*signatures):
+    """Decorator for a function of operators: its arguments are parsed as those of an operator, natively.
+
+    Of several signatures the first that fits is taken. Positional arguments reach the function in the signature's order,
+    whatever it calls them; those after ``*`` reach it by name. Lists arrive as tuples. A wrong argument is the TypeError
+    that PyTorch raises, and ``__torch_function__`` is asked once, for the whole function.
+    """
+
+    def parsed(function):
+        made = tuple(_C.Op(s, function.__doc__, python=function, composite=True) for s in signatures)
+        return made[0] if len(made) == 1 else _C.Overloads(made[0].__name__, made, function.__doc__)
+
+    return parsed
+
+
 def composite(
     function=None, *, method=False, public=True, inplace=False, name=None, aliases=(), override=True
 ):
@@ -251,17 +267,24 @@ def overridable_functions(namespace):
             namespace[name] = overridable(namespace[name], namespace["__name__"], name)
 
 
+#: NumPy's names for parameters, and PyTorch's.
+_NUMPY_NAMES = (
+    ("axis", "dim"),
+    ("keepdims", "keepdim"),
+    ("x2", "other"),
+    ("x", "input"),
+    ("a", "input"),
+    ("x1", "input"),
+)
+
+
 def _with_numpy_names(f):
     """`f` with NumPy's names for its parameters admitted beside PyTorch's, as native operators do it."""
     code = getattr(f, "__code__", None)
     if code is None:  # a property, or another operator under a second name
         return f
     parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    renamed = {
-        numpy: own
-        for numpy, own in (("axis", "dim"), ("keepdims", "keepdim"), ("x2", "other"))
-        if own in parameters and numpy not in parameters
-    }
+    renamed = {numpy: own for numpy, own in _NUMPY_NAMES if own in parameters and numpy not in parameters}
     if not renamed:
         return f
 

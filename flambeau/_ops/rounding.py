@@ -4,7 +4,7 @@ import flambeau
 
 from ._pointwise import binary, unary, zero
 from .outputs import deliver
-from .registry import composite, op
+from .registry import composite, op, takes
 
 for _name, _what, _aliases, _shown in (
     ("ceil", "The smallest integer that is not below each element", (), "[-1., -0.,  2.]"),
@@ -93,6 +93,9 @@ op(
 
 
 @composite(method=True)
+@takes(
+    "nan_to_num(Tensor input, float? nan=None, float? posinf=None, float? neginf=None, *, Tensor? out=None)",
+)
 def nan_to_num(input, nan=None, posinf=None, neginf=None, *, out=None):
     """Replaces NaN by `nan` (0), infinities by `posinf` and `neginf` (the dtype's largest numbers).
 
@@ -106,6 +109,7 @@ def nan_to_num(input, nan=None, posinf=None, neginf=None, *, out=None):
 
 
 @composite(method=True)
+@takes("nan_to_num_(Tensor input, float? nan=None, float? posinf=None, float? neginf=None)")
 def nan_to_num_(input, nan=None, posinf=None, neginf=None):
     """In-place form of `nan_to_num`."""
     if input.dtype.is_complex:

@@ -8,7 +8,7 @@ import itertools
 
 import flambeau
 
-from .registry import composite, op
+from .registry import composite, op, takes
 from .second_order import vjp_through
 
 _HOW = "int interpolation_mode, int padding_mode, bool align_corners"
@@ -111,6 +111,9 @@ grid_sampler_3d = op(
 
 
 @composite
+@takes(
+    "grid_sampler(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool align_corners)",
+)
 def grid_sampler(input, grid, interpolation_mode, padding_mode, align_corners):
     """`grid_sampler_2d` or `grid_sampler_3d`, by the number of dimensions of the input.
 
@@ -122,6 +125,7 @@ def grid_sampler(input, grid, interpolation_mode, padding_mode, align_corners):
 
 
 @composite
+@takes("affine_grid_generator(Tensor theta, int[] size, bool align_corners)")
 def affine_grid_generator(theta, size, align_corners):
     """The places that affine maps `theta` (N, 2, 3) or (N, 3, 4) send the pixels of an output of `size` to.
 

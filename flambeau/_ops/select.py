@@ -2,7 +2,7 @@
 
 from .outputs import deliver
 from .reduce import _picked_vjp, _shared_vjp
-from .registry import Tensor, composite, op, records
+from .registry import Tensor, composite, op, records, takes
 
 # ---- sorting ---------------------------------------------------------------------------------------------------------
 
@@ -36,6 +36,7 @@ op(
 
 
 @composite(method=True)
+@takes("msort(Tensor input, *, Tensor? out=None)")
 def msort(input, *, out=None):
     """Sorted along the first dimension.
 
@@ -185,6 +186,14 @@ op(
 
 
 @composite
+@takes(
+    "isin(Tensor elements, Tensor test_elements, *, bool assume_unique=False, bool invert=False, "
+    "Tensor? out=None)",
+    "isin(Tensor elements, Scalar test_element, *, bool assume_unique=False, bool invert=False, "
+    "Tensor? out=None)",
+    "isin(Scalar element, Tensor test_elements, *, bool assume_unique=False, bool invert=False, "
+    "Tensor? out=None)",
+)
 def isin(elements, test_elements, *, assume_unique=False, invert=False, out=None):
     """Whether each element is among `test_elements`; with `invert` whether it is not. Either may be a number.
 

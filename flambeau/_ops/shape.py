@@ -2,7 +2,7 @@
 
 from .casts import in_autocast
 from .outputs import deliver
-from .registry import Tensor, composite, op
+from .registry import Tensor, composite, op, takes
 
 op(
     "repeat(Tensor input, int[] repeats) -> Tensor",
@@ -87,13 +87,13 @@ op(
 
 
 @composite(method=True)
-def sum_to_size(input, *size):
+@takes("sum_to_size(Tensor input, int[] size)")
+def sum_to_size(input, size):
     """Summed over the dimensions in which `size` has 1 or nothing, so that the result has that size.
 
     >>> flambeau.ones(2, 3).sum_to_size(1, 3)
     tensor([[2., 2., 2.]])
     """
-    size = _flat_size(size)
     if not size:
         return input.sum()
     if tuple(input.shape) == size:
@@ -108,30 +108,29 @@ def sum_to_size(input, *size):
     return input.reshape(size) if lead else input
 
 
-def _flat_size(size):
-    """f(2, 3) and f((2, 3)) alike."""
-    return tuple(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list)) else tuple(size)
-
-
 @composite(method=True)
+@takes("view_as(Tensor input, Tensor other)")
 def view_as(input, other):
     """`input` viewed in the shape of `other`."""
     return input.view(other.shape)
 
 
 @composite(method=True, public=False)
+@takes("reshape_as(Tensor input, Tensor other)")
 def reshape_as(input, other):
     """`input` in the shape of `other`."""
     return input.reshape(other.shape)
 
 
 @composite(method=True, public=False)
+@takes("expand_as(Tensor input, Tensor other)")
 def expand_as(input, other):
     """`input` expanded to the shape of `other`."""
     return input.expand(other.shape)
 
 
 @composite(method=True)
+@takes("broadcast_to(Tensor input, int[] size)")
 def broadcast_to(input, size):
     """`input` expanded to `size`.
 
@@ -196,6 +195,7 @@ def _broadcast_pair(a, b):
 
 
 @composite(method=True)
+@takes("flatten(Tensor input, int start_dim=0, int end_dim=-1)")
 def flatten(input, start_dim=0, end_dim=-1):
     """Dimensions start_dim to end_dim merged into one.
 
@@ -227,6 +227,7 @@ def _wrap(dim, n):
 
 
 @composite(method=True)
+@takes("unflatten(Tensor input, int dim, int[] sizes)")
 def unflatten(input, dim, sizes):
     """Dimension `dim` split into `sizes`, of which one may be -1.
 
@@ -254,6 +255,7 @@ def unflatten(input, dim, sizes):
 
 
 @composite(method=True)
+@takes("ravel(Tensor input)")
 def ravel(input):
     """All elements as one dimension; a view where possible.
 
@@ -264,6 +266,10 @@ def ravel(input):
 
 
 @composite(method=True, aliases=("moveaxis",))
+@takes(
+    "movedim(Tensor input, int source, int destination)",
+    "movedim(Tensor input, int[] source, int[] destination)",
+)
 def movedim(input, source, destination):
     """Dimensions `source` moved to the places `destination`, the others keeping their order.
 
@@ -294,6 +300,7 @@ def movedim(input, source, destination):
 
 
 @composite(method=True)
+@takes("adjoint(Tensor input)")
 def adjoint(input):
     """The conjugate transpose of the last two dimensions."""
     if input.dim() == 1:
@@ -305,6 +312,7 @@ def adjoint(input):
 
 
 @composite(method=True)
+@takes("rot90(Tensor input, int k=1, int[] dims=(0, 1))")
 def rot90(input, k=1, dims=(0, 1)):
     """Turned by 90 degrees k times in the plane of two dimensions, from the first towards the second.
 
@@ -330,6 +338,7 @@ def rot90(input, k=1, dims=(0, 1)):
 
 
 @composite(method=True)
+@takes("fliplr(Tensor input)")
 def fliplr(input):
     """Reversed along dimension 1.
 
@@ -342,6 +351,7 @@ def fliplr(input):
 
 
 @composite(method=True)
+@takes("flipud(Tensor input)")
 def flipud(input):
     """Reversed along dimension 0.
 
@@ -354,17 +364,22 @@ def flipud(input):
 
 
 @composite(method=True)
-def tile(input, *dims):
+@takes("tile(Tensor input, int[] dims)")
+def tile(input, dims):
     """Repeated as often as `dims` says, which may have fewer entries than the tensor has dimensions.
 
     >>> flambeau.tile(flambeau.arange(2), (2,))
     tensor([0, 1, 0, 1])
     """
-    dims = _flat_size(dims)
     return input.repeat((1,) * (input.dim() - len(dims)) + dims)
 
 
 @composite(method=True)
+@takes(
+    "repeat_interleave(Tensor repeats, *, int? output_size=None)",
+    "repeat_interleave(Tensor input, Tensor repeats, int? dim=None, *, int? output_size=None)",
+    "repeat_interleave(Tensor input, int repeats, int? dim=None, *, int? output_size=None)",
+)
 def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
     """Every element (or slice along `dim`) repeated in place: `repeats` is a number or a vector, one entry each.
 
@@ -424,6 +439,7 @@ def _scattered(input, view_of, src, name):
 
 
 @composite(method=True)
+@takes("select_scatter(Tensor input, Tensor src, int dim, int index)")
 def select_scatter(input, src, dim, index):
     """A copy of `input` with the slice at `index` of `dim` replaced by `src`.
 
@@ -435,6 +451,10 @@ def select_scatter(input, src, dim, index):
 
 
 @composite(method=True)
+@takes(
+    "slice_scatter(Tensor input, Tensor src, int dim=0, int? start=None, int? end=None, int step=1, "
+    "*, Tensor? out=None)",
+)
 def slice_scatter(input, src, dim=0, start=None, end=None, step=1, *, out=None):
     """A copy of `input` with elements start, start + step, ... of `dim` replaced by `src`.
 
@@ -446,6 +466,7 @@ def slice_scatter(input, src, dim=0, start=None, end=None, step=1, *, out=None):
 
 
 @composite(method=True)
+@takes("diagonal_scatter(Tensor input, Tensor src, int offset=0, int dim1=0, int dim2=1)")
 def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
     """A copy of `input` with a diagonal replaced by `src`.
 
@@ -457,6 +478,9 @@ def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
 
 
 @composite(method=True)
+@takes(
+    "as_strided_scatter(Tensor input, Tensor src, int[] size, int[] stride, int? storage_offset=None)",
+)
 def as_strided_scatter(input, src, size, stride, storage_offset=None):
     """A copy of `input` with a strided window of it replaced by `src`."""
     return _scattered(input, lambda t: t.as_strided(size, stride, storage_offset), src, "as_strided_scatter")
@@ -466,6 +490,7 @@ def as_strided_scatter(input, src, size, stride, storage_offset=None):
 
 
 @composite(method=True)
+@takes("diag(Tensor input, int diagonal=0, *, Tensor? out=None)")
 def diag(input, diagonal=0, *, out=None):
     """A vector as the diagonal of a matrix, or the diagonal of a matrix as a vector.
 
@@ -480,6 +505,7 @@ def diag(input, diagonal=0, *, out=None):
 
 
 @composite(method=True)
+@takes("diag_embed(Tensor input, int offset=0, int dim1=-2, int dim2=-1)")
 def diag_embed(input, offset=0, dim1=-2, dim2=-1):
     """The last dimension as a diagonal of two new dimensions, zeros elsewhere.
 
@@ -500,6 +526,7 @@ def diag_embed(input, offset=0, dim1=-2, dim2=-1):
 
 
 @composite(method=True)
+@takes("diagflat(Tensor input, int offset=0)")
 def diagflat(input, offset=0):
     """The flattened elements as the diagonal of a matrix.
 
@@ -510,6 +537,7 @@ def diagflat(input, offset=0):
 
 
 @composite(method=True)
+@takes("trace(Tensor input)")
 @in_autocast("float32")
 def trace(input):
     """The sum of the main diagonal of a matrix.
@@ -523,6 +551,7 @@ def trace(input):
 
 
 @composite(method=True, public=False)
+@takes("fill_diagonal_(Tensor input, Scalar fill_value, bool wrap=False)")
 def fill_diagonal_(input, fill_value, wrap=False):
     """Writes `fill_value` along the main diagonal, in place; `wrap` starts it anew below a tall matrix."""
     if input.dim() < 2:
@@ -603,6 +632,7 @@ def cartesian_prod(*tensors):
 
 
 @composite
+@takes("combinations(Tensor input, int r=2, bool with_replacement=False)")
 def combinations(input, r=2, with_replacement=False):
     """All choices of r elements of a vector, in order, a row each.
 

@@ -17,7 +17,7 @@ from .factorizations import (
 )
 from .linalg import _h
 from .outputs import deliver, deliver_all
-from .registry import composite, op
+from .registry import composite, op, takes
 
 
 def _broadcast(A, B):
@@ -84,6 +84,9 @@ def _singular(place):
     return "The solver failed because the input matrix is singular."
 
 
+@takes(
+    "linalg_solve_ex(Tensor A, Tensor B, *, bool left=True, bool check_errors=False, Tensor[]? out=None)",
+)
 def linalg_solve_ex(A, B, *, left=True, check_errors=False, out=None):
     """`linalg.solve` without an error for singular matrices: `info` is 0 or where the factorization met a zero.
 
@@ -96,6 +99,7 @@ def linalg_solve_ex(A, B, *, left=True, check_errors=False, out=None):
     return flambeau.return_types.linalg_solve_ex(deliver_all(results, out, "linalg.solve_ex"))
 
 
+@takes("linalg_solve(Tensor A, Tensor B, *, bool left=True, Tensor? out=None)")
 @in_autocast("float32")
 def linalg_solve(A, B, *, left=True, out=None):
     """The solution X of A X = B, or of X A = B without `left`, by LU factorization; A: (*, n, n).
@@ -111,6 +115,10 @@ def linalg_solve(A, B, *, left=True, out=None):
     return deliver(result, out, "linalg.solve")
 
 
+@takes(
+    "linalg_solve_triangular(Tensor input, Tensor B, *, bool upper, bool left=True, "
+    "bool unitriangular=False, Tensor? out=None)",
+)
 @in_autocast("float32")
 def linalg_solve_triangular(A, B, *, upper, left=True, unitriangular=False, out=None):
     """The solution X of A X = B, or of X A = B without `left`, for a triangular A; its other triangle is not read.
@@ -132,6 +140,10 @@ def linalg_solve_triangular(A, B, *, upper, left=True, unitriangular=False, out=
 
 
 @composite(method=True)
+@takes(
+    "triangular_solve(Tensor input, Tensor A, bool upper=True, bool transpose=False, "
+    "bool unitriangular=False, *, Tensor[]? out=None)",
+)
 @in_autocast("float32")
 def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False, *, out=None):
     """`linalg.solve_triangular` under its older name, together with a copy of A; `transpose` solves A^T X = b.
@@ -165,6 +177,10 @@ _lu_solve = op(
 )
 
 
+@takes(
+    "linalg_lu_solve(Tensor LU, Tensor pivots, Tensor B, *, bool left=True, bool adjoint=False, "
+    "Tensor? out=None)",
+)
 def linalg_lu_solve(LU, pivots, B, *, left=True, adjoint=False, out=None):
     """The solution X of A X = B from the factorization that `linalg.lu_factor` made of A.
 
@@ -204,6 +220,7 @@ def linalg_lu_solve(LU, pivots, B, *, left=True, adjoint=False, out=None):
 
 
 @composite(method=True)
+@takes("lu_solve(Tensor input, Tensor LU_data, Tensor LU_pivots, *, Tensor? out=None)")
 @in_autocast("float32")
 def lu_solve(b, LU_data, LU_pivots, *, out=None):
     """`linalg.lu_solve` under its older name and with the right-hand side first.
@@ -230,6 +247,9 @@ _ldl_solve = op(
 )
 
 
+@takes(
+    "linalg_ldl_solve(Tensor LD, Tensor pivots, Tensor B, *, bool hermitian=False, Tensor? out=None)",
+)
 def linalg_ldl_solve(LD, pivots, B, *, hermitian=False, out=None):
     """The solution X of A X = B from the factorization that `linalg.ldl_factor` made of A. No gradient reaches LD.
 
@@ -263,6 +283,7 @@ def _definite_solve(B, L, upper):
 
 
 @composite(method=True)
+@takes("cholesky_solve(Tensor input, Tensor input2, bool upper=False, *, Tensor? out=None)")
 @in_autocast("float32")
 def cholesky_solve(B, L, upper=False, *, out=None):
     """The solution X of A X = B from A's Cholesky factor L.
@@ -282,6 +303,7 @@ def cholesky_solve(B, L, upper=False, *, out=None):
 
 
 @composite(method=True)
+@takes("cholesky_inverse(Tensor input, bool upper=False, *, Tensor? out=None)")
 @in_autocast("float32")
 def cholesky_inverse(L, upper=False, *, out=None):
     """The inverse of A from its Cholesky factor L.
@@ -311,6 +333,7 @@ def _not_invertible(place):
     )
 
 
+@takes("linalg_inv_ex(Tensor A, *, bool check_errors=False, Tensor[]? out=None)")
 @in_autocast("float32")
 def linalg_inv_ex(A, *, check_errors=False, out=None):
     """`linalg.inv` without an error for singular matrices: `info` is 0 or where the factorization met a zero.
@@ -324,6 +347,7 @@ def linalg_inv_ex(A, *, check_errors=False, out=None):
     return flambeau.return_types.linalg_inv_ex(deliver_all(results, out, "linalg.inv_ex"))
 
 
+@takes("linalg_inv(Tensor A, *, Tensor? out=None)")
 @in_autocast("float32")
 def linalg_inv(A, *, out=None):
     """The inverses of square matrices (*, n, n); a singular one is a LinAlgError. Prefer `linalg.solve` to a product.
@@ -338,6 +362,7 @@ def linalg_inv(A, *, out=None):
 
 
 @composite(method=True)
+@takes("inverse(Tensor input, *, Tensor? out=None)")
 @in_autocast("float32")
 def inverse(input, *, out=None):
     """The inverses of square matrices: `linalg.inv`.
@@ -348,6 +373,7 @@ def inverse(input, *, out=None):
     return linalg_inv(input, out=out)
 
 
+@takes("linalg_tensorinv(Tensor input, int ind=2, *, Tensor? out=None)")
 @in_autocast("float32")
 def linalg_tensorinv(A, ind=2, *, out=None):
     """The inverse of `tensordot(A, ., ind)`: the first `ind` sizes must multiply to the same as the others.
@@ -369,6 +395,7 @@ def linalg_tensorinv(A, ind=2, *, out=None):
     return deliver(result.reshape((*rest, *first)), out, "linalg.tensorinv")
 
 
+@takes("linalg_tensorsolve(Tensor input, Tensor other, int[]? dims=None, *, Tensor? out=None)")
 @in_autocast("float32")
 def linalg_tensorsolve(A, B, dims=None, *, out=None):
     """The tensor X with `tensordot(A, X, X.dim()) == B`; `dims` of A are moved to its end first.
@@ -395,6 +422,7 @@ def linalg_tensorsolve(A, B, dims=None, *, out=None):
 
 
 @composite(method=True)
+@takes("det(Tensor input, *, Tensor? out=None)")
 def det(input, *, out=None):
     """The determinants of square matrices (*, n, n).
 
@@ -406,6 +434,7 @@ def det(input, *, out=None):
 
 
 @composite(method=True)
+@takes("slogdet(Tensor input, *, Tensor[]? out=None)")
 def slogdet(input, *, out=None):
     """Sign (a number of modulus 1, or 0) and logarithm of the absolute value of the determinants of (*, n, n).
 
@@ -418,6 +447,7 @@ def slogdet(input, *, out=None):
     )
 
 
+@takes("linalg_slogdet(Tensor A, *, Tensor[]? out=None)")
 def linalg_slogdet(A, *, out=None):
     """Sign (a number of modulus 1, or 0) and logarithm of the absolute value of the determinants of (*, n, n).
 
@@ -428,6 +458,7 @@ def linalg_slogdet(A, *, out=None):
 
 
 @composite(method=True)
+@takes("logdet(Tensor input)")
 def logdet(input):
     """The logarithm of the determinants of (*, n, n): NaN for a negative one, -inf for zero.
 

@@ -6,7 +6,7 @@ import flambeau
 
 from ._pointwise import binary, unary
 from .outputs import check_dtype, deliver
-from .registry import composite, op
+from .registry import composite, op, takes
 
 unary(
     "erf",
@@ -139,6 +139,7 @@ def polygamma_(input, n):
 
 
 @composite(method=True)
+@takes("mvlgamma(Tensor input, int p, *, Tensor? out=None)")
 def mvlgamma(input, p, *, out=None):
     """Logarithm of the multivariate gamma function of dimension p, for elements above (p - 1) / 2.
 
@@ -155,6 +156,7 @@ def mvlgamma(input, p, *, out=None):
 
 
 @composite(method=True, public=False)
+@takes("mvlgamma_(Tensor input, int p)")
 def mvlgamma_(input, p):
     """In-place form of `mvlgamma`."""
     result = mvlgamma(input, p)

@@ -12,7 +12,7 @@ from .casts import in_autocast
 from .factorizations import FACTOR, LinAlgError, check_info, check_matrix, check_square, functions, wants_grad
 from .linalg import _h
 from .outputs import deliver, deliver_all
-from .registry import composite, op
+from .registry import composite, op, takes
 from .solvers import _is_vector, _solve
 from .truth import all_true
 
@@ -101,6 +101,7 @@ def _eigh_of(A, UPLO, vectors):
     return values, found
 
 
+@takes("linalg_eigh(Tensor input, str UPLO='L', *, Tensor[]? out=None)")
 @in_autocast("float32")
 def linalg_eigh(A, UPLO="L", *, out=None):
     """Eigenvalues (real, ascending) and orthonormal eigenvectors (columns) of symmetric or Hermitian matrices (*, n, n).
@@ -113,6 +114,7 @@ def linalg_eigh(A, UPLO="L", *, out=None):
     return flambeau.return_types.linalg_eigh(deliver_all(_eigh_of(A, UPLO, True), out, "linalg.eigh"))
 
 
+@takes("linalg_eigvalsh(Tensor input, str UPLO='L', *, Tensor? out=None)")
 @in_autocast("float32")
 def linalg_eigvalsh(A, UPLO="L", *, out=None):
     """The eigenvalues (real, ascending) of symmetric or Hermitian matrices (*, n, n).
@@ -178,6 +180,7 @@ def _eig_of(A, vectors):
     return values, found
 
 
+@takes("linalg_eig(Tensor input, *, Tensor[]? out=None)")
 @in_autocast("float32")
 def linalg_eig(A, *, out=None):
     """Eigenvalues and right eigenvectors (columns of norm 1) of square matrices (*, n, n); both complex, in no order.
@@ -188,6 +191,7 @@ def linalg_eig(A, *, out=None):
     return flambeau.return_types.linalg_eig(deliver_all(_eig_of(A, True), out, "linalg.eig"))
 
 
+@takes("linalg_eigvals(Tensor input, *, Tensor? out=None)")
 @in_autocast("float32")
 def linalg_eigvals(A, *, out=None):
     """The complex eigenvalues of square matrices (*, n, n), in no order.
@@ -309,6 +313,7 @@ def _svd_of(A, full_matrices, vectors, driver=None):
     return U, S, Vh
 
 
+@takes("linalg_svd(Tensor A, bool full_matrices=True, *, str? driver=None, Tensor[]? out=None)")
 @in_autocast("float32")
 def linalg_svd(A, full_matrices=True, *, driver=None, out=None):
     """U, S and Vh with A = U diag(S) Vh, for matrices (*, m, n): orthonormal columns and rows, and S descending.
@@ -323,6 +328,7 @@ def linalg_svd(A, full_matrices=True, *, driver=None, out=None):
     return flambeau.return_types.linalg_svd(deliver_all(results, out, "linalg.svd"))
 
 
+@takes("linalg_svdvals(Tensor A, *, str? driver=None, Tensor? out=None)")
 @in_autocast("float32")
 def linalg_svdvals(A, *, driver=None, out=None):
     """The singular values of matrices (*, m, n), in descending order.
@@ -335,6 +341,7 @@ def linalg_svdvals(A, *, driver=None, out=None):
 
 
 @composite(method=True)
+@takes("svd(Tensor input, bool some=True, bool compute_uv=True, *, Tensor[]? out=None)")
 @in_autocast("float32")
 def svd(input, some=True, compute_uv=True, *, out=None):
     """U, S and V with A = U diag(S) V^H: `linalg.svd` under its older name, which gives V and not V^H.
@@ -443,6 +450,11 @@ def _cutoff(A, atol, rtol):
     return cutoff
 
 
+@takes(
+    "linalg_pinv(Tensor input, Operand rcond, bool hermitian=False, *, Tensor? out=None)",
+    "linalg_pinv(Tensor input, *, Operand? atol=None, Operand? rtol=None, bool hermitian=False, "
+    "Tensor? out=None)",
+)
 def linalg_pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None, out=None):
     """The pseudo-inverses (*, n, m) of matrices (*, m, n): singular values up to max(atol, rtol * largest) count as zero.
 
@@ -462,6 +474,7 @@ def linalg_pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None, out=Non
 
 
 @composite(method=True)
+@takes("pinverse(Tensor input, float rcond=1e-15)")
 @in_autocast("float32")
 def pinverse(input, rcond=1e-15):
     """The pseudo-inverse: `linalg.pinv` under its older name.
@@ -472,6 +485,11 @@ def pinverse(input, rcond=1e-15):
     return linalg_pinv(input, rcond)
 
 
+@takes(
+    "linalg_matrix_rank(Tensor input, Operand? tol, bool hermitian=False, *, Tensor? out=None)",
+    "linalg_matrix_rank(Tensor input, *, Operand? atol=None, Operand? rtol=None, "
+    "bool hermitian=False, Tensor? out=None)",
+)
 @in_autocast("float32")
 def linalg_matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None, out=None):
     """How many singular values exceed max(atol, rtol * largest); rtol as in `linalg.pinv`. tol: the older name of atol.
@@ -491,6 +509,10 @@ def linalg_matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None, ou
     return deliver(result, out, "linalg.matrix_rank")
 
 
+@takes(
+    "linalg_cond(Tensor input, Scalar? p=None, *, Tensor? out=None)",
+    "linalg_cond(Tensor input, str p, *, Tensor? out=None)",
+)
 @in_autocast("float32")
 def linalg_cond(A, p=None, *, out=None):
     """The condition number |A| |A^-1| in the norm `p` of `linalg.matrix_norm`; None and 2: from singular values.
@@ -531,6 +553,7 @@ _lstsq = op(
 )
 
 
+@takes("linalg_lstsq(Tensor input, Tensor b, float? rcond=None, *, str? driver=None)")
 @in_autocast("float32")
 def linalg_lstsq(A, B, rcond=None, *, driver=None):
     """X that minimises the Frobenius norm of A X - B, for A (*, m, n) and B (*, m, k) or (*, m).

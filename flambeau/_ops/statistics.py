@@ -2,7 +2,7 @@
 
 from .casts import in_autocast
 from .outputs import deliver
-from .registry import Tensor, composite
+from .registry import Tensor, composite, takes
 from .truth import any_true
 
 # ---- quantiles -------------------------------------------------------------------------------------------------------
@@ -79,6 +79,10 @@ def _quantile(name, input, q, dim, keepdim, interpolation, out, ignore_nan):
 
 
 @composite(method=True)
+@takes(
+    "quantile(Tensor input, Operand q, int? dim=None, bool keepdim=False, *, "
+    "str interpolation='linear', Tensor? out=None)",
+)
 @in_autocast("float32")
 def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear", out=None):
     """The quantiles `q` (a number, or a vector for as many along a new first dimension) along `dim` or of all elements.
@@ -92,6 +96,10 @@ def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear", out=N
 
 
 @composite(method=True)
+@takes(
+    "nanquantile(Tensor input, Operand q, int? dim=None, bool keepdim=False, *, "
+    "str interpolation='linear', Tensor? out=None)",
+)
 @in_autocast("float32")
 def nanquantile(input, q, dim=None, keepdim=False, *, interpolation="linear", out=None):
     """`quantile` of what is not NaN; NaN where nothing is left.
@@ -106,6 +114,9 @@ def nanquantile(input, q, dim=None, keepdim=False, *, interpolation="linear", ou
 
 
 @composite(method=True)
+@takes(
+    "diff(Tensor input, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None, *, Tensor? out=None)",
+)
 def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None):
     """Differences of neighbours along `dim`, taken `n` times; of bool: whether they differ.
 
@@ -170,6 +181,10 @@ def _widths(name, y, x, dim):
 
 
 @composite
+@takes(
+    "trapezoid(Tensor y, Tensor x, *, int dim=-1)",
+    "trapezoid(Tensor y, *, Scalar dx=1, int dim=-1)",
+)
 def trapezoid(y, x=None, *, dx=1, dim=-1):
     """The integral of samples `y` along `dim` by the trapezoidal rule, taken at points `x` or at distances `dx`.
 
@@ -189,12 +204,20 @@ def trapezoid(y, x=None, *, dx=1, dim=-1):
 
 
 @composite
+@takes(
+    "trapz(Tensor y, Tensor x, *, int dim=-1)",
+    "trapz(Tensor y, *, Scalar dx=1, int dim=-1)",
+)
 def trapz(y, x=None, *, dx=1, dim=-1):
     """Another name of `trapezoid`."""
     return trapezoid(y, x, dx=dx, dim=dim)
 
 
 @composite
+@takes(
+    "cumulative_trapezoid(Tensor y, Tensor x, *, int dim=-1)",
+    "cumulative_trapezoid(Tensor y, *, Scalar dx=1, int dim=-1)",
+)
 def cumulative_trapezoid(y, x=None, *, dx=1, dim=-1):
     """The running integral of samples by the trapezoidal rule: one value less than there are samples. See `trapezoid`.
 
@@ -238,6 +261,7 @@ def _check_weights(name, weights, count, integral):
 
 
 @composite(method=True)
+@takes("cov(Tensor input, *, int correction=1, Tensor? fweights=None, Tensor? aweights=None)")
 def cov(input, *, correction=1, fweights=None, aweights=None):
     """The covariance matrix of variables (rows) observed together (columns).
 
@@ -295,6 +319,7 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
 
 
 @composite(method=True)
+@takes("corrcoef(Tensor input)")
 def corrcoef(input):
     """Pearson's correlation coefficients of variables (rows) observed together (columns), between -1 and 1.
 
@@ -421,6 +446,11 @@ def _histogram(samples, bins, range, weight, density):
 
 
 @composite(method=True)
+@takes(
+    "histogram(Tensor input, Tensor bins, *, Tensor? weight=None, bool density=False, Tensor[]? out=None)",
+    "histogram(Tensor input, int bins=100, *, float[]? range=None, Tensor? weight=None, "
+    "bool density=False, Tensor[]? out=None)",
+)
 def histogram(input, bins=100, *, range=None, weight=None, density=False, out=None):
     """How many elements fall into each bin, and the edges of the bins; the last bin holds its upper edge.
 

@@ -1,10 +1,11 @@
 """Products of vectors and matrices beyond the matrix product: cross, Kronecker, gradients on a grid."""
 
 from .outputs import deliver
-from .registry import composite
+from .registry import composite, takes
 
 
 @composite(method=True)
+@takes("cross(Tensor input, Tensor other, int? dim=None, *, Tensor? out=None)")
 def cross(input, other, dim=None, *, out=None):
     """Vector product along a dimension of size 3 (the first such one when `dim` is not given).
 
@@ -40,6 +41,7 @@ def _cross(input, other, dim, out=None):
 
 
 @composite(method=True)
+@takes("kron(Tensor input, Tensor other, *, Tensor? out=None)")
 def kron(input, other, *, out=None):
     """Kronecker product: every element of `input` times all of `other`, block by block.
 
@@ -97,6 +99,7 @@ def nonzero_static(input, *, size, fill_value=-1):
 
 
 @composite(method=True)
+@takes("is_same_size(Tensor input, Tensor other)")
 def is_same_size(input, other):
     """Whether both tensors have the same size.
 
@@ -107,6 +110,14 @@ def is_same_size(input, other):
 
 
 @composite
+@takes(
+    "gradient(Tensor input, *, Scalar? spacing=None, int? dim=None, int edge_order=1)",
+    "gradient(Tensor input, *, Scalar? spacing=None, int[] dim, int edge_order=1)",
+    "gradient(Tensor input, *, float[] spacing, int? dim=None, int edge_order=1)",
+    "gradient(Tensor input, *, float[] spacing, int[] dim, int edge_order=1)",
+    "gradient(Tensor input, *, Tensor[] spacing, int? dim=None, int edge_order=1)",
+    "gradient(Tensor input, *, Tensor[] spacing, int[] dim, int edge_order=1)",
+)
 def gradient(input, *, spacing=1, dim=None, edge_order=1):
     """Derivatives of sampled values along dimensions, by central differences inside and one-sided ones at the ends.
 

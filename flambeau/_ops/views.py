@@ -1,7 +1,7 @@
 """Other windows on the same elements: nothing here copies."""
 
 from .outputs import check_dtype, deliver
-from .registry import composite, op
+from .registry import composite, op, takes
 
 
 def _view(signature, doc, **fields):
@@ -115,8 +115,21 @@ _view(
     torch.Size([3, 2])
     """,
     vjp={"input": lambda grad, dim0, dim1: grad.transpose(dim0, dim1)},
-    aliases=("swapaxes", "swapdims"),
+    aliases=("swapdims",),
 )
+
+
+@composite(method=True)
+@takes("swapaxes(Tensor input, int axis0, int axis1)")
+def swapaxes(input, axis0, axis1):
+    """`transpose` with NumPy's names.
+
+    >>> flambeau.swapaxes(flambeau.ones(2, 3), 0, 1).shape
+    torch.Size([3, 2])
+    """
+    return input.transpose(axis0, axis1)
+
+
 _view(
     "t(Tensor input) -> Tensor",
     """Transpose of a matrix; tensors of fewer dimensions are returned as they are.
@@ -170,12 +183,8 @@ _view(
     method="_slice",
 )
 _view(
-    "narrow(Tensor input, int dim, int start, int length) -> Tensor",
-    """`length` elements of dimension `dim` from `start` on.
-
-    >>> flambeau.narrow(flambeau.arange(5), 0, 1, 3)
-    tensor([1, 2, 3])
-    """,
+    "narrow.Tensor(Tensor input, int dim, Tensor start, int length) -> Tensor",
+    "",
     vjp={
         "input": lambda grad, input_shape, dim, start, length: _embedded(
             grad, input_shape, lambda t: t.narrow(dim, start, length)
@@ -183,8 +192,12 @@ _view(
     },
 )
 _view(
-    "narrow.Tensor(Tensor input, int dim, Tensor start, int length) -> Tensor",
-    "",
+    "narrow(Tensor input, int dim, int start, int length) -> Tensor",
+    """`length` elements of dimension `dim` from `start` on.
+
+    >>> flambeau.narrow(flambeau.arange(5), 0, 1, 3)
+    tensor([1, 2, 3])
+    """,
     vjp={
         "input": lambda grad, input_shape, dim, start, length: _embedded(
             grad, input_shape, lambda t: t.narrow(dim, start, length)
@@ -333,6 +346,7 @@ _as_strided_in_place = op(
 
 
 @composite(method=True)
+@takes("as_strided_(Tensor input, int[] size, int[] stride, int? storage_offset=None)")
 def as_strided_(input, size, stride, storage_offset=None):
     """In-place form of `as_strided`: the tensor itself becomes that window.
 
@@ -350,9 +364,18 @@ op(
     "In-place form of `transpose`.",
     view=True,
     public=False,
-    aliases=("swapaxes_", "swapdims_"),
+    aliases=("swapdims_",),
     vjp={"input": lambda grad, dim0, dim1: grad.transpose(dim0, dim1)},
 )
+
+
+@composite(method=True, public=False)
+@takes("swapaxes_(Tensor input, int axis0, int axis1)")
+def swapaxes_(input, axis0, axis1):
+    """In-place form of `swapaxes`."""
+    return input.transpose_(axis0, axis1)
+
+
 op(
     "unsqueeze_(Tensor input, int dim) -> Tensor",
     "In-place form of `unsqueeze`.",
@@ -363,6 +386,7 @@ op(
 
 
 @composite(method=True, public=False)
+@takes("t_(Tensor input)")
 def t_(self):
     """In-place form of `t`."""
     if self.dim() > 2:
@@ -418,6 +442,7 @@ for _name in (
 
 
 @composite(method=True)
+@takes("narrow_copy(Tensor input, int dim, int start, int length, *, Tensor? out=None)")
 def narrow_copy(input, dim, start, length, *, out=None):
     """`narrow` as a copy: the result shares no memory with the input.
 

@@ -116,6 +116,9 @@ class enable_grad(_OptionalArguments):
     True
     """
 
+    def __new__(cls, orig_func=None):
+        return super().__new__(cls, orig_func)
+
     def __enter__(self):
         self.prev = _C.is_grad_enabled()
         _C._set_grad_enabled(True)

@@ -5,6 +5,7 @@ import warnings
 import flambeau
 
 from .._ops.activation import variant
+from .._ops.registry import takes
 from ._functional_common import write_back
 
 
@@ -233,9 +234,10 @@ def relu_(input):
     return flambeau.relu_(input)
 
 
-def threshold_(input, threshold_value, value):
+@takes("threshold_(Tensor input, Scalar threshold, Scalar value)")
+def threshold_(input, limit, value):
     """In-place :func:`threshold`."""
-    return threshold(input, threshold_value, value, inplace=True)
+    return threshold(input, limit, value, inplace=True)
 
 
 def hardtanh_(input, min_val=-1.0, max_val=1.0):

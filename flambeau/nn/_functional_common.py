@@ -1,5 +1,6 @@
 """What the functional modules share: sizes per dimension, reductions of losses, in-place forms."""
 
+import operator
 import warnings
 
 import flambeau
@@ -9,16 +10,21 @@ def ntuple(value, n):
     """`value` repeated n times if it is a number (or a sequence of one), else as a tuple."""
     if isinstance(value, int):
         return (value,) * n
+    if not isinstance(value, (tuple, list)):
+        try:
+            return (operator.index(value),) * n  # one of NumPy's, or a tensor
+        except TypeError:
+            pass
     value = tuple(value)
     return value * n if len(value) == 1 else value
 
 
-def sizes_per_dim(value, n, name, operator):
+def sizes_per_dim(value, n, name, caller):
     """`ntuple` with the error for a wrong length."""
     result = ntuple(value, n)
     if len(result) != n:
         raise RuntimeError(
-            f"{operator}: {name} must either be a single int, or a tuple of {n} ints, but got {list(result)}"
+            f"{caller}: {name} must either be a single int, or a tuple of {n} ints, but got {list(result)}"
         )
     return result
 

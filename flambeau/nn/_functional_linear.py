@@ -4,6 +4,7 @@ import flambeau
 
 from .._ops import nn as _nn
 from .._ops.casts import in_autocast
+from .._ops.registry import takes
 from .._ops.truth import whole
 
 linear = _nn.linear
@@ -29,6 +30,7 @@ def bilinear(input1, input2, weight, bias=None):
     return output if bias is None else output + bias
 
 
+@takes("one_hot(Tensor input, int num_classes=-1)")
 def one_hot(tensor, num_classes=-1):
     """Integer classes of shape (\\*) as zeros and ones of shape (\\*, num_classes).
 

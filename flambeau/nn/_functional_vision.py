@@ -135,7 +135,7 @@ def interpolate(
         raise ValueError("Lanczos mode does not support align_corners=True")
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1](input, out)
-    return _native.resize(input, out, kernel, bool(align_corners), antialias, scales)
+    return _native.resize(input, out, kernel, bool(align_corners), bool(antialias), scales)
 
 
 def _output_size(input, n, size, scale_factor, recompute):

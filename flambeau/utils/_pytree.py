@@ -49,9 +49,9 @@ class SequenceKey(NamedTuple):
     def __str__(self):
         return f"[{self.idx!r}]"
 
-    def get(self, container):
-        """The child of `container` that the step leads to."""
-        return container[self.idx]
+    def get(self, sequence):
+        """The child of `sequence` that the step leads to."""
+        return sequence[self.idx]
 
 
 class MappingKey(NamedTuple):
@@ -62,9 +62,9 @@ class MappingKey(NamedTuple):
     def __str__(self):
         return f"[{self.key!r}]"
 
-    def get(self, container):
-        """The child of `container` that the step leads to."""
-        return container[self.key]
+    def get(self, mapping):
+        """The child of `mapping` that the step leads to."""
+        return mapping[self.key]
 
 
 class GetAttrKey(NamedTuple):
@@ -75,9 +75,9 @@ class GetAttrKey(NamedTuple):
     def __str__(self):
         return f".{self.name}"
 
-    def get(self, container):
-        """The child of `container` that the step leads to."""
-        return getattr(container, self.name)
+    def get(self, obj):
+        """The child of `obj` that the step leads to."""
+        return getattr(obj, self.name)
 
 
 SUPPORTED_NODES: dict[type, NodeDef] = {}

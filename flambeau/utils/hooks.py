@@ -52,10 +52,10 @@ class RemovableHandle:
         self.remove()
 
 
-def unserializable_hook(function):
+def unserializable_hook(f):
     """Decorator: mark a hook that is lost when its tensor is saved, so that saving doesn't warn of it."""
-    function.__torch_unserializable__ = True
-    return function
+    f.__torch_unserializable__ = True
+    return f
 
 
 def warn_if_has_hooks(tensor) -> None:

@@ -479,14 +479,14 @@ def sspaddmm(input, mat1, mat2, *, beta=1, alpha=1, out=None):
     return deliver(_sspaddmm(input, mat1, mat2, beta=beta, alpha=alpha), out, "sspaddmm")
 
 
-def smm(input, mat):
+def smm(input, mat2):
     """The product of a COO matrix and a strided one, as an uncoalesced COO tensor.
 
     >>> flambeau.smm(flambeau.tensor([[0.0, 2.0]]).to_sparse(), flambeau.ones(2, 1)).to_dense()
     tensor([[2.]])
     """
-    zeros = input.new_zeros((input.size(0), mat.size(-1)))
-    return _sspaddmm(zeros, input, mat)
+    zeros = input.new_zeros((input.size(0), mat2.size(-1)))
+    return _sspaddmm(zeros, input, mat2)
 
 
 dsmm, hsmm, saddmm = flambeau.mm, hspmm, sspaddmm

@@ -78,7 +78,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             reduction.reset_parameters()
             expansion.reset_parameters()
 
-    def forward(self, input, target):
+    def forward(self, input_, target_):
+        input, target = input_, target_
         batched = target.dim() > 0
         if target.dim() > 1:
             raise RuntimeError(
