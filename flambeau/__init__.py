@@ -92,6 +92,9 @@ _LAZY = {
     **dict.fromkeys("OutOfMemoryError AcceleratorError".split(), "_errors"),
     **dict.fromkeys("Stream Event get_device_module".split(), "_streams"),
     **dict.fromkeys("ops classes".split(), "library"),
+    "Tag": "_tags",
+    "set_anomaly_enabled": "autograd.anomaly_mode",
+    "Future": "futures",
     **dict.fromkeys(
         "float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu float4_e2m1fn_x2 int1 int2 int3 int4 int5 "
         "int6 int7 uint1 uint2 uint3 uint4 uint5 uint6 uint7".split(),

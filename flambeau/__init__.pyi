@@ -22,6 +22,7 @@ from ._tensor.legacy import DoubleTensor as DoubleTensor
 from ._streams import Event as Event
 from .storage import FloatStorage as FloatStorage
 from ._tensor.legacy import FloatTensor as FloatTensor
+from .futures import Future as Future
 from ._C import Generator as Generator
 from .amp.grad_scaler import GradScaler as GradScaler
 from .storage import HalfStorage as HalfStorage
@@ -47,6 +48,7 @@ from ._streams import Stream as Stream
 from ._symbolic import SymBool as SymBool
 from ._symbolic import SymFloat as SymFloat
 from ._symbolic import SymInt as SymInt
+from ._tags import Tag as Tag
 from ._C import Tensor as Tensor
 from .storage import TypedStorage as TypedStorage
 from ._C import UntypedStorage as UntypedStorage
@@ -189,6 +191,7 @@ from ._ops.sparse.products import saddmm as saddmm
 from .serialization import save as save
 from .random import seed as seed
 from . import serialization as serialization
+from .autograd.anomaly_mode import set_anomaly_enabled as set_anomaly_enabled
 from .amp.autocast_mode import set_autocast_cache_enabled as set_autocast_cache_enabled
 from .amp.autocast_mode import set_autocast_cpu_dtype as set_autocast_cpu_dtype
 from .amp.autocast_mode import set_autocast_cpu_enabled as set_autocast_cpu_enabled
@@ -943,7 +946,9 @@ def var_mean(input: Tensor, unbiased: _bool = True) -> _tuple[Tensor, Tensor]: .
 def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor: ...
 def view_as(input: Tensor, other: Tensor) -> Any: ...
 def view_as_complex(input: Tensor) -> Tensor: ...
+def view_as_complex_copy(*args, out=None, **kwargs) -> Any: ...
 def view_as_real(input: Tensor) -> Tensor: ...
+def view_as_real_copy(*args, out=None, **kwargs) -> Any: ...
 def view_copy(*args, out=None, **kwargs) -> Any: ...
 @overload
 def vsplit(input: Tensor, sections: _int) -> Any: ...

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import types
 
@@ -72,6 +73,7 @@ class CustomOpDef:
         self._namespace, self._name = namespace, name
         self._schema = schema
         self._kernels: dict[str, object] = {}  # by kind of device; "" stands for all
+        self._disabled: set[str] = set()  # kinds whose kernels are passed over
         self._fake = None
         self._backward = None
         self._setup_context = None
@@ -104,12 +106,31 @@ class CustomOpDef:
             self._kernels["" if kind in (None, "default") else kind] = func
         return func
 
+    @contextlib.contextmanager
+    def set_kernel_enabled(self, device_type: str, enabled: bool = True):
+        """Inside ``with``, pass over the kernel that `register_kernel` gave for a kind of device, or take it again.
+
+        >>> @flambeau.library.custom_op("docs::halved", mutates_args=())
+        ... def halved(x: flambeau.Tensor) -> flambeau.Tensor:
+        ...     return x / 2
+        >>> fast = halved.register_kernel("cpu")(lambda x: x * 0.5 + 1)
+        >>> with halved.set_kernel_enabled("cpu", False):
+        ...     halved(flambeau.ones(1))
+        tensor([0.5000])
+        """
+        before = set(self._disabled)
+        self._disabled = before - {device_type} if enabled else before | {device_type}
+        try:
+            yield
+        finally:
+            self._disabled = before
+
     def register_fake(self, func, /):
         """Decorator: the function that makes results without data, for tensors on the meta device."""
         self._fake = func
         return func
 
-    def register_vmap(self, func=None, /):
+    def register_vmap(self, func=None):
         """Decorator: what `flambeau.vmap` does, which takes the operator's function apart otherwise.
 
         The rule takes ``info`` (with ``batch_size`` and ``randomness``), the dimension of the examples in each argument (or
@@ -160,7 +181,8 @@ class CustomOpDef:
         kind = next((t.device.type for t in _tensors_in(args)), "")
         if kind == "meta" and self._fake is not None:
             return self._fake(*args)
-        kernel = self._kernels.get(kind) or self._kernels.get("")
+        kernel = None if kind in self._disabled else self._kernels.get(kind)
+        kernel = kernel or self._kernels.get("")
         if kernel is None and not kind:
             kernel = next(iter(self._kernels.values()), None)
         if kernel is None:
@@ -302,7 +324,9 @@ def register_fake(op, func=None, /, *, lib=None, _stacklevel=1, allow_override=F
     return _find(op).register_fake(func)
 
 
-impl_abstract = register_fake
+def impl_abstract(qualname, func=None, *, lib=None, _stacklevel=1):
+    """The older name of `register_fake`."""
+    return register_fake(qualname, func, lib=lib, _stacklevel=_stacklevel)
 
 
 def register_autograd(op, backward, /, *, setup_context=None, lib=None) -> None:
@@ -415,8 +439,8 @@ def fallthrough_kernel():
     raise NotImplementedError("fallthrough_kernel() should never be called.")
 
 
-def infer_schema(prototype_function, /, *, mutates_args, op_name: str | None = None) -> str:
-    """A signature as text, from the annotations of a function of tensors, numbers and strings.
+def infer_schema(prototype_function, /, *, mutates_args, op_name: str | None = None, tags=()) -> str:
+    """A signature as text, from the annotations of a function of tensors, numbers and strings; tags do not show in it.
 
     >>> def f(x: flambeau.Tensor, n: int = 2) -> flambeau.Tensor: ...
     >>> flambeau.library.infer_schema(f, mutates_args=())
@@ -479,6 +503,7 @@ class Library:
         if kind not in ("DEF", "FRAGMENT", "IMPL"):
             raise ValueError(f"Unsupported kind: {kind}")
         self.ns, self.kind, self.dispatch_key = ns, kind, dispatch_key
+        self._given: set[tuple[str, str]] = set()  # (operator, key) of each function that `impl` gave
 
     def define(self, schema: str, alias_analysis: str = "", *, tags=()) -> str:
         """Define an operator by its signature, such as ``"twice(Tensor x) -> Tensor"``; returns its name."""
@@ -488,9 +513,20 @@ class Library:
         _put(CustomOpDef(*_split(f"{self.ns}::{name}"), schema))
         return name
 
-    def impl(self, op_name, fn, dispatch_key: str = "", *, with_keyset=False, allow_override=False) -> None:
-        """Give an operator its function for a kind of device ("CPU", "Meta", "CompositeImplicitAutograd" ...)."""
+    def impl(self, op_name, fn, dispatch_key: str = "", *, with_keyset=False, allow_override=True) -> None:
+        """Give an operator its function for a kind of device ("CPU", "Meta", "CompositeImplicitAutograd" ...).
+
+        Raises:
+            RuntimeError: the library gave it one before, and `allow_override` is False.
+        """
         name = op_name if isinstance(op_name, str) else op_name._name
+        key = (name.rpartition("::")[2], (dispatch_key or self.dispatch_key).lower())
+        if key in self._given and not allow_override:
+            raise RuntimeError(
+                "This is not allowed since there's already a kernel registered from python overriding "
+                f"{key[0]}'s behavior for {dispatch_key or self.dispatch_key} dispatch key and {self.ns} namespace."
+            )
+        self._given.add(key)
         impl(name if "::" in name else f"{self.ns}::{name}", dispatch_key or self.dispatch_key, fn)
 
 

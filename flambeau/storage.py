@@ -135,6 +135,18 @@ class TypedStorage:
     def cpu(self) -> TypedStorage:
         return self
 
+    def to(self, *, device, non_blocking: bool = False) -> TypedStorage:
+        """The storage itself, for the CPU; other devices are not there."""
+        return self._like(self._untyped_storage.to(device=device, non_blocking=non_blocking))
+
+    def cuda(self, device=None, non_blocking: bool = False):
+        """An error: there is no CUDA device."""
+        return self.to(device="cuda")
+
+    def pin_memory(self, device="cuda"):
+        """An error: memory is pinned for an accelerator, and there is none."""
+        return self._tensor().pin_memory()
+
     def type(self, dtype=None, non_blocking=False):
         """The name of the class for this dtype; with a dtype, the elements converted to it."""
         return f"torch.{self.pickle_storage_type()}" if dtype is None else self._converted(dtype)

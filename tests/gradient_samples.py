@@ -447,7 +447,6 @@ SAMPLES = {
     "_difference_loss_backward": lambda: [
         Call(y(2, 3) if r == 0 else y(), x(2, 3), y(2, 3), kind, 0.7, r) for kind in range(4) for r in range(3)
     ],
-    "_binary_cross_entropy": lambda: [Call(x(2, 3, low=0.2, high=0.8), y(2, 3, low=0.1, high=0.9))],
     "_cross_entropy": lambda: [
         Call(x(3, 3), ints(0, 2, 1), weight, r, 1)
         for weight in (None, positive(3).detach()) for r in (0, 1, 2)

@@ -165,3 +165,45 @@ def test_the_older_form():
         torch.ones(2).exp()
     assert names(prof.function_events) == ["aten::ones", "aten::exp"]
     assert prof.total_average().count == 2 and "aten::exp" in str(prof) and prof.self_cpu_time_total > 0
+
+
+def test_metadata_and_the_name_of_a_recording_stand_in_the_trace(tmp_path):
+    prof = profile(custom_trace_id_callback=lambda: "mine", post_processing_timeout_s=3.0)
+    assert prof.get_trace_id() is None
+    prof.add_metadata("early", "is dropped")
+    prof.preset_metadata_json("preset", "[1]")
+    with prof:
+        prof.add_metadata("text", 'a "word"')
+        prof.add_metadata_json("value", '{"a": 1}')
+        torch.ones(1)
+    assert prof.get_trace_id() == "mine"
+    prof.export_chrome_trace(str(tmp_path / "trace.json"), use_python_export=False)
+    whole = json.loads((tmp_path / "trace.json").read_text())
+    assert whole["trace_id"] == "mine" and whole["text"] == 'a "word"' and whole["value"] == {"a": 1}
+    assert whole["preset"] == [1] and "early" not in whole
+    with profile() as one, pytest.raises(ValueError):
+        one.add_metadata_json("value", "no JSON")
+    with profile() as other:
+        pass
+    assert one.get_trace_id() != other.get_trace_id()
+
+
+def test_tracing_begins_and_ends_by_hand():
+    prof = profile()
+    prof.prepare_trace()
+    prof.start_trace()
+    torch.ones(1)
+    prof.stop_trace()
+    assert [event.name for event in prof.events()] == ["aten::ones"]
+
+
+def test_times_in_one_unit():
+    with profile() as prof:
+        torch.ones(1)
+    sums = prof.events().key_averages(group_by_input_shapes=True)
+    for unit in ("s", "ms", "us"):
+        row = sums.table(time_unit=unit).splitlines()[3].split()
+        assert all(
+            cell.endswith(unit) and cell[: -len(unit)][-1].isdigit() for cell in (row[2], row[4], row[5])
+        )
+    assert sums.supported_export_stacks_metrics() == ["self_cpu_time_total"]

@@ -143,3 +143,79 @@ def test_identities_of_tensors():
     assert layers._get_abs_string_index(-1) == "1"
     with pytest.raises(IndexError, match="out of range"):
         layers._get_abs_string_index(2)
+
+
+def test_bernoulli_is_a_method_too():
+    x = torch.full((3,), 0.5)
+    torch.manual_seed(0)
+    assert x.bernoulli().tolist() == [1, 0, 1] and x.bernoulli(0.9).tolist() == [1, 1, 1]
+    generator = torch.Generator().manual_seed(0)
+    assert x.bernoulli(p=1.0, generator=generator).tolist() == [1, 1, 1]
+    leaf = x.clone().requires_grad_()
+    leaf.bernoulli().sum().backward()
+    assert leaf.grad.tolist() == [0, 0, 0]
+
+
+def test_small_methods_of_tensors():
+    x = torch.ones(3)
+    assert [part.tolist() for part in x.unsafe_split_with_sizes([1, 2])] == [[1], [1, 1]]
+    assert x.storage_type() is torch.FloatStorage and x.const_data_ptr() == x.data_ptr()
+    assert torch.ones(1, dtype=torch.int64).storage_type() is torch.LongStorage
+    with pytest.warns(UserWarning, match="volatile was removed"):
+        assert not x.volatile
+    assert x.name is None
+    assert x.storage().to(device="cpu").tolist() == [1, 1, 1]
+    with pytest.raises(RuntimeError, match="accelerator"):
+        x.storage().pin_memory()
+
+
+def test_views_of_complex_numbers_as_copies():
+    z = torch.tensor([1 + 2j])
+    copy = torch.view_as_real_copy(z)
+    assert copy.tolist() == [[1, 2]] and copy.data_ptr() != z.data_ptr()
+    assert torch.view_as_complex_copy(copy).tolist() == [1 + 2j]
+
+
+def test_tags_of_operators():
+    from flambeau import Tag
+
+    assert (
+        repr(Tag.core) == "<Tag.core: 0>"
+        and str(Tag.pointwise) == "Tag.pointwise"
+        and int(Tag.view_copy) == 19
+    )
+    tags = (Tag.needs_fixed_stride_order, Tag.pt2_compliant_tag)
+    operator = torch.library.custom_op(
+        "names::tagged", lambda x: x + 1, mutates_args=(), tags=tags, schema="(Tensor x) -> Tensor"
+    )
+    assert operator(torch.ones(1)) == 2
+
+
+def test_anomalies_are_found_from_a_call_on():
+    torch.set_anomaly_enabled(True, check_nan=False)
+    try:
+        assert torch.is_anomaly_enabled() and not torch.is_anomaly_check_nan_enabled()
+    finally:
+        torch.set_anomaly_enabled(False)
+    assert not torch.is_anomaly_enabled()
+
+
+def test_kernels_can_be_passed_over_and_not_given_twice():
+    library = torch.library.Library("names", "DEF")
+    library.define("twice(Tensor x) -> Tensor")
+    library.impl("twice", lambda x: x * 2, "CPU")
+    library.impl("twice", lambda x: x * 2 + 1, "CPU")
+    assert torch.ops.names.twice(torch.ones(1)) == 3
+    with pytest.raises(
+        RuntimeError, match="already a kernel registered from python overriding twice's behavior for CPU"
+    ):
+        library.impl("twice", lambda x: x, "CPU", allow_override=False)
+    operator = torch.library.custom_op(
+        "names::plus", lambda x: x + 1, mutates_args=(), schema="(Tensor x) -> Tensor"
+    )
+    operator.register_kernel("cpu", lambda x: x + 10)
+    with operator.set_kernel_enabled("cpu", False):
+        assert operator(torch.ones(1)) == 2
+        with operator.set_kernel_enabled("cpu"):
+            assert operator(torch.ones(1)) == 11
+    assert operator(torch.ones(1)) == 11

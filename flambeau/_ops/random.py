@@ -22,7 +22,7 @@ def _zero(grad):
 def _factory(signature, doc, **fields):
     for name, text in (("OPTIONS", _OPTIONS), ("GENERATOR", _GENERATOR), ("FORMAT", _FORMAT)):
         signature = signature.replace(name, text)
-    op(signature + " -> Tensor", doc, method=False, **fields)
+    op(signature + " -> Tensor", doc, **{"method": False, **fields})
 
 
 _factory(
@@ -104,8 +104,9 @@ _factory(
     tensor([0., 1.])
     """,
     vjp={"input": _zero},
+    method=True,
 )
-_factory("bernoulli.p(Tensor input, float p, *, GENERATOR)", "", vjp={"input": _zero})
+_factory("bernoulli.p(Tensor input, float p, *, GENERATOR)", "", vjp={"input": _zero}, method=True)
 _factory(
     "poisson(Tensor input, GENERATOR)",
     "Poisson draws, each with the rate that `input` holds.",

@@ -436,7 +436,7 @@ def _own(view):
 
 for _name in (
     "alias as_strided detach diagonal expand permute select slice split split_with_sizes squeeze t transpose "
-    "unbind unfold unsqueeze view"
+    "unbind unfold unsqueeze view view_as_complex view_as_real"
 ).split():
     _copy_of(_name)
 

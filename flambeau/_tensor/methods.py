@@ -117,6 +117,38 @@ def storage(self):
     return flambeau.TypedStorage(wrap_storage=self.untyped_storage(), dtype=self.dtype)
 
 
+def storage_type(self):
+    """The class of `storage`, by the tensor's dtype: `flambeau.FloatStorage` and the like.
+
+    >>> flambeau.ones(2).storage_type()
+    <class 'torch.FloatStorage'>
+    """
+    return getattr(flambeau, self.storage().pickle_storage_type())
+
+
+def const_data_ptr(self) -> int:
+    """`data_ptr`, of memory that the caller only reads."""
+    return self.data_ptr()
+
+
+def unsafe_split_with_sizes(self, split_sizes, dim=0):
+    """See `flambeau.unsafe_split_with_sizes`."""
+    return flambeau.unsafe_split_with_sizes(self, split_sizes, dim)
+
+
+def _volatile(self) -> bool:
+    """False: what was volatile runs inside `no_grad` now."""
+    import warnings
+
+    warnings.warn("volatile was removed (Variable.volatile is always False)", stacklevel=2)
+    return False
+
+
+def _name(self) -> None:
+    """None: tensors have no names."""
+    return None
+
+
 def share_memory_(self):
     """Moves the tensor's memory to where processes forked from this one see it too, and returns the tensor."""
     self.untyped_storage().share_memory_()
@@ -174,6 +206,9 @@ def install(Tensor):
         xpu,
         pin_memory,
         storage,
+        storage_type,
+        const_data_ptr,
+        unsafe_split_with_sizes,
         share_memory_,
         is_shared,
         module_load,
@@ -185,3 +220,4 @@ def install(Tensor):
     ):
         setattr(Tensor, function.__name__, function)
     Tensor._typed_storage = storage
+    Tensor.volatile, Tensor.name = property(_volatile), property(_name)

@@ -11,6 +11,11 @@ from .. import _C
 __all__ = ["detect_anomaly", "set_detect_anomaly"]
 
 
+def set_anomaly_enabled(enabled: bool, check_nan: bool = True) -> None:
+    """Switch the detection of anomalies on or off, from now on."""
+    _C._set_anomaly_enabled(enabled, check_nan)
+
+
 class set_detect_anomaly:
     """Switch anomaly detection: from the call on, or inside a `with`.
 

@@ -13,8 +13,9 @@ class profile(_profiler.profile):
     Args:
         enabled: without it, nothing happens.
         record_shapes, profile_memory, with_stack: see `flambeau.profiler.profile`.
+        custom_trace_id_callback: see `flambeau.profiler.profile`.
         use_cuda, use_device, with_flops, with_modules, use_kineto, use_cpu, experimental_config, acc_events,
-            custom_trace_id_callback: accepted, without an effect.
+            post_processing_timeout_s, activity_filters: accepted, without an effect.
 
     >>> with flambeau.autograd.profiler.profile() as prof:
     ...     y = flambeau.ones(3).exp()
@@ -38,8 +39,15 @@ class profile(_profiler.profile):
         experimental_config=None,
         acc_events: bool = False,
         custom_trace_id_callback=None,
+        post_processing_timeout_s: float | None = None,
+        activity_filters=None,
     ):
-        super().__init__(record_shapes=record_shapes, profile_memory=profile_memory, with_stack=with_stack)
+        super().__init__(
+            record_shapes=record_shapes,
+            profile_memory=profile_memory,
+            with_stack=with_stack,
+            custom_trace_id_callback=custom_trace_id_callback,
+        )
         self.enabled = enabled
 
     def start(self) -> None:

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import enum
 import functools
+import json
 import os
 import socket
 import time
+import uuid
 
 from flambeau import _C
 
@@ -178,8 +180,9 @@ class profile:
         record_shapes: keep the sizes of the operators' tensors.
         profile_memory: keep by how much each operator made the memory in use grow.
         with_stack: keep the program's line.
+        custom_trace_id_callback: gives the text that `get_trace_id` returns; by default each recording has one of its own.
         with_flops, with_modules, experimental_config, execution_trace_observer, acc_events, use_cuda,
-            custom_trace_id_callback: accepted, without an effect.
+            post_processing_timeout_s: accepted, without an effect.
 
     Raises:
         RuntimeError: another profile is running on this thread.
@@ -206,6 +209,7 @@ class profile:
         acc_events: bool = False,
         use_cuda: bool | None = None,
         custom_trace_id_callback=None,
+        post_processing_timeout_s: float | None = None,
     ):
         self.activities = set(activities) if activities else supported_activities()
         self.schedule, self.on_trace_ready = schedule or _always_recorded, on_trace_ready
@@ -216,6 +220,10 @@ class profile:
         self._events: EventList | None = None
         self._running = False
         self._step_span = -1
+        self._trace_id: str | None = None
+        self._custom_trace_id = custom_trace_id_callback
+        self._preset: dict = {}
+        self._metadata: dict = {}
 
     def __enter__(self):
         self.start()
@@ -255,10 +263,45 @@ class profile:
             self._listen()
         self._begin_step()
 
+    def prepare_trace(self) -> None:
+        """Nothing has to be prepared here; `start_trace` begins at once."""
+
+    def start_trace(self) -> None:
+        """Record from here on, whatever the schedule says."""
+        if not self._running:
+            self._listen()
+
+    def stop_trace(self) -> None:
+        """End what `start_trace` began."""
+        self._hear_out()
+
+    def get_trace_id(self) -> str | None:
+        """What tells this recording from others, also in the trace that is written; None before the first."""
+        return self._trace_id
+
+    def set_custom_trace_id_callback(self, callback) -> None:
+        """Take the names of recordings that follow from a function without parameters."""
+        self._custom_trace_id = callback
+
+    def add_metadata(self, key: str, value: str) -> None:
+        """Have a text stand in the trace of what is being recorded."""
+        self.add_metadata_json(key, json.dumps(value))
+
+    def add_metadata_json(self, key: str, value: str) -> None:
+        """Have a value, given as JSON, stand in the trace of what is being recorded; nothing happens outside of that."""
+        if self._running:
+            self._metadata[key] = json.loads(value)
+
+    def preset_metadata_json(self, key: str, value: str) -> None:
+        """As `add_metadata_json`, for all recordings, and before they begin."""
+        self._preset[key] = json.loads(value)
+
     def _listen(self) -> None:
         global _listening
         _C._start_recording(self.record_shapes, self.profile_memory, self.with_stack)
         self._running, _listening = True, self
+        self._trace_id = self._custom_trace_id() if self._custom_trace_id else uuid.uuid4().hex.upper()
+        self._metadata = dict(self._preset)
 
     def _hear_out(self) -> None:
         global _listening
@@ -296,22 +339,28 @@ class profile:
         """The spans summed by name, and by the tensors' sizes or by the program's line where these are asked for."""
         return self.events().key_averages(group_by_input_shape, group_by_stack_n)
 
-    def export_chrome_trace(self, path: str) -> None:
-        """Write a trace that ``chrome://tracing``, Perfetto and TensorBoard show."""
-        self.events().export_chrome_trace(path)
+    def export_chrome_trace(self, path: str, use_python_export: bool = False) -> None:
+        """Write a trace that ``chrome://tracing``, Perfetto and TensorBoard show, with what `add_metadata` said.
+
+        use_python_export: accepted; there is one way to write it.
+        """
+        self.events().export_chrome_trace(path, {"trace_id": self._trace_id, **self._metadata})
 
     def export_stacks(self, path: str, metric: str = "self_cpu_time_total") -> None:
         """Write the lines that flame graphs are made of; needs `with_stack`."""
         self.events().export_stacks(path, metric)
 
 
-def tensorboard_trace_handler(dir_name: str, worker_name: str | None = None, use_gzip: bool = False):
+def tensorboard_trace_handler(
+    dir_name: str, worker_name: str | None = None, use_gzip: bool = False, use_python_export: bool = False
+):
     """A function for `on_trace_ready` that writes each trace to a new file in a directory, as TensorBoard reads it.
 
     Args:
         dir_name: the directory, which is made if it isn't there.
         worker_name: what the file's name begins with; by default the host and the process.
         use_gzip: compress the file.
+        use_python_export: accepted; there is one way to write it.
     """
 
     def handler(prof: profile) -> None:

@@ -13,11 +13,14 @@ _OPERATOR, _NODE, _PROGRAM = range(3)
 _CATEGORY = {_OPERATOR: "cpu_op", _NODE: "cpu_op", _PROGRAM: "user_annotation"}
 
 
-def _time(us: float) -> str:
-    for unit, size in (("s", 1e6), ("ms", 1e3)):
-        if abs(us) >= size:
-            return f"{us / size:.3f}{unit}"
-    return f"{us:.3f}us"
+_UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0}
+
+
+def _time(us: float, unit: str | None = None) -> str:
+    """In a unit of `_UNITS`, or in the one that suits."""
+    if unit not in _UNITS:
+        unit = next((name for name, size in _UNITS.items() if abs(us) >= size), "us")
+    return f"{us / _UNITS[unit]:.3f}{unit}"
 
 
 def _memory(nbytes: int) -> str:
@@ -183,7 +186,7 @@ class EventList(list):
 
     def key_averages(
         self,
-        group_by_input_shape: bool = False,
+        group_by_input_shapes: bool = False,
         group_by_stack_n: int = 0,
         group_by_overload_name: bool = False,
     ) -> EventList:
@@ -191,7 +194,7 @@ class EventList(list):
         sums: dict[tuple, FunctionEventAvg] = {}
         for event in self:
             stack = event.stack[:group_by_stack_n] if group_by_stack_n > 0 else []
-            shapes = event.input_shapes if group_by_input_shape else []
+            shapes = event.input_shapes if group_by_input_shapes else []
             key = (event.key, str(shapes), str(stack))
             if key not in sums:
                 sums[key] = FunctionEventAvg(event.key)
@@ -202,7 +205,7 @@ class EventList(list):
                 around = around.cpu_parent
             sums[key].add(event, nested=around is not None)
         return EventList(
-            sums.values(), memory=self._memory, shapes=group_by_input_shape, stacks=group_by_stack_n
+            sums.values(), memory=self._memory, shapes=group_by_input_shapes, stacks=group_by_stack_n
         )
 
     def total_average(self) -> FunctionEventAvg:
@@ -221,6 +224,7 @@ class EventList(list):
         max_shapes_column_width: int = 80,
         header: str | None = None,
         top_level_events_only: bool = False,
+        time_unit: str | None = None,
     ) -> str:
         """The list as a table for people.
 
@@ -230,6 +234,7 @@ class EventList(list):
             max_src_column_width, max_name_column_width, max_shapes_column_width: longer texts are cut.
             header: a line above.
             top_level_events_only: leave out what ran inside something else.
+            time_unit: "s", "ms" or "us" for all times; None takes what suits each.
         """
         if sort_by is not None and sort_by not in _SORT_KEYS:
             raise AttributeError(
@@ -251,10 +256,10 @@ class EventList(list):
         columns = {
             "Name": lambda e: cut(e.key, max_name_column_width),
             "Self CPU %": lambda e: share(e.self_cpu_time_total),
-            "Self CPU": lambda e: e.self_cpu_time_total_str,
+            "Self CPU": lambda e: _time(e.self_cpu_time_total, time_unit),
             "CPU total %": lambda e: share(e.cpu_time_total),
-            "CPU total": lambda e: e.cpu_time_total_str,
-            "CPU time avg": lambda e: e.cpu_time_str,
+            "CPU total": lambda e: _time(e.cpu_time_total, time_unit),
+            "CPU time avg": lambda e: _time(e.cpu_time, time_unit),
         }
         if self._memory:
             columns["CPU Mem"] = lambda e: _memory(e.cpu_memory_usage)
@@ -274,14 +279,26 @@ class EventList(list):
         ]
         above = [] if header is None else ["=" * len(rule), header]
         return "\n".join(
-            [*above, rule, lines[0], rule, *lines[1:], rule, f"Self CPU time total: {_time(total)}", ""]
+            [
+                *above,
+                rule,
+                lines[0],
+                rule,
+                *lines[1:],
+                rule,
+                f"Self CPU time total: {_time(total, time_unit)}",
+                "",
+            ]
         )
 
     def __str__(self):
         return self.table()
 
-    def export_chrome_trace(self, path: str) -> None:
-        """Write the spans as a trace that ``chrome://tracing``, Perfetto and TensorBoard show."""
+    def export_chrome_trace(self, path: str, metadata: dict | None = None, use_python_export=False) -> None:
+        """Write the spans as a trace that ``chrome://tracing``, Perfetto and TensorBoard show, with `metadata` beside them.
+
+        use_python_export: accepted; there is one way to write them.
+        """
         process = os.getpid()
         trace = []
         for event in self:
@@ -302,6 +319,7 @@ class EventList(list):
             )
         whole = {
             "schemaVersion": 1,
+            **(metadata or {}),
             "host_name": socket.gethostname(),
             "displayTimeUnit": "ms",
             "record_shapes": int(self._shapes),
@@ -312,6 +330,10 @@ class EventList(list):
         }
         with open(path, "w") as file:
             json.dump(whole, file)
+
+    def supported_export_stacks_metrics(self) -> list[str]:
+        """The figures that `export_stacks` takes."""
+        return ["self_cpu_time_total"]
 
     def export_stacks(self, path: str, metric: str = "self_cpu_time_total") -> None:
         """Write one line per span with a stack, ``frame;frame count``, as flame graphs are made of."""
