@@ -93,6 +93,7 @@ _LAZY = {
     **dict.fromkeys("Stream Event get_device_module".split(), "_streams"),
     **dict.fromkeys("ops classes".split(), "library"),
     "Tag": "_tags",
+    "lobpcg": "_lobpcg",
     "set_anomaly_enabled": "autograd.anomaly_mode",
     "Future": "futures",
     **dict.fromkeys(

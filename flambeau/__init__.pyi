@@ -154,6 +154,7 @@ from ._functional_names import ldexp_ as ldexp_
 from . import library as library
 from . import linalg as linalg
 from .serialization import load as load
+from ._lobpcg import lobpcg as lobpcg
 from ._functional_names import lstsq as lstsq
 from .random import manual_seed as manual_seed
 from ._functional_names import margin_ranking_loss as margin_ranking_loss
