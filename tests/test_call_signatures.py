@@ -155,3 +155,19 @@ def test_the_module_of_functions_in_python():
 
     assert flambeau.functional.norm is torch.norm and torch.functional.split is torch.split
     assert all(getattr(torch, name) is getattr(torch.functional, name) for name in torch.functional.__all__)
+
+
+def test_convolutions_and_pools_say_what_is_wrong_with_their_arguments():
+    image, weight = ones(1, 1, 4, 4), ones(1, 1, 3, 3)
+    for call in (
+        lambda: F.conv2d(None, weight),
+        lambda: F.conv2d(image, weight.numpy()),
+        lambda: F.conv2d(image, weight, stride="a"),
+        lambda: F.conv_transpose2d(image, None),
+        lambda: F.avg_pool2d(image.tolist(), 2),
+        lambda: F.avg_pool2d(image, 2, bogus=1),
+    ):
+        with pytest.raises(TypeError, match=r"conv2d\(\)|conv_transpose2d\(\)|avg_pool2d\(\)"):
+            call()
+    assert F.conv2d(input=image, weight=weight, padding="same").shape == image.shape
+    assert F.avg_pool2d(image, [2], stride=None).shape == (1, 1, 2, 2)

@@ -5,6 +5,7 @@ import flambeau
 from .._ops import folding as _columns
 from .._ops import nn as _nn
 from .._ops.casts import in_autocast
+from .._ops.registry import takes
 from ._functional_common import sizes_per_dim
 
 
@@ -62,6 +63,21 @@ def _call(name, n, input, weight, bias, stride, padding, dilation, transposed, o
     return _nn.convolution(input.unsqueeze(0), weight, bias, *settings).squeeze(0)
 
 
+def _signatures(n):
+    """How `convNd` may be called: with padding in numbers, or as a word."""
+    head = f"conv{n}d(Tensor input, Tensor weight, Tensor? bias=None, int[{n}] stride=1"
+    tail = f"int[{n}] dilation=1, int groups=1)"
+    return f"{head}, int[{n}] padding=0, {tail}", f"{head}, str padding, {tail}"
+
+
+def _transposed_signature(n):
+    return (
+        f"conv_transpose{n}d(Tensor input, Tensor weight, Tensor? bias=None, int[{n}] stride=1, int[{n}] padding=0, "
+        f"int[{n}] output_padding=0, int groups=1, int[{n}] dilation=1)"
+    )
+
+
+@takes(*_signatures(1))
 def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Convolve (N, C, L) or (C, L) with `weight` (out_channels, C / groups, k).
 
@@ -70,6 +86,7 @@ def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@takes(*_signatures(2))
 def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Convolve (N, C, H, W) or (C, H, W) with `weight` (out_channels, C / groups, kH, kW).
 
@@ -81,6 +98,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@takes(*_signatures(3))
 def conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Convolve (N, C, D, H, W) or (C, D, H, W) with `weight` (out_channels, C / groups, kD, kH, kW)."""
     return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
@@ -91,6 +109,7 @@ def _conv_transpose(name, n, input, weight, bias, stride, padding, output_paddin
     return _call(name, n, input, weight, bias, stride, padding, dilation, True, output_padding, groups)
 
 
+@takes(_transposed_signature(1))
 def conv_transpose1d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
     """The gradient of :func:`conv1d` with respect to its input; `weight` is (C, out_channels / groups, k)."""
     return _conv_transpose(
@@ -98,6 +117,7 @@ def conv_transpose1d(input, weight, bias=None, stride=1, padding=0, output_paddi
     )
 
 
+@takes(_transposed_signature(2))
 def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
     """The gradient of :func:`conv2d` with respect to its input; `weight` is (C, out_channels / groups, kH, kW)."""
     return _conv_transpose(
@@ -105,6 +125,7 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
     )
 
 
+@takes(_transposed_signature(3))
 def conv_transpose3d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
     """The gradient of :func:`conv3d` with respect to its input; `weight` is (C, out_channels / groups, kD, kH, kW)."""
     return _conv_transpose(

@@ -4,6 +4,7 @@ import flambeau
 
 from .._ops import pooling as _native
 from .._ops.casts import in_autocast
+from .._ops.registry import takes
 from .._ops.truth import any_true
 from ._functional_common import ntuple, sizes_per_dim
 
@@ -219,6 +220,10 @@ def _avg_pool(
     )
 
 
+@takes(
+    "avg_pool1d(Tensor input, int[1] kernel_size, int[1]? stride=None, int[1] padding=0, bool ceil_mode=False, "
+    "bool count_include_pad=True)"
+)
 def avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
     """The mean of every window of (N, C, L) or (C, L)."""
     return _avg_pool(
@@ -226,6 +231,10 @@ def avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
     )
 
 
+@takes(
+    "avg_pool2d(Tensor input, int[2] kernel_size, int[2]? stride=None, int[2] padding=0, bool ceil_mode=False, "
+    "bool count_include_pad=True, int? divisor_override=None, *, Tensor? out=None)"
+)
 def avg_pool2d(
     input,
     kernel_size,
@@ -257,6 +266,10 @@ def avg_pool2d(
     )
 
 
+@takes(
+    "avg_pool3d(Tensor input, int[3] kernel_size, int[3]? stride=None, int[3] padding=0, bool ceil_mode=False, "
+    "bool count_include_pad=True, int? divisor_override=None, *, Tensor? out=None)"
+)
 @in_autocast("float32")
 def avg_pool3d(
     input,
