@@ -1026,6 +1026,7 @@ def _storage_by_name(*args: Any, **kwargs: Any) -> Any: ...
 def _storage_on_file(*args: Any, **kwargs: Any) -> Any: ...
 def _storage_on_segment(*args: Any, **kwargs: Any) -> Any: ...
 def _takes_sparse(*args: Any, **kwargs: Any) -> Any: ...
+def _takes_stored_only(*args: Any, **kwargs: Any) -> Any: ...
 def _to_dlpack(*args: Any, **kwargs: Any) -> Any: ...
 def _transforms(*args: Any, **kwargs: Any) -> Any: ...
 def _unsend_segment(*args: Any, **kwargs: Any) -> Any: ...
@@ -1036,6 +1037,11 @@ def _wrap_batched(*args: Any, **kwargs: Any) -> Any: ...
 def _wrap_dual(*args: Any, **kwargs: Any) -> Any: ...
 def _wrapped(*args: Any, **kwargs: Any) -> Any: ...
 bfloat16: dtype
+bits16: dtype
+bits1x8: dtype
+bits2x4: dtype
+bits4x2: dtype
+bits8: dtype
 bool: dtype
 channels_last: memory_format
 channels_last_3d: memory_format
@@ -1071,12 +1077,25 @@ class dtype:
     def to_real(self, *args: Any, **kwargs: Any) -> Any: ...
 float16: dtype
 float32: dtype
+float4_e2m1fn_x2: dtype
 float64: dtype
+float8_e4m3fn: dtype
+float8_e4m3fnuz: dtype
+float8_e5m2: dtype
+float8_e5m2fnuz: dtype
+float8_e8m0fnu: dtype
 def get_default_dtype(*args: Any, **kwargs: Any) -> Any: ...
 def get_num_threads(*args: Any, **kwargs: Any) -> Any: ...
+int1: dtype
 int16: dtype
+int2: dtype
+int3: dtype
 int32: dtype
+int4: dtype
+int5: dtype
+int6: dtype
 int64: dtype
+int7: dtype
 int8: dtype
 def is_anomaly_check_nan_enabled(*args: Any, **kwargs: Any) -> Any: ...
 def is_anomaly_enabled(*args: Any, **kwargs: Any) -> Any: ...
@@ -1104,7 +1123,14 @@ sparse_csr: layout
 strided: layout
 def tensor_from_data(*args: Any, **kwargs: Any) -> Any: ...
 def tensor_from_storage(*args: Any, **kwargs: Any) -> Any: ...
+uint1: dtype
 uint16: dtype
+uint2: dtype
+uint3: dtype
 uint32: dtype
+uint4: dtype
+uint5: dtype
+uint6: dtype
 uint64: dtype
+uint7: dtype
 uint8: dtype

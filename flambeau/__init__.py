@@ -97,11 +97,6 @@ _LAZY = {
     "set_anomaly_enabled": "autograd.anomaly_mode",
     "Future": "futures",
     **dict.fromkeys(
-        "float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu float4_e2m1fn_x2 int1 int2 int3 int4 int5 "
-        "int6 int7 uint1 uint2 uint3 uint4 uint5 uint6 uint7".split(),
-        "_absent_dtypes",
-    ),
-    **dict.fromkeys(
         "_check _check_with _check_index _check_value _check_type _check_not_implemented _check_tensor_all "
         "_check_tensor_all_with _check_is_size _assert _assert_async".split(),
         "_checks",

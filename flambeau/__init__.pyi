@@ -97,12 +97,6 @@ from .autograd.grad_mode import enable_grad as enable_grad
 from . import export as export
 from . import fft as fft
 from ._dtypes_info import finfo as finfo
-from ._absent_dtypes import float4_e2m1fn_x2 as float4_e2m1fn_x2
-from ._absent_dtypes import float8_e4m3fn as float8_e4m3fn
-from ._absent_dtypes import float8_e4m3fnuz as float8_e4m3fnuz
-from ._absent_dtypes import float8_e5m2 as float8_e5m2
-from ._absent_dtypes import float8_e5m2fnuz as float8_e5m2fnuz
-from ._absent_dtypes import float8_e8m0fnu as float8_e8m0fnu
 from ._functional_names import frobenius_norm as frobenius_norm
 from .utils.dlpack import from_dlpack as from_dlpack
 from .storage import from_file as from_file
@@ -131,13 +125,6 @@ from .autograd.grad_mode import inference_mode as inference_mode
 from .random import initial_seed as initial_seed
 from ._compat.as_torch import install_as_torch as install_as_torch
 from ._functional_names import instance_norm as instance_norm
-from ._absent_dtypes import int1 as int1
-from ._absent_dtypes import int2 as int2
-from ._absent_dtypes import int3 as int3
-from ._absent_dtypes import int4 as int4
-from ._absent_dtypes import int5 as int5
-from ._absent_dtypes import int6 as int6
-from ._absent_dtypes import int7 as int7
 from .amp.autocast_mode import is_autocast_available as is_autocast_available
 from .amp.autocast_mode import is_autocast_cache_enabled as is_autocast_cache_enabled
 from .amp.autocast_mode import is_autocast_cpu_enabled as is_autocast_cpu_enabled
@@ -239,13 +226,6 @@ from . import torch_version as torch_version
 from ._functional_names import triplet_margin_loss as triplet_margin_loss
 from ._settings import typename as typename
 from . import types as types
-from ._absent_dtypes import uint1 as uint1
-from ._absent_dtypes import uint2 as uint2
-from ._absent_dtypes import uint3 as uint3
-from ._absent_dtypes import uint4 as uint4
-from ._absent_dtypes import uint5 as uint5
-from ._absent_dtypes import uint6 as uint6
-from ._absent_dtypes import uint7 as uint7
 from ._compat.as_torch import uninstall_as_torch as uninstall_as_torch
 from ._functional_names import unsafe_split_with_sizes as unsafe_split_with_sizes
 from ._settings import use_deterministic_algorithms as use_deterministic_algorithms
@@ -330,6 +310,11 @@ def bernoulli(input: Tensor, p: _float, *, generator: Generator | None = None) -
 bfloat16: dtype
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: _int = 0) -> Tensor: ...
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor: ...
+bits16: dtype
+bits1x8: dtype
+bits2x4: dtype
+bits4x2: dtype
+bits8: dtype
 def bitwise_and(input: Tensor | _complex, other: Tensor | _complex, *, out: Tensor | None = None) -> Tensor: ...
 def bitwise_left_shift(input: Tensor | _complex, other: Tensor | _complex, *, out: Tensor | None = None) -> Tensor: ...
 def bitwise_not(input: Tensor, *, out: Tensor | None = None) -> Tensor: ...
@@ -480,8 +465,15 @@ def flipud(input: Tensor) -> Any: ...
 float: dtype
 float16: dtype
 float32: dtype
+float4_e2m1fn_x2: dtype
 float64: dtype
 def float_power(input: Tensor | _complex, exponent: Tensor | _complex, *, out: Tensor | None = None) -> Any: ...
+float8_e4m3fn: dtype
+float8_e4m3fnuz: dtype
+float8_e5m2: dtype
+float8_e5m2fnuz: dtype
+float8_e8m0fnu: dtype
+def float_power(input, exponent, *, out=None) -> Any: ...
 def floor(input: Tensor, *, out: Tensor | None = None) -> Tensor: ...
 def floor_(input: Tensor) -> Tensor: ...
 def floor_divide(input: Tensor | _complex, other: Tensor | _complex, *, out: Tensor | None = None) -> Tensor: ...
@@ -559,9 +551,16 @@ def index_select(input: Tensor, dim: _int, index: Tensor, *, out: Tensor | None 
 inf: _float
 def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Any: ...
 int: dtype
+int1: dtype
 int16: dtype
+int2: dtype
+int3: dtype
 int32: dtype
+int4: dtype
+int5: dtype
+int6: dtype
 int64: dtype
+int7: dtype
 int8: dtype
 def inverse(input: Tensor, *, out: Tensor | None = None) -> Any: ...
 def is_anomaly_check_nan_enabled(*args: Any, **kwargs: Any) -> Any: ...
@@ -916,9 +915,16 @@ def triu_indices(row: _int, col: _int, offset: _int = 0, *, dtype: dtype | None 
 def true_divide(input: Tensor | _complex, other: Tensor | _complex, *, out: Tensor | None = None) -> Tensor: ...
 def trunc(input: Tensor, *, out: Tensor | None = None) -> Tensor: ...
 def trunc_(input: Tensor) -> Tensor: ...
+uint1: dtype
 uint16: dtype
+uint2: dtype
+uint3: dtype
 uint32: dtype
+uint4: dtype
+uint5: dtype
+uint6: dtype
 uint64: dtype
+uint7: dtype
 uint8: dtype
 def unbind(input: Tensor, dim: _int = 0) -> Tensor: ...
 def unbind_copy(*args, out=None, **kwargs) -> Any: ...

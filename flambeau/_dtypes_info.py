@@ -11,7 +11,7 @@ _FLOATS = {
     "float32": (32, 23, -126, 1e-6),
     "float64": (64, 52, -1022, 1e-15),
 }
-# dtypes without operators here: eps, smallest normal number, lowest and largest number (eps of e5m2fnuz as PyTorch has it)
+# float8: eps, smallest normal number, lowest and largest number (eps of e5m2fnuz as PyTorch has it)
 _NARROW = {
     "float8_e4m3fn": (2**-3, 2**-6, -448.0, 448.0),
     "float8_e4m3fnuz": (2**-3, 2**-7, -240.0, 240.0),
@@ -19,12 +19,25 @@ _NARROW = {
     "float8_e5m2fnuz": (2**-3, 2**-15, -57344.0, 57344.0),
     "float8_e8m0fnu": (1.0, 2**-127, 2.0**-127, 2.0**127),
 }
+#: Dtypes that only store: their elements are moved, and those of float8 converted, but hardly ever computed with.
+STORED_ONLY = (
+    *_NARROW,
+    "float4_e2m1fn_x2",
+    *("bits1x8", "bits2x4", "bits4x2", "bits8", "bits16"),
+    *(f"{kind}{bits}" for kind in ("uint", "int") for bits in range(1, 8)),
+)
 _REAL_PART = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
 
 
+def check_computing(tensor, name: str) -> None:
+    """Raise NotImplementedError for a tensor of a dtype that only stores, as native operators do."""
+    if str(tensor.dtype).rpartition(".")[2] in STORED_ONLY:
+        kind = tensor.type().removeprefix("torch.").removesuffix("Tensor")
+        raise NotImplementedError(f"\"{name}\" not implemented for '{kind}'")
+
+
 def _name(dtype, function: str) -> str:
-    narrow = getattr(dtype, "_name", None) in _NARROW
-    if not (isinstance(dtype, flambeau.dtype) or (narrow and function == "finfo")):
+    if not isinstance(dtype, flambeau.dtype):
         raise TypeError(
             f"{function}(): argument 'type' (position 1) must be torch.dtype, not {type(dtype).__name__}"
         )
@@ -108,7 +121,7 @@ class iinfo(_Info):
         self.dtype = _name(type, "iinfo")
         if self.dtype == "bool":
             raise TypeError("torch.bool is not supported by torch.iinfo")
-        if type.is_floating_point or type.is_complex:
+        if type.is_floating_point or type.is_complex or self.dtype in STORED_ONLY:
             raise TypeError(
                 "torch.iinfo() requires an integer input type. Use torch.finfo to handle 'torch.iinfo' "
                 f"(got torch.{self.dtype})"

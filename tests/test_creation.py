@@ -300,3 +300,26 @@ def test_triangles_of_matrices_with_very_many_empty_rows():
     assert t.triu_indices(2**40, 3, 1).tolist() == [[0, 0, 1], [1, 2, 2]]
     with pytest.raises(RuntimeError):
         t.tril_indices(2**40, 2**40)
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float8_e5m2"])
+def test_a_number_too_large_for_a_narrow_float_is_refused_where_many_elements_are_filled(name):
+    dtype = getattr(t, name)
+    for attempt in (
+        lambda: t.zeros(3, dtype=dtype).fill_(1e40),
+        lambda: t.full((2,), 1e40, dtype=dtype),
+        lambda: t.full_like(t.zeros(2, dtype=dtype), 1e40),
+    ):
+        with pytest.raises(RuntimeError, match="without overflow"):
+            attempt()
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float8_e5m2"])
+def test_one_element_of_a_narrow_float_and_assigned_ones_overflow_as_a_conversion_does(name):
+    infinity = float("inf")
+    x = t.zeros(4, dtype=getattr(t, name))
+    x[0] = 1e40
+    x[1:3] = -1e40
+    assert x.tolist() == [infinity, -infinity, -infinity, 0]
+    assert x[:1].clone().fill_(-1e40).tolist() == [-infinity]
+    assert t.full((1,), 1e40, dtype=x.dtype).tolist() == [infinity]

@@ -21,7 +21,7 @@ MODULES = """
     distributed.elastic.multiprocessing.errors distributed.nn.functional
     distributed.optim distributed.tensor.experimental._context_parallel
     distributed.tensor.experimental._context_parallel._load_balancer futures nn.parallel
-    amp.autocast_mode compiler contrib.scipy_optimize export jit library profiler utils._pytree _symbolic _absent_dtypes
+    amp.autocast_mode compiler contrib.scipy_optimize export jit library profiler utils._pytree _symbolic
     autograd.profiler profiler.events utils.flop_counter utils._python_dispatch utils._selective_checkpoint _aten
     _dispatch_keys _higher_order_ops.associative_scan _higher_order_ops.control_flow
     utils.benchmark utils.collect_env utils.module_tracker utils._pytree_text utils._pytree_types _overridable cpu

@@ -47,12 +47,15 @@ OBJECTS = """
             "functions": [F.relu, F.linear, F.gelu, torch.neg, torch.split, F.conv2d, torch.Tensor.add_, torch.matmul],
             "results": torch.max(torch.arange(6.0).reshape(2, 3), 1),
             "conj": torch.ones(2, dtype=torch.complex64).conj(),
+            "float8": [
+                torch.ones(3).to(getattr(torch, "float8_" + name)) for name in "e4m3fn e5m2 e4m3fnuz e8m0fnu".split()
+            ],
             "types": [torch.Tensor, nn.Parameter, torch.Size],
         }
 
     def text(found):
         "What can be compared: printed values, and what the objects do."
-        lines = [repr(found[key]) for key in ("model", "input", "output", "tagged", "results", "conj")]
+        lines = [repr(found[key]) for key in ("model", "input", "output", "tagged", "results", "conj", "float8")]
         lines += [repr(found["tagged"].tag), repr([f.__name__ for f in found["functions"]])]
         lines.append(repr(bool((found["head"](found["input"]) - found["output"]).abs().max() < 1e-5)))
         lines += [repr(o.param_groups[0]["lr"]) + repr(state) for o, state in found["optimizers"].values()]
@@ -91,7 +94,8 @@ SAFETENSORS = """
     from safetensors import safe_open
     from safetensors.torch import load, load_file, load_model, save, save_file, save_model
 
-    names = "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool uint16 uint32 uint64 complex64".split()
+    names = "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool uint16 uint32 uint64 complex64 "
+    names = (names + "float8_e4m3fn float8_e5m2 float8_e8m0fnu").split()
     tensors = {name: torch.arange(6).reshape(2, 3).to(getattr(torch, name)) for name in names}
     tensors |= {"empty": torch.empty(0, 3), "scalar": torch.tensor(3.5)}
 

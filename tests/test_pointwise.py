@@ -2,6 +2,7 @@
 
 import cmath
 import math
+import operator
 
 import numpy as np
 import pytest
@@ -349,3 +350,12 @@ def test_gradient_of_nextafter():
     x, y = flambeau.tensor([1.0, 3.0], requires_grad=True), flambeau.tensor([3.0, 3.0], requires_grad=True)
     flambeau.nextafter(x, y).backward(flambeau.tensor([2.0, 5.0]))
     assert x.grad.tolist() == [2, 0] and y.grad.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("dtype", [flambeau.float32, flambeau.complex64, flambeau.float8_e4m3fn])
+def test_the_operator_invert_refuses_floating_tensors_by_their_type(dtype):
+    x = flambeau.ones(2).to(dtype)
+    with pytest.raises(TypeError, match="only implemented on integer and Boolean-type tensors"):
+        operator.invert(x)
+    with pytest.raises(NotImplementedError, match="bitwise_not"):
+        flambeau.bitwise_not(x)

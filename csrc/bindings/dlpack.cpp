@@ -44,7 +44,20 @@ struct DLManagedTensorVersioned {
 constexpr int kCpu = 1;
 constexpr uint32_t kMajor = 1, kMinor = 0;
 constexpr uint64_t kReadOnly = 1, kCopied = 2;
-enum TypeCode : uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4, kComplex = 5, kBool = 6 };
+enum TypeCode : uint8_t {
+    kInt = 0,
+    kUInt = 1,
+    kFloat = 2,
+    kBfloat = 4,
+    kComplex = 5,
+    kBool = 6,
+    kFloat8_e4m3fn = 10,
+    kFloat8_e4m3fnuz = 11,
+    kFloat8_e5m2 = 12,
+    kFloat8_e5m2fnuz = 13,
+    kFloat8_e8m0fnu = 14,
+    kFloat4_e2m1fn = 17,
+};
 
 template <class Managed> constexpr const char* kName = nullptr;
 template <> constexpr const char* kName<DLManagedTensor> = "dltensor";
@@ -57,12 +70,26 @@ TypeCode code_of(DType t) {
     if (t == DType::Bool) return kBool;
     if (t == DType::BFloat16) return kBfloat;
     if (is_complex(t)) return kComplex;
+    switch (t) {
+        case DType::Float8_e4m3fn: return kFloat8_e4m3fn;
+        case DType::Float8_e4m3fnuz: return kFloat8_e4m3fnuz;
+        case DType::Float8_e5m2: return kFloat8_e5m2;
+        case DType::Float8_e5m2fnuz: return kFloat8_e5m2fnuz;
+        case DType::Float8_e8m0fnu: return kFloat8_e8m0fnu;
+        case DType::Float4_e2m1fn_x2: return kFloat4_e2m1fn;
+        default: break;
+    }
     if (is_floating(t)) return kFloat;
     return info(t).is_signed ? kInt : kUInt;
 }
+DLDataType data_type(DType t) {
+    if (t == DType::Float4_e2m1fn_x2) return {kFloat4_e2m1fn, 4, 2};
+    return {code_of(t), uint8_t(itemsize(t) * 8), 1};
+}
 bool dtype_of_code(const DLDataType& d, DType* out) {
     for (int i = 0; i < kDTypeCount; ++i)
-        if (d.lanes == 1 && code_of(DType(i)) == d.code && itemsize(DType(i)) * 8 == d.bits) {
+        if (const DLDataType known = data_type(DType(i));
+            known.code == d.code && known.bits == d.bits && known.lanes == d.lanes) {
             *out = DType(i);
             return true;
         }
@@ -101,6 +128,10 @@ void drop_capsule(PyObject* capsule) {
 
 template <class Managed>
 PyObject* lend(Tensor& t, bool copied) {
+    if (is_bits(t.dtype)) {
+        PyErr_SetString(PyExc_BufferError, "Bit types are not supported by dlpack");
+        throw Error(ErrorKind::Python, "");
+    }
     if (t.storage->read_only) own_memory(t.storage);
     char* data = kernel_pointer(t);
     auto* loan = new Loan<Managed>{};
@@ -120,13 +151,7 @@ PyObject* lend(Tensor& t, bool copied) {
         m.minor = kMinor;
         m.flags = copied ? kCopied : 0;
     }
-    m.tensor = {data,
-                {kCpu, 0},
-                t.ndim(),
-                {code_of(t.dtype), uint8_t(itemsize(t.dtype) * 8), 1},
-                loan->sizes.data(),
-                loan->strides.data(),
-                0};
+    m.tensor = {data, {kCpu, 0}, t.ndim(), data_type(t.dtype), loan->sizes.data(), loan->strides.data(), 0};
     PyObject* capsule = PyCapsule_New(&m, kName<Managed>, drop_capsule<Managed>);
     if (!capsule) {
         return_loan(&m);

@@ -17,7 +17,7 @@ bool is_nested(PyObject* o) {
 
 // What the data's leaves are, together.
 struct Leaves {
-    bool any = false, integer = false, floating = false, complex = false;
+    bool any = false, bools = false, integer = false, floating = false, complex = false;
     DType tensor_dtype = DType::Bool;
     bool tensors = false;
 
@@ -33,6 +33,7 @@ struct Leaves {
         } else if (numpy_scalar_dtype(o, &numpy)) {
             add_dtype(numpy);
         } else if (PyBool_Check(o)) {
+            bools = true;
         } else if (PyFloat_Check(o)) {
             floating = true;
         } else if (PyLong_Check(o)) {
@@ -56,6 +57,7 @@ struct Leaves {
                             : floating ? default_dtype()
                             : integer  ? DType::Int64
                                        : DType::Bool;
+        if (tensors && plain == DType::Bool && !bools) return tensor_dtype;
         return tensors ? promote_types(tensor_dtype, plain) : plain;
     }
 };

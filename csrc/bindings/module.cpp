@@ -54,6 +54,8 @@ PyObject* set_default_dtype_(PyObject*, PyObject* value) {
         const DType t = dtype_from(value);
         check_as(ErrorKind::Type, is_floating(t),
                  "only floating-point types are supported as the default type, got ", name_of(t));
+        check_as(ErrorKind::Type, !is_stored_only(t), "couldn't find storage object ", info(t).class_name,
+                 "Storage");
         set_default_dtype(t);
         Py_RETURN_NONE;
     });

@@ -13,7 +13,7 @@ inline int64_t grain_for(int64_t work) { return work >= kNnGrain ? 1 : 1 + kNnGr
 
 // float16 and bfloat16 compute in float32.
 inline DType compute_dtype(const Call& call, const Tensor& t) {
-    if (!is_floating(t.dtype))
+    if (!is_floating(t.dtype) || is_stored_only(t.dtype))
         fail(ErrorKind::NotImplemented, "\"", call.name(), "\" not implemented for '",
              info(t.dtype).class_name, "': it takes floating point tensors; convert with .float()");
     return t.dtype == DType::Float64 ? DType::Float64 : DType::Float32;

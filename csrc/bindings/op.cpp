@@ -9,6 +9,7 @@
 #include "bindings/autocast.h"
 #include "bindings/signature.h"
 #include "bindings/types.h"
+#include "kernels/pointwise.h"
 #include "tensor/sparse.h"
 #include "transforms/level.h"
 
@@ -213,23 +214,42 @@ static ObjectRef run(Op* op, PyObject** args) {
 
 // ---- sparse arguments and implementations in Python ----------------------------------------------------------------------
 
-// What runs a call that may have sparse tensors among its arguments: the operator itself if it has none.
-[[gnu::noinline]] static Op* form_for(Op* op, PyObject** args) {
+// The first tensor among the arguments, `out` included, of which `wanted` is true; or null.
+template <class F>
+static const Tensor* find_argument(const Op* op, PyObject** args, F wanted) {
     const Tensor* found = nullptr;
+    const auto is_wanted = [&](PyObject* o) { return is_tensor(o) && wanted(*reinterpret_cast<Tensor*>(o)); };
     const auto look_at = [&](PyObject* o) {
         if (!o || o == Py_None || found) return;
-        if (is_tensor(o)) {
-            if (reinterpret_cast<Tensor*>(o)->sparse) found = reinterpret_cast<Tensor*>(o);
+        if (is_wanted(o)) {
+            found = reinterpret_cast<Tensor*>(o);
         } else if (PyTuple_Check(o) || PyList_Check(o)) {
             for (Py_ssize_t k = 0; k < PySequence_Fast_GET_SIZE(o) && !found; ++k) {
                 PyObject* item = PySequence_Fast_GET_ITEM(o, k);
-                if (is_tensor(item) && reinterpret_cast<Tensor*>(item)->sparse)
-                    found = reinterpret_cast<Tensor*>(item);
+                if (is_wanted(item)) found = reinterpret_cast<Tensor*>(item);
             }
         }
     };
     for (int i = 0; i < op->input_tensors; ++i) look_at(args[i]);
     if (op->out_param >= 0) look_at(args[op->out_param]);
+    return found;
+}
+
+[[gnu::noinline]] static void check_stored_only(Op* op, PyObject** args) {
+    if (op->takes_stored_only) return;
+    const Tensor* found = find_argument(op, args, [](const Tensor& t) { return is_stored_only(t.dtype); });
+    if (!found) return;
+    // Two floating dtypes: an operator that computes would have to find a common one, and there is none.
+    const Tensor* other = find_argument(op, args, [found](const Tensor& t) {
+        return t.dtype != found->dtype && (is_differentiable(t.dtype) || is_stored_only(t.dtype));
+    });
+    if (other) promote_types(found->dtype, other->dtype);
+    raise_no_kernel(op->cname, found->dtype);
+}
+
+// What runs a call that may have sparse tensors among its arguments: the operator itself if it has none.
+[[gnu::noinline]] static Op* form_for(Op* op, PyObject** args) {
+    const Tensor* found = find_argument(op, args, [](const Tensor& t) { return t.sparse != nullptr; });
     if (!found || op->takes_sparse) return op;
     if (op->sparse_form) return op->sparse_form;
     const std::string full = op->cname;
@@ -257,6 +277,7 @@ PyObject* invoke_plainly(Op* op, PyObject** args) {
     if (__builtin_expect(modes.transforms, 0))
         if (PyObject* result = invoke_transformed(op, args)) return result;
     if (__builtin_expect(living_sparse_tensors != 0, 0)) op = form_for(op, args);
+    if (__builtin_expect(stored_only_tensors, 0)) check_stored_only(op, args);
     ObjectRef result = run(op, args);
     if (__builtin_expect(has_warnings, 0) && running == 0) issue_warnings();
     return result.release();
@@ -301,7 +322,7 @@ static PyObject* op_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
         if (python) {
             op->python = Py_NewRef(python);
             op->impl = python_impl;
-            op->takes_sparse = true;
+            op->takes_sparse = op->takes_stored_only = true;
             op->composite = composite;
         } else if (family) {
             auto found = families().find(family);
@@ -313,6 +334,8 @@ static PyObject* op_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
             check(found != impls().end(), "record of ", op->cname, ": no native function named '", key, "'");
             op->impl = found->second;
         }
+        // Views look at no element, and loops say themselves which dtypes they are there for.
+        op->takes_stored_only |= op->is_view || (family && !std::strcmp(family, "pointwise"));
         if (why_not) op->why_not_differentiable = strdup(why_not);
         if (vjp != Py_None) op->rule = build_rule(op, vjp, node_name ? node_name : "");
         op->public_function = reinterpret_cast<PyObject*>(op);  // not owned: itself
@@ -552,6 +575,15 @@ static PyObject* sparse_form(PyObject*, PyObject* args) {
         Py_RETURN_NONE;
     });
 }
+static PyObject* takes_stored_only(PyObject*, PyObject* target) {
+    if (Py_TYPE(target) != OpType) {
+        PyErr_SetString(PyExc_TypeError, "_takes_stored_only takes an operator");
+        return nullptr;
+    }
+    reinterpret_cast<Op*>(target)->takes_stored_only = true;
+    Py_RETURN_NONE;
+}
+
 // _takes_sparse(op): its native function needs no memory of its tensors.
 static PyObject* takes_sparse(PyObject*, PyObject* target) {
     if (Py_TYPE(target) != OpType) {
@@ -565,6 +597,8 @@ static PyMethodDef op_functions[] = {
     {"_sparse_form", sparse_form, METH_VARARGS,
      "_sparse_form(op, function, vjp, node_name): declares what runs an operator's calls with sparse "
      "arguments."},
+    {"_takes_stored_only", takes_stored_only, METH_O,
+     "_takes_stored_only(op): declares that an operator takes dtypes that only store, such as float8."},
     {"_takes_sparse", takes_sparse, METH_O,
      "_takes_sparse(op): declares that a native operator handles sparse tensors itself."},
     {"_result_type", result_type, METH_VARARGS,

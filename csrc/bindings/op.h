@@ -103,6 +103,7 @@ struct Op {
     bool is_view;             // outputs are views of parameter 0
     bool differentiable_out;  // unused outputs dtypes decide
     bool takes_sparse;        // handles sparse tensors itself; of other operators, `sparse_form` does
+    bool takes_stored_only;   // dtypes that only store: see note [Stored only] in core/dtype.h
     Op* sparse_form;          // null: there is none, and sparse tensors are refused
     bool composite;           // `python` is a function of operators, called as it is; see call_composite
     PyObject* python;  // the implementation, where it is a Python function of the parameters; else null

@@ -80,10 +80,16 @@ PyObject* empty_strided_(Call& call) {  // size, stride, dtype ...
     return o.finish(empty_strided(call.ints(0), call.ints(1), o.dtype, o.device));
 }
 
+// PyTorch writes a single element without that check where the dtype is a narrow float: it becomes what a conversion gives.
+void check_fits_all(const Scalar& value, DType dtype, int64_t numel) {
+    if (numel == 1 && is_floating(dtype) && itemsize(dtype) <= 2 && !value.is_complex()) return;
+    check_fits(value, dtype);
+}
+
 PyObject* full(Call& call) {  // size, fill_value, out, dtype ...
     const Scalar value = call.scalar(1);
     const FactoryOptions o(call, 3, dtype_of_scalar(value));
-    check_fits(value, o.dtype);
+    check_fits_all(value, o.dtype, checked_numel(call.ints(0)));
     TensorRef t = output(call, call.ints(0), o.dtype, o.device);
     fill(*t, value);
     return o.finish(t);
@@ -113,7 +119,7 @@ PyObject* constant_like(Call& call) {
 PyObject* full_like(Call& call) {  // input, fill_value, dtype ...
     const FactoryOptions o(call, 2, call.tensor(0).dtype);
     const Scalar value = call.scalar(1);
-    check_fits(value, o.dtype);
+    check_fits_all(value, o.dtype, call.tensor(0).numel);
     TensorRef t = empty_like_options(call, o, 2, 7);
     fill(*t, value);
     return o.finish(t);
@@ -122,7 +128,7 @@ PyObject* full_like(Call& call) {  // input, fill_value, dtype ...
 PyObject* fill_(Call& call) {  // one value everywhere: elements that overlap do no harm
     Tensor& t = call.tensor(0);
     const Scalar value = call.scalar(1);
-    check_fits(value, t.dtype);
+    check_fits_all(value, t.dtype, t.numel);
     fill(t, value);
     return Py_NewRef(call.args[0]);
 }

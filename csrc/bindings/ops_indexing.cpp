@@ -4,6 +4,7 @@
 #include "bindings/op.h"
 #include "kernels/index_kernels.h"
 #include "kernels/iterator.h"
+#include "kernels/pointwise.h"
 
 namespace flb {
 
@@ -40,7 +41,16 @@ PyObject* index_put_(Call& call) {
     call.check(given.dtype == t.dtype, "Index put requires the source and destination dtypes match, got ",
                info(t.dtype).class_name, " for the destination and ", info(given.dtype).class_name,
                " for the source.");
-    const IndexPlan plan = plan_index(t, index_list(call, 1), "index_put_");
+    const std::vector<TensorRef> where = index_list(call, 1);
+    if (is_stored_only(t.dtype)) {
+        // One value under one mask is PyTorch's masked_fill.
+        int masks = 0, others = 0;
+        for (const TensorRef& index : where)
+            if (index) ++(index->dtype == DType::Bool || index->dtype == DType::UInt8 ? masks : others);
+        if (masks == 1 && !others && given.numel == 1 && !accumulate) raise_no_kernel("masked_fill", t.dtype);
+        if (t.dtype == DType::Float8_e8m0fnu) raise_no_kernel("index_put", t.dtype);
+    }
+    const IndexPlan plan = plan_index(t, where, "index_put_");
     const Dims shape = plan.result_shape();
     TensorRef values = TensorRef::borrow(&given);
     // Leading dimensions of size one may be too many, as in NumPy.

@@ -1,8 +1,10 @@
 // Matrix products: shapes, dtypes, layouts and errors; the arithmetic is in kernels/blas.cpp.
+#include <cstring>
 #include <vector>
 
 #include "bindings/find_blas.h"
 #include "bindings/op.h"
+#include "bindings/signature.h"
 #include "core/interpreter.h"
 #include "kernels/blas.h"
 #include "kernels/openblas.h"
@@ -196,6 +198,32 @@ void check_out_dtype(Call& call, DType dtype) {
                    lower_name(out->dtype), " instead");
 }
 
+// float8: PyTorch multiplies matrices of it, and only these, in float32, and rounds each result once. The operator runs
+// again on its first `count` arguments in float32. `supported`: the operands are matrices, or rows of one.
+PyObject* in_float(Call& call, int count, Impl impl, bool supported) {
+    const DType dtype = call.tensor(count > 2 ? 1 : 0).dtype;
+    PyObject* args[kMaxParams];
+    std::memcpy(args, call.args, sizeof(PyObject*) * size_t(call.count()));
+    TensorRef wide[3];
+    for (int i = 0; i < count; ++i) {
+        if (call.none(i)) continue;
+        Tensor& t = call.tensor(i);
+        if (i == 0 && count > 2)
+            call.check(t.dtype == dtype, "self and mat2 must have the same dtype, but got ",
+                       info(t.dtype).class_name, " and ", info(dtype).class_name);
+        else check_same_dtype(call, t, call.tensor(count > 2 ? 1 : 0));
+        if (is_float8(dtype)) wide[i] = cast(t, DType::Float32);
+        if (wide[i]) args[i] = wide[i]->object();
+    }
+    check_out_dtype(call, dtype);
+    check_as(ErrorKind::NotImplemented, supported && is_float8(dtype) && dtype != DType::Float8_e8m0fnu,
+             "\"addmm_impl_cpu_\" not implemented for '", info(dtype).class_name, "'");
+    if (call.op->out_param >= 0) args[call.op->out_param] = nullptr;
+    Call inner{call.op, args};
+    TensorRef result = TensorRef::steal(impl(inner));
+    return deliver(call, cast(*result, dtype));
+}
+
 // ---- products alone -------------------------------------------------------------------------------------------------
 
 PyObject* mm(Call& call) {
@@ -203,6 +231,7 @@ PyObject* mm(Call& call) {
     check_matrix(call, a, "self");
     check_matrix(call, b, "mat2");
     check_mm(call, a, b);
+    if (is_stored_only(a.dtype)) return in_float(call, 2, mm, true);
     check_out_dtype(call, a.dtype);
     TensorRef out = empty({a.sizes[0], b.sizes[1]}, a.dtype, a.device);
     product(a, b, 1, 0, *out);
@@ -342,6 +371,8 @@ TensorRef matmul_of(const Call& call, Tensor& a, Tensor& b) {
 
 PyObject* matmul(Call& call) {
     Tensor &a = call.tensor(0), &b = call.tensor(1);
+    if (is_stored_only(a.dtype) || is_stored_only(b.dtype))
+        return in_float(call, 2, matmul, a.ndim() > 0 && b.ndim() == 2);
     TensorRef out = matmul_of(call, a, b);
     return deliver(call, out);
 }
@@ -376,9 +407,21 @@ TensorRef small_linear(Tensor& input, Tensor& weight, Tensor* bias) {
     return out;
 }
 
+PyObject* linear(Call& call);
+// linear(input, weight, bias) names its operands in another order than addmm does.
+PyObject* linear_in_float(Call& call) {
+    Tensor &input = call.tensor(0), &weight = call.tensor(1);
+    check_same_dtype(call, input, weight);
+    if (!call.none(2))
+        call.check(call.tensor(2).dtype == input.dtype, "self and mat2 must have the same dtype, but got ",
+                   info(call.tensor(2).dtype).class_name, " and ", info(input.dtype).class_name);
+    return in_float(call, call.none(2) ? 2 : 3, linear, weight.ndim() == 2);
+}
+
 PyObject* linear(Call& call) {
     Tensor &input = call.tensor(0), &weight = call.tensor(1);
     Tensor* bias = call.tensor_or_null(2);
+    if (is_stored_only(input.dtype) || is_stored_only(weight.dtype)) return linear_in_float(call);
     if (TensorRef done = small_linear(input, weight, bias)) return deliver(call, std::move(done));
     call.check(weight.ndim() == 1 || weight.ndim() == 2, "expected weight to be a matrix or a vector, got ",
                weight.ndim(), "-D");
@@ -439,6 +482,7 @@ PyObject* addmm(Call& call) {
     check_matrix(call, a, "mat1");
     check_matrix(call, b, "mat2");
     check_mm(call, a, b);
+    if (is_stored_only(a.dtype)) return in_float(call, 3, addmm, true);
     const Factors f(call, a.dtype);
     TensorRef out = start_sum(call, input, {a.sizes[0], b.sizes[1]}, a, f.beta_zero);
     product(a, b, f.alpha, f.beta, *out);

@@ -103,6 +103,14 @@ static PyObject* pow(Call& call) {
     FLB_LOOP(general, "pow", Same);
     PointwiseOperand operands[2] = {operand(call, 0), operand(call, 1)};
     const Scalar& e = operands[1].number;
+    // Of float8 there are the powers that need no arithmetic.
+    if (Tensor* x = operands[0].tensor; x && is_float8(x->dtype) && !operands[1].tensor && !e.is_complex()) {
+        const double value = e.to_double();
+        if (value != 0 && value != 1) raise_no_kernel("pow", x->dtype);
+        TensorRef result = value == 1 ? clone(*x) : empty_like(*x, x->dtype);
+        if (value == 0) fill(*result, Scalar(1));
+        return deliver(call, result);
+    }
     if (operands[1].tensor || e.is_complex()) return run_pointwise(call, general, operands, 2);
     const DType dtype = common_dtype(operands, 2);
     const double value = e.to_double();
@@ -304,7 +312,7 @@ static PyObject* view_as_complex(Call& call) {
 static PyObject* from_parts(Call& call, const PointwiseOp& op) {
     const PointwiseOperand operands[2] = {{&call.tensor(0), {}}, {&call.tensor(1), {}}};
     const DType a = call.tensor(0).dtype, b = call.tensor(1).dtype;
-    const auto allowed = [](DType t) { return is_floating(t) && t != DType::BFloat16; };
+    const auto allowed = [](DType t) { return is_floating(t) && t != DType::BFloat16 && !is_stored_only(t); };
     check(allowed(a) && allowed(b), "Expected both inputs to be Half, Float or Double tensors but got ",
           info(a).class_name, " and ", info(b).class_name);
     check(a == b, "Expected object of scalar type ", info(a).class_name, " but got scalar type ",

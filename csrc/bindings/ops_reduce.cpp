@@ -128,6 +128,12 @@ PyObject* sum_like(Call& call) {
     check(op != ReduceOp::NanSum || !is_complex(in.dtype), "nansum does not support complex inputs");
     if (op == ReduceOp::NanSum && is_integral(dtype, true) && is_floating(in.dtype))
         not_implemented("nansum_cpu", dtype);
+    if (is_stored_only(dtype)) {
+        if (in.numel || !is_float8(dtype)) not_implemented("sum_cpu", dtype);
+        TensorRef result = empty(result_sizes(in, r), dtype, in.device);
+        fill(*result, Scalar(op == ReduceOp::Prod ? 1 : 0));
+        return deliver(call, result);
+    }
     TensorRef operand = as_operand(in, dtype);
     return deliver(call, reduced_tensor(op, *operand, dtype, r));
 }
@@ -142,6 +148,7 @@ PyObject* mean(Call& call) {
     if (Tensor* out = call.out();
         out && call.none(3) && out->dtype == DType::Float64 && dtype == DType::Float32)
         dtype = out->dtype;
+    if (is_stored_only(dtype)) not_implemented("sum_cpu", dtype);
     TensorRef operand = as_operand(in, dtype);
     const ReduceParams params{ReduceFinish::Divide, double(reduced_count(in, r.mask)), 0};
     return deliver(call, reduced_tensor(ReduceOp::Sum, *operand, dtype, r, params));
@@ -149,18 +156,24 @@ PyObject* mean(Call& call) {
 
 // ---- truth: (input, dim, keepdim, *, out) -------------------------------------------------------------------------------
 
+// float8 as bool, everything else as it is.
+TensorRef truths(Tensor& in) {
+    return is_stored_only(in.dtype) ? cast(in, DType::Bool) : TensorRef::borrow(&in);
+}
+
 template <ReduceOp op>
 PyObject* truth(Call& call) {
     Tensor& in = call.tensor(0);
     const Reduced r = reduced_dims(call, in, 1, 2, EmptyList::None);
     const DType dtype = in.dtype == DType::UInt8 ? DType::UInt8 : DType::Bool;
-    return deliver(call, reduced_tensor(op, in, dtype, r));
+    return deliver(call, reduced_tensor(op, *truths(in), dtype, r));
 }
 
 PyObject* count_nonzero(Call& call) {
     Tensor& in = call.tensor(0);
-    return deliver(call,
-                   reduced_tensor(ReduceOp::CountNonzero, in, DType::Int64, reduced_dims(call, in, 1, -1)));
+    if (is_stored_only(in.dtype) && call.none(1)) not_implemented("nonzero_count_cpu", in.dtype);
+    return deliver(call, reduced_tensor(ReduceOp::CountNonzero, *truths(in), DType::Int64,
+                                        reduced_dims(call, in, 1, -1)));
 }
 
 // ---- extrema ------------------------------------------------------------------------------------------------------------
@@ -250,6 +263,8 @@ struct MomentsPlan {
     ReduceParams params;
 };
 MomentsPlan moments_plan(Call& call, Tensor& in, bool root, bool has_dim) {
+    if (is_stored_only(in.dtype))
+        call.fail(ErrorKind::Runtime, "Unsupported dtype ", info(in.dtype).class_name);
     if (is_integral(in.dtype, true)) {
         const char* name = call.name();
         const bool with_mean = std::string(name).find("mean") != std::string::npos;

@@ -1,10 +1,11 @@
 // Operators that rearrange elements into new memory: joining, repeating, flipping, padding, triangles.
 #include <cstring>
 
-#include "bindings/op.h"
+#include "bindings/factory.h"
 #include "core/interpreter.h"
 #include "core/parallel.h"
 #include "kernels/iterator.h"
+#include "kernels/pointwise.h"
 #include "kernels/promotion.h"
 
 namespace flb {
@@ -243,6 +244,9 @@ PyObject* flip(Call& call) {
         call.check(!(turned >> k & 1), "dim ", k, " appears multiple times in the list of dims");
         turned |= uint64_t(1) << k;
     }
+    // PyTorch moves whole rows of any dtype, and single elements of those that it computes with.
+    if (is_stored_only(t.dtype) && t.ndim() && (turned >> (t.ndim() - 1) & 1))
+        raise_no_kernel("flip", t.dtype);
     TensorRef out = empty(t.sizes, t.dtype, t.device);
     if (out->is_meta() || out->numel == 0) return out.release();
     const int width = itemsize(t.dtype);
@@ -309,6 +313,7 @@ PyObject* constant_pad_nd(Call& call) {  // input, pad (last dimension first), v
         "Length of pad should be no more than twice the number of dimensions of the input. Pad length is ",
         pad.size(), " while the input has ", t.ndim(), " dimensions.");
     const Scalar value = call.scalar(2);
+    if (is_stored_only(t.dtype)) check_fits(value, t.dtype);
     Dims shape = t.sizes;
     for (int i = 0; i < pad.size() / 2; ++i) {
         const int d = t.ndim() - 1 - i;

@@ -39,18 +39,26 @@ PyObject* enum_copy(PyObject* self, PyObject*) { return Py_NewRef(self); }
 DType value_of(PyObject* self) { return DType(reinterpret_cast<EnumObject*>(self)->value); }
 PyObject* dtype_is_floating(PyObject* self, void*) { return PyBool_FromLong(is_floating(value_of(self))); }
 PyObject* dtype_is_complex(PyObject* self, void*) { return PyBool_FromLong(is_complex(value_of(self))); }
-PyObject* dtype_is_signed(PyObject* self, void*) { return PyBool_FromLong(info(value_of(self)).is_signed); }
+PyObject* dtype_is_signed(PyObject* self, void*) {
+    return guarded([&]() -> PyObject* {
+        check(!is_bits(value_of(self)), "Bits types are undefined");
+        return PyBool_FromLong(info(value_of(self)).is_signed);
+    });
+}
 PyObject* dtype_itemsize(PyObject* self, void*) { return PyLong_FromLong(itemsize(value_of(self))); }
 PyObject* dtype_to_real(PyObject* self, PyObject*) {
     return Py_NewRef(dtype_object(info(value_of(self)).real));
 }
 PyObject* dtype_to_complex(PyObject* self, PyObject*) {
-    return Py_NewRef(dtype_object(info(value_of(self)).complex));
+    return guarded([&]() -> PyObject* {
+        const DType t = value_of(self);
+        check(is_differentiable(t), "Unknown Complex ScalarType for ", info(t).class_name);
+        return Py_NewRef(dtype_object(complex_dtype(t)));
+    });
 }
 
 PyGetSetDef dtype_getset[] = {
-    {"is_floating_point", dtype_is_floating, nullptr, "True for float16, bfloat16, float32 and float64.",
-     nullptr},
+    {"is_floating_point", dtype_is_floating, nullptr, "True for the floating point dtypes.", nullptr},
     {"is_complex", dtype_is_complex, nullptr, "True for the complex dtypes.", nullptr},
     {"is_signed", dtype_is_signed, nullptr, "True when negative values can be held.", nullptr},
     {"itemsize", dtype_itemsize, nullptr, "Bytes of one element.", nullptr},

@@ -24,8 +24,35 @@ enum class DType : uint8_t {
     Complex32,
     Complex64,
     Complex128,
+    // Those that only store: see is_stored_only.
+    Float8_e5m2,
+    Float8_e4m3fn,
+    Float8_e5m2fnuz,
+    Float8_e4m3fnuz,
+    Float8_e8m0fnu,
+    Float4_e2m1fn_x2,
+    Bits1x8,
+    Bits2x4,
+    Bits4x2,
+    Bits8,
+    Bits16,
+    UInt1,
+    UInt2,
+    UInt3,
+    UInt4,
+    UInt5,
+    UInt6,
+    UInt7,
+    Int1,
+    Int2,
+    Int3,
+    Int4,
+    Int5,
+    Int6,
+    Int7,
 };
-constexpr int kDTypeCount = 16;
+constexpr int kComputingDTypes = 16;  // the first ones
+constexpr int kDTypeCount = 41;
 
 // Ordered: promotion across kinds goes to the larger one.
 enum class DTypeKind : uint8_t { Bool, Integer, Float, Complex };
@@ -38,7 +65,7 @@ struct DTypeInfo {
     DTypeKind kind;
     bool is_signed;
     DType real;     // the dtype of the real part; itself for real dtypes
-    DType complex;  // the complex dtype whose part this is
+    DType complex;  // the complex dtype whose part this is; itself where there is none
 };
 
 constexpr DTypeInfo kDTypes[kDTypeCount] = {
@@ -58,6 +85,36 @@ constexpr DTypeInfo kDTypes[kDTypeCount] = {
     {"complex32", "ComplexHalf", "V4", 4, DTypeKind::Complex, true, DType::Float16, DType::Complex32},
     {"complex64", "ComplexFloat", "c8", 8, DTypeKind::Complex, true, DType::Float32, DType::Complex64},
     {"complex128", "ComplexDouble", "c16", 16, DTypeKind::Complex, true, DType::Float64, DType::Complex128},
+    {"float8_e5m2", "Float8_e5m2", "V1", 1, DTypeKind::Float, true, DType::Float8_e5m2, DType::Float8_e5m2},
+    {"float8_e4m3fn", "Float8_e4m3fn", "V1", 1, DTypeKind::Float, true, DType::Float8_e4m3fn,
+     DType::Float8_e4m3fn},
+    {"float8_e5m2fnuz", "Float8_e5m2fnuz", "V1", 1, DTypeKind::Float, true, DType::Float8_e5m2fnuz,
+     DType::Float8_e5m2fnuz},
+    {"float8_e4m3fnuz", "Float8_e4m3fnuz", "V1", 1, DTypeKind::Float, true, DType::Float8_e4m3fnuz,
+     DType::Float8_e4m3fnuz},
+    {"float8_e8m0fnu", "Float8_e8m0fnu", "V1", 1, DTypeKind::Float, false, DType::Float8_e8m0fnu,
+     DType::Float8_e8m0fnu},
+    {"float4_e2m1fn_x2", "Float4_e2m1fn_x2", "V1", 1, DTypeKind::Float, true, DType::Float4_e2m1fn_x2,
+     DType::Float4_e2m1fn_x2},
+    {"bits1x8", "Bits1x8", "V1", 1, DTypeKind::Integer, false, DType::Bits1x8, DType::Bits1x8},
+    {"bits2x4", "Bits2x4", "V1", 1, DTypeKind::Integer, false, DType::Bits2x4, DType::Bits2x4},
+    {"bits4x2", "Bits4x2", "V1", 1, DTypeKind::Integer, false, DType::Bits4x2, DType::Bits4x2},
+    {"bits8", "Bits8", "V1", 1, DTypeKind::Integer, false, DType::Bits8, DType::Bits8},
+    {"bits16", "Bits16", "V2", 2, DTypeKind::Integer, false, DType::Bits16, DType::Bits16},
+    {"uint1", "UInt1", "V1", 1, DTypeKind::Integer, false, DType::UInt1, DType::UInt1},
+    {"uint2", "UInt2", "V1", 1, DTypeKind::Integer, false, DType::UInt2, DType::UInt2},
+    {"uint3", "UInt3", "V1", 1, DTypeKind::Integer, false, DType::UInt3, DType::UInt3},
+    {"uint4", "UInt4", "V1", 1, DTypeKind::Integer, false, DType::UInt4, DType::UInt4},
+    {"uint5", "UInt5", "V1", 1, DTypeKind::Integer, false, DType::UInt5, DType::UInt5},
+    {"uint6", "UInt6", "V1", 1, DTypeKind::Integer, false, DType::UInt6, DType::UInt6},
+    {"uint7", "UInt7", "V1", 1, DTypeKind::Integer, false, DType::UInt7, DType::UInt7},
+    {"int1", "Int1", "V1", 1, DTypeKind::Integer, true, DType::Int1, DType::Int1},
+    {"int2", "Int2", "V1", 1, DTypeKind::Integer, true, DType::Int2, DType::Int2},
+    {"int3", "Int3", "V1", 1, DTypeKind::Integer, true, DType::Int3, DType::Int3},
+    {"int4", "Int4", "V1", 1, DTypeKind::Integer, true, DType::Int4, DType::Int4},
+    {"int5", "Int5", "V1", 1, DTypeKind::Integer, true, DType::Int5, DType::Int5},
+    {"int6", "Int6", "V1", 1, DTypeKind::Integer, true, DType::Int6, DType::Int6},
+    {"int7", "Int7", "V1", 1, DTypeKind::Integer, true, DType::Int7, DType::Int7},
 };
 
 constexpr const DTypeInfo& info(DType t) { return kDTypes[int(t)]; }
@@ -68,6 +125,13 @@ constexpr bool is_complex(DType t) { return info(t).kind == DTypeKind::Complex; 
 constexpr bool is_integral(DType t, bool include_bool = false) {
     return info(t).kind == DTypeKind::Integer || (include_bool && t == DType::Bool);
 }
+// Note [Stored only]: what these dtypes hold is moved about as bytes. float8 converts to and from float32 (core/float8.h)
+// and little else knows its values; of the others even the values are the program's affair. No kernel is compiled for
+// them: `visit` refuses them, and so does any operator that is not listed as taking them (_ops/stored_only.py).
+constexpr bool is_stored_only(DType t) { return int(t) >= kComputingDTypes; }
+constexpr bool is_float8(DType t) { return t >= DType::Float8_e5m2 && t <= DType::Float8_e8m0fnu; }
+constexpr bool is_bits(DType t) { return t >= DType::Bits1x8 && t <= DType::Bits16; }
+[[noreturn]] void refuse_stored_only(DType t);  // NotImplementedError
 constexpr bool is_differentiable(DType t) { return info(t).kind >= DTypeKind::Float; }
 
 template <class T> struct dtype_of;
@@ -97,7 +161,7 @@ template <class T> struct Type {
     using type = T;
 };
 
-// visit(dtype, [&](auto t) { using T = typename decltype(t)::type; ... }): the one dispatch over all dtypes.
+// visit(dtype, [&](auto t) { using T = typename decltype(t)::type; ... }): the one dispatch over all computing dtypes.
 template <class F>
 FLB_INLINE decltype(auto) visit(DType t, F&& f) {
     switch (t) {
@@ -116,9 +180,10 @@ FLB_INLINE decltype(auto) visit(DType t, F&& f) {
         case DType::Float64: return f(Type<double>{});
         case DType::Complex32: return f(Type<Complex<Half>>{});
         case DType::Complex64: return f(Type<Complex<float>>{});
-        case DType::Complex128: break;
+        case DType::Complex128: return f(Type<Complex<double>>{});
+        default: break;
     }
-    return f(Type<Complex<double>>{});
+    refuse_stored_only(t);
 }
 
 // By width only: for kernels that move bytes and never look at them (copy, gather, where, cat ...).
@@ -136,7 +201,9 @@ FLB_INLINE decltype(auto) visit_width(DType t, F&& f) {
     }
 }
 
-// PyTorch's promotion of two dtypes (torch.promote_types).
+// PyTorch's promotion of two dtypes (torch.promote_types). Of those that only store, hardly any two have a common one.
 DType promote_types(DType a, DType b);
+// The complex dtype with parts of a floating one; RuntimeError where there is none.
+DType complex_dtype(DType t);
 
 }  // namespace flb

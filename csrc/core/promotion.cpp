@@ -17,10 +17,34 @@ DType promote_integers(DType a, DType b) {
         default: return DType::Int64;
     }
 }
+
+DType promote_stored_only(DType a, DType b) {
+    const char *x = info(a).class_name, *y = info(b).class_name;
+    check(!is_bits(a) && !is_bits(b), "Promotion from ", x, " and ", y, " is unsupported.");
+    check(!is_float8(a) && !is_float8(b),
+          "Promotion for Float8 Types is not supported, attempted to promote ", x, " and ", y);
+    const auto is_unsigned = [](DType t) { return info(t).kind == DTypeKind::Integer && !info(t).is_signed; };
+    // Unsigned integers give way to floating dtypes, whatever their width.
+    if (is_unsigned(a) && is_floating(b) && b >= DType::Float16) return b;
+    if (is_unsigned(b) && is_floating(a) && a >= DType::Float16) return a;
+    fail(ErrorKind::Runtime, "Promotion for narrow types is not supported, attempted to promote ", x, " and ",
+         y);
+}
 }  // namespace
+
+void refuse_stored_only(DType t) {
+    fail(ErrorKind::NotImplemented, "the kernel is not implemented for '", info(t).class_name,
+         "': this dtype only stores; convert to float32 to compute");
+}
+
+DType complex_dtype(DType t) {
+    check(!is_stored_only(t), "Unknown Complex ScalarType for ", info(t).class_name);
+    return info(t).complex;
+}
 
 DType promote_types(DType a, DType b) {
     if (a == b) return a;
+    if (is_stored_only(a) || is_stored_only(b)) return promote_stored_only(a, b);
     const DTypeKind ka = info(a).kind, kb = info(b).kind;
     if (ka == DTypeKind::Bool) return b;
     if (kb == DTypeKind::Bool) return a;

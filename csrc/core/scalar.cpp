@@ -7,6 +7,13 @@ namespace flb {
 
 bool Scalar::fits(DType t) const {
     if (t == DType::Bool) return true;
+    if (is_float8(t)) {
+        const double x = to_double();
+        const Float8Limits limits = float8_limits(t);
+        if (to_complex().im != 0) return false;
+        if (is_integral() && t == DType::Float8_e8m0fnu) return true;
+        return x != x || (x >= limits.lowest && x <= limits.highest) || (limits.has_infinity && x - x != 0);
+    }
     if (info(t).kind >= DTypeKind::Float) {
         const DType part = info(t).real;
         const double limit = part == DType::Float16    ? 65504
@@ -41,6 +48,7 @@ bool Scalar::fits(DType t) const {
 }
 
 Scalar Scalar::load(DType t, const void* in) {
+    if (is_float8(t)) return Scalar(double(decode_float8(t, *static_cast<const uint8_t*>(in))));
     return visit(t, [&](auto tag) -> Scalar {
         using T = typename decltype(tag)::type;
         const T& v = *static_cast<const T*>(in);

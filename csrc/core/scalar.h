@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "core/dtype.h"
+#include "core/float8.h"
 
 namespace flb {
 
@@ -43,6 +43,10 @@ class Scalar {
 
     // Writes the value as one element of dtype `t`.
     void store(DType t, void* out) const {
+        if (is_float8(t)) {
+            *static_cast<uint8_t*>(out) = encode_float8(t, float(to_double()));
+            return;
+        }
         visit(t, [&](auto tag) {
             using T = typename decltype(tag)::type;
             if constexpr (std::is_same_v<T, bool>) {

@@ -95,6 +95,7 @@ void copy_into(Tensor& out, Tensor& in) {
         check_as(ErrorKind::NotImplemented, out.is_meta(), "Cannot copy out of meta tensor; no data!");
         return;
     }
+    if (is_stored_only(out.dtype) || is_stored_only(in.dtype)) find_cast(out.dtype, in.dtype);
     if (&out == &in || out.numel == 0) return;
     // A source that overlaps its destination is read whole first.
     TensorRef held;
@@ -114,7 +115,9 @@ void copy_into(Tensor& out, Tensor& in) {
 void fill(Tensor& out, const Scalar& value) {
     if (out.is_meta() || out.numel == 0) return;
     alignas(16) char bytes[16] = {};
-    value.store(out.dtype, bytes);
+    // Zero bytes are zero in every dtype, also in those that have no numbers here.
+    const bool zero = value.is_integral() && value.to_int() == 0;
+    if (!zero || !is_stored_only(out.dtype)) value.store(out.dtype, bytes);
     if (out.contiguous && out.numel <= 4096) {
         char* data[2] = {kernel_pointer(out), bytes};
         const int64_t strides[2] = {itemsize(out.dtype), 0};

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "core/float8.h"
 #include "core/interpreter.h"
 #include "core/parallel.h"
 #include "kernels/select_kernels.h"
@@ -298,7 +299,7 @@ void index_put(Tensor& out, Tensor& values, const IndexPlan& plan, bool accumula
     const int64_t widths[1] = {width};
     // One thread: repeated indices must add up, or the last one win, the same way every time.
     Unlocked unlocked(values.numel > kGrain);
-    visit(out.dtype, [&](auto tag) {
+    const auto run = [&](auto tag, auto add) {
         using T = typename decltype(tag)::type;
         Odometer<1> walk(plan.inner_sizes, strides, widths);
         over_pairs(plan, width, inner.numel, 0, pairs, [&](int64_t outer, int64_t b, int64_t at) {
@@ -308,16 +309,25 @@ void index_put(Tensor& out, Tensor& values, const IndexPlan& plan, bool accumula
                 std::memcpy(target, source, size_t(inner.numel * width));
             } else if (inner.contiguous) {
                 T* t = reinterpret_cast<T*>(target);
-                for (int64_t i = 0; i < inner.numel; ++i) t[i] = combine(t[i], source[i], Reduce::Add);
+                for (int64_t i = 0; i < inner.numel; ++i) t[i] = add(t[i], source[i]);
             } else {
                 walk.seek(0);
                 for (int64_t i = 0; i < inner.numel; ++i, walk.next()) {
                     T* t = reinterpret_cast<T*>(target + walk.offset[0]);
-                    *t = accumulate ? combine(*t, source[i], Reduce::Add) : source[i];
+                    *t = accumulate ? add(*t, source[i]) : source[i];
                 }
             }
         });
-    });
+    };
+    if (is_stored_only(out.dtype)) {
+        // float8 adds in float32 and rounds every sum.
+        const DType t = out.dtype;
+        const auto add = [t](auto a, auto b) {
+            return decltype(a)(encode_float8(t, decode_float8(t, uint8_t(a)) + decode_float8(t, uint8_t(b))));
+        };
+        return width == 1 ? run(Type<uint8_t>{}, add) : run(Type<uint16_t>{}, add);
+    }
+    visit(out.dtype, [&](auto tag) { run(tag, [](auto a, auto b) { return combine(a, b, Reduce::Add); }); });
 }
 
 int64_t count_true(Tensor& mask) {

@@ -17,7 +17,6 @@ namespace flb {
 void* (*release_interpreter)() = nullptr;
 void (*reacquire_interpreter)(void*) = nullptr;
 
-FLB_DEFINE_KERNEL(find_cast);
 FLB_DEFINE_KERNEL(stream_halves);
 FLB_DEFINE_KERNEL(gather_elements);
 FLB_DEFINE_KERNEL(scatter_elements);
@@ -40,6 +39,16 @@ void register_loops(int level, const LoopEntry* entries, int count) {
     registered().push_back({level, entries, count});
 }
 
+// What PyTorch computes in float8, rounding each result, by kind of float8; everything else it refuses, and so do we.
+constexpr uint8_t float8_bit(DType t) { return uint8_t(1 << (int(t) - int(DType::Float8_e5m2))); }
+static constexpr uint8_t kEvery = 31, kScales = float8_bit(DType::Float8_e8m0fnu),
+                         kInfinite = float8_bit(DType::Float8_e5m2);
+static constexpr std::pair<const char*, uint8_t> kFloat8Loops[] = {
+    {"mul", kEvery},           {"eq", kEvery},       {"ne", kEvery},
+    {"isnan", kEvery},         {"isreal", kEvery},   {"conj_physical", kEvery},
+    {"abs", kEvery - kScales}, {"isinf", kInfinite}, {"isfinite", kInfinite + kScales},
+};
+
 const LoopSet* find_loops(const char* name) {
     // Built at the first question, when the level is known: wider instruction sets overwrite narrower ones.
     static const auto* table = [] {
@@ -50,6 +59,7 @@ const LoopSet* find_loops(const char* name) {
                     for (int i = 0; i < r.count; ++i)
                         (*map)[r.entries[i].name].by_dtype[int(r.entries[i].in)] = {
                             r.entries[i].loop, r.entries[i].out, r.entries[i].light};
+        for (const auto& [computed, float8] : kFloat8Loops) (*map)[computed].float8 = float8;
         return map;
     }();
     auto found = table->find(name);
@@ -85,6 +95,7 @@ bool LoopSet::choose(DType t, DType* compute) const {
         *compute = d;
         return by_dtype[int(d)].loop != nullptr;
     };
+    if (is_stored_only(t)) return is_float8(t) && (float8 & float8_bit(t)) && has(DType::Float32);
     if (has(t)) return true;
     switch (t) {
         case DType::Float16:
@@ -110,6 +121,8 @@ void Iterator::add(const Tensor& t, DType loop_dtype, bool written) {
     o.loop_dtype = loop_dtype;
     o.written = written;
     casts_ |= t.dtype != loop_dtype;
+    // Here rather than on a thread of the pool, which could not raise.
+    if (t.dtype != loop_dtype && is_stored_only(t.dtype)) find_cast(t.dtype, loop_dtype);
     o.dense = t.contiguous && t.numel == numel_ && t.sizes == shape_;
     if (o.dense) return;
     const int n = shape_.size(), shift = n - t.ndim();

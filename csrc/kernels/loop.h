@@ -30,12 +30,16 @@ struct LoopSet {
         DType out = DType::Float32;
         bool light = false;
     };
-    Slot by_dtype[kDTypeCount];
+    Slot by_dtype[kComputingDTypes];
+    uint8_t float8 = 0;  // bit i: DType::Float8_e5m2 + i is computed in float32; see kFloat8Loops
 
     // The dtype to compute in for operands of dtype t: t itself, or a wider one that holds it exactly
     // (float16 and bfloat16 in float32, small integers in int64, complex32 in complex64). False if there is none.
     bool choose(DType t, DType* compute) const;
-    const Slot& operator[](DType t) const { return by_dtype[int(t)]; }
+    const Slot& operator[](DType t) const {
+        static constexpr Slot none;
+        return is_stored_only(t) ? none : by_dtype[int(t)];
+    }
 };
 
 // Called by each csrc/kernels/isa/ file for its level; see FLB_LOOPS in isa/loops.h.
@@ -45,7 +49,9 @@ const LoopSet* find_loops(const char* name);
 
 // Contiguous conversion between dtypes.
 using CastLoop = void (*)(void* out, const void* in, int64_t n);
-FLB_KERNEL(find_cast, CastLoop(DType to, DType from));
+CastLoop find_cast(DType to, DType from);  // kernels/float8_cast.cpp; NotImplementedError where there is none
+FLB_KERNEL(find_computing_cast, CastLoop(DType to, DType from));
+FLB_KERNEL(find_float8_encoder, CastLoop(DType to));  // from float32
 // float32 to float16 past the cache, into memory aligned to 64 bytes; followed by a fence as stream_block (block_moves.h).
 FLB_KERNEL(stream_halves, void(void* out, const float* in, int64_t n));
 // where(condition, a, b) on elements of `width` bytes; the condition is one byte.

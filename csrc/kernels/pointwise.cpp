@@ -173,6 +173,10 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
     const DType dtype = result_dtype(op.kind, common);
     DType compute;
     if (!op.loops->choose(common, &compute)) raise_no_kernel(op.name, common);
+    // PyTorch's products of float8 have no case for a second operand of one element.
+    if (is_stored_only(common) && count == 2 && !std::strcmp(op.name, "mul") &&
+        (!operands[1].tensor || operands[1].tensor->numel == 1))
+        raise_no_kernel("mul_reduced_float", common);
     const LoopSet::Slot& slot = (*op.loops)[compute];
 
     TensorRef result;
@@ -192,8 +196,8 @@ PyObject* run_pointwise(Call& call, const PointwiseOp& op, const PointwiseOperan
     }
     Iterator it(shape);
     it.output(*result, slot.out);
-    // Integers that compute in a wider dtype wrap to their own first: -2 is 254 to uint8.
-    const bool wraps = compute != common && is_integral(common);
+    // Integers that compute in a wider dtype wrap to their own first: -2 is 254 to uint8. Likewise float8 rounds.
+    const bool wraps = compute != common && (is_integral(common) || is_stored_only(common));
     TensorRef wrapped[kMaxOperands];
     for (int i = 0; i < count; ++i) {
         const PointwiseOperand& o = operands[i];

@@ -27,7 +27,7 @@ class Promotion {
     static DType combine(DType higher, DType lower) {
         if (higher == kNone) return lower;
         if (lower == kNone || is_complex(higher)) return higher;
-        if (is_floating(higher)) return is_complex(lower) ? info(higher).complex : higher;
+        if (is_floating(higher)) return is_complex(lower) ? complex_dtype(higher) : higher;
         if (higher == DType::Bool || info(lower).kind >= DTypeKind::Float)
             return promote_types(higher, lower);
         return higher;

@@ -285,7 +285,15 @@ int tensor_ass_subscript(PyObject* self, PyObject* key, PyObject* value) {
         }
         if (indexed.indices.empty()) {
             TensorRef window = indexed.window.get() == &t ? invoke_tensor(alias_op, {self}) : indexed.window;
-            if (scalar) return invoke_tensor(fill_op, {window.object(), source}).release();
+            // A number beyond what a narrow float holds is converted as an element would be; fill_ refuses it.
+            const bool narrow = scalar && is_floating(t.dtype) && itemsize(t.dtype) <= 2;
+            const bool converted =
+                narrow && !number_from(value).is_complex() && !number_from(value).fits(t.dtype);
+            if (scalar && !converted) return invoke_tensor(fill_op, {window.object(), source}).release();
+            if (converted) {
+                number = scalar_tensor(number_from(value), t.dtype, t.device);
+                source = number.object();
+            }
             // A source with leading dimensions of size one is accepted as it is in NumPy.
             TensorRef from = TensorRef::borrow(source);
             Tensor& s = *from;

@@ -49,6 +49,8 @@ PyObject* binary(OpHandle& handle, PyObject* a, PyObject* b) {
 template <const char* name>
 PyObject* binary_slot(PyObject* a, PyObject* b) {
     static OpHandle handle(name);
+    // `2 * x` is x * 2 to PyTorch: it matters where only one of them is there.
+    if (!__builtin_strcmp(name, "mul") && stored_only_tensors && is_number(a)) std::swap(a, b);
     return binary(handle, a, b);
 }
 template <const char* name>
@@ -127,6 +129,15 @@ int truth(PyObject* self) {
     if (!value) return -1;
     Py_DECREF(value);
     return value == Py_True;
+}
+
+PyObject* invert_slot(PyObject* a) {
+    if (is_differentiable(self_of(a).dtype) || is_stored_only(self_of(a).dtype)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "~ (operator.invert) is only implemented on integer and Boolean-type tensors");
+        return nullptr;
+    }
+    return unary_slot<k_bitwise_not>(a);
 }
 
 PyObject* to_int(PyObject* self) {
@@ -214,7 +225,7 @@ void add_protocol_slots(std::vector<PyType_Slot>& slots) {
     add(Py_nb_negative, unary_slot<k_neg>);
     add(Py_nb_positive, positive);
     add(Py_nb_absolute, unary_slot<k_abs>);
-    add(Py_nb_invert, unary_slot<k_bitwise_not>);
+    add(Py_nb_invert, invert_slot);
     add(Py_nb_bool, truth);
     add(Py_nb_int, to_int);
     add(Py_nb_float, to_float);

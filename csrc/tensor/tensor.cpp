@@ -19,6 +19,8 @@ Tensor* free_tensors[kMaxFree];
 int free_count = 0;
 }  // namespace
 
+bool stored_only_tensors = false;
+
 DType default_dtype() { return default_dtype_value; }
 void set_default_dtype(DType dtype) { default_dtype_value = dtype; }
 
@@ -70,6 +72,12 @@ static void construct_fields(Tensor* t) {
     t->meta = nullptr;
     t->sparse = nullptr;
     t->wrapped = nullptr;
+}
+
+// Of a new tensor.
+void set_dtype(Tensor& t, DType dtype) {
+    t.dtype = dtype;
+    stored_only_tensors |= is_stored_only(dtype);
 }
 
 TensorRef new_tensor() {
@@ -182,7 +190,7 @@ TensorRef empty(const Dims& sizes, DType dtype, DeviceType device) {
     t->numel = numel;
     t->sizes = sizes;
     t->strides = contiguous_strides(sizes);
-    t->dtype = dtype;
+    set_dtype(*t, dtype);
     t->device = device;
     return t;
 }
@@ -201,7 +209,7 @@ TensorRef empty_strided(const Dims& sizes, const Dims& strides, DType dtype, Dev
     t->numel = numel;
     t->sizes = sizes;
     t->strides = strides;
-    t->dtype = dtype;
+    set_dtype(*t, dtype);
     t->device = device;
     t->contiguous = is_contiguous(sizes, strides);
     return t;
@@ -270,7 +278,7 @@ TensorRef from_storage(Storage* storage, const Dims& sizes, const Dims& strides,
     t->sizes = sizes;
     t->strides = strides;
     t->offset = offset;
-    t->dtype = dtype;
+    set_dtype(*t, dtype);
     t->device = storage->device;
     finish(*t);
     return t;

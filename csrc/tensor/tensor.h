@@ -107,6 +107,9 @@ inline bool is_tensor(PyObject* o) {
     return Py_TYPE(o) == TensorType || PyType_IsSubtype(Py_TYPE(o), TensorType);
 }
 
+// Whether there has been a tensor of a dtype that only stores: until then, a call need not look for one among its arguments.
+extern bool stored_only_tensors;
+
 // ---- making tensors -------------------------------------------------------------------------------------------
 
 TensorRef empty(const Dims& sizes, DType dtype, DeviceType device = DeviceType::Cpu);

@@ -24,6 +24,7 @@ _FAMILIES = (
     "vector_products",
     "reduce",
     "linalg",
+    "scaled_products",
     "factorizations",
     "solvers",
     "spectral",
@@ -55,5 +56,6 @@ def load():
     """Read every family's records, install the methods and return the public functions: {name: callable}."""
     for family in _FAMILIES:
         __import__(f"{__name__}.{family}")
+    __import__(f"{__name__}.stored_only")
     registry.install_methods()
     return registry.collect(registry.functions)

@@ -2,6 +2,7 @@
 
 import math
 
+from .._dtypes_info import check_computing
 from .arithmetic import conj
 from .outputs import deliver
 from .registry import composite, methods, op, takes
@@ -442,6 +443,9 @@ def _contract(a, la, b, lb, keep):
         a = a.reshape(a.shape + (1,) * len(only_b))
         b = b.reshape(b.shape[: len(batch)] + (1,) * len(only_a) + b.shape[len(batch) :])
         return a * b, batch + only_a + only_b
+
+    if a.dtype.itemsize == 1 and a.dtype.is_floating_point:
+        check_computing(a, "bmm")
 
     def size(labels):
         return math.prod(sizes[x] for x in labels)

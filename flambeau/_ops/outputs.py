@@ -34,27 +34,9 @@ def check_dtype(dtype, out, name, *, same_dtype=False):
 
 def _class_name(dtype):
     """The name that PyTorch's messages give a dtype: Float, Long, ComplexDouble."""
-    return _CLASS_NAMES.get(name := str(dtype).removeprefix("torch."), name)
+    from .._tensor.legacy import CLASS_NAMES
 
-
-_CLASS_NAMES = {
-    "float16": "Half",
-    "bfloat16": "BFloat16",
-    "float32": "Float",
-    "float64": "Double",
-    "bool": "Bool",
-    "uint8": "Byte",
-    "int8": "Char",
-    "int16": "Short",
-    "int32": "Int",
-    "int64": "Long",
-    "uint16": "UInt16",
-    "uint32": "UInt32",
-    "uint64": "UInt64",
-    "complex32": "ComplexHalf",
-    "complex64": "ComplexFloat",
-    "complex128": "ComplexDouble",
-}
+    return CLASS_NAMES[str(dtype).removeprefix("torch.")]
 
 
 def _warn_of_resize(out, result, name):

@@ -203,8 +203,6 @@ _MISSING = {
     "torch._utils._rebuild_qtensor": "a quantized tensor (PyTorch's tensor.dequantize() makes it an ordinary one)",
     "torch._utils._rebuild_nested": "a nested tensor (PyTorch's tensor.to_padded_tensor(0.0) makes it an ordinary one)",
     "torch._utils._rebuild_device_tensor": "a tensor of a device that only PyTorch has",
-    "torch.float8_": "a tensor of 8-bit floats (PyTorch's tensor.float() makes it an ordinary one)",
-    "torch.float4_": "a tensor of 4-bit floats (PyTorch's tensor.float() makes it an ordinary one)",
     "torch.quint": "a quantized dtype",
     "torch.qint": "a quantized dtype",
     "torch.per_": "a quantization scheme",

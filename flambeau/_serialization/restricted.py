@@ -16,6 +16,7 @@ from pickle import UnpicklingError
 
 import flambeau
 from flambeau import _utils
+from flambeau._dtypes_info import STORED_ONLY
 
 from . import names
 
@@ -25,7 +26,7 @@ _STORAGE_DTYPES = (
 _DTYPES = (
     "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 "
     "complex32 complex64 complex128"
-).split()
+).split() + [*STORED_ONLY]
 _REBUILDERS = (
     "_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_meta_tensor_no_storage _rebuild_parameter "
     "_rebuild_parameter_with_state _rebuild_sparse_tensor"

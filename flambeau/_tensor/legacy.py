@@ -6,8 +6,9 @@ import warnings
 
 import flambeau
 from flambeau import _C
+from flambeau._dtypes_info import STORED_ONLY
 
-_CLASS_NAMES = {
+CLASS_NAMES = {
     "float64": "Double",
     "float32": "Float",
     "float16": "Half",
@@ -24,11 +25,12 @@ _CLASS_NAMES = {
     "uint16": "UInt16",
     "uint32": "UInt32",
     "uint64": "UInt64",
+    **{name: name[:2].upper() + name[2:] if name[0] == "u" else name.capitalize() for name in STORED_ONLY},
 }
 
 
 def _class_name(dtype) -> str:
-    return _CLASS_NAMES[str(dtype).rpartition(".")[2]] + "Tensor"
+    return CLASS_NAMES[str(dtype).rpartition(".")[2]] + "Tensor"
 
 
 def _is_size(args) -> bool:
@@ -160,7 +162,7 @@ def _tensor_types(module, is_cuda, is_sparse=False):
                 "layout": flambeau.sparse_coo if is_sparse else flambeau.strided,
             },
         )
-        for dtype, name in _CLASS_NAMES.items()
+        for dtype, name in CLASS_NAMES.items()
     }
 
 

@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 import flambeau
 from flambeau import _utils
+from flambeau._dtypes_info import STORED_ONLY
 from flambeau.storage import TypedStorage, copy_storage
 
 _NOT_A_LEAF = (
@@ -17,7 +18,7 @@ _NOT_A_LEAF = (
     "as torch.nn.utils.weight_norm leaves one"
 )
 # Without a typed storage class in the file format; they are written with an untyped storage and their dtype.
-_NEW_DTYPES = ("uint16", "uint32", "uint64", "complex32")
+_NEW_DTYPES = ("uint16", "uint32", "uint64", "complex32", *STORED_ONLY)
 
 
 def _metadata(tensor) -> dict:

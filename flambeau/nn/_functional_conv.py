@@ -1,6 +1,7 @@
 """Convolutions, padding, and the unfolding of windows into columns."""
 
 import flambeau
+from flambeau._dtypes_info import check_computing
 
 from .._ops import folding as _columns
 from .._ops import nn as _nn
@@ -162,9 +163,13 @@ def pad(input, pad, mode="constant", value=None):
         )
     amounts = list(zip(pad[::2], pad[1::2], strict=True))
     if mode == "constant":
-        return _pad_constant(input, amounts, 0 if value is None else value)
+        if value is None:
+            value = 0.0 if input.is_floating_point() else 0
+        return _pad_constant(input, amounts, value)
     if mode not in ("reflect", "replicate", "circular"):
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
+    if mode != "circular":
+        check_computing(input, f"{mode}_pad")
     if value is not None and value != 0:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     if input.dim() - len(amounts) not in (1, 2) or len(amounts) > 3:

@@ -3,6 +3,7 @@
 # ruff: noqa: F401 - this module is a list of public names
 
 from .._ops.registry import overridable_functions as _overridable_functions
+from .._ops.scaled_products import ScalingType, SwizzleType, scaled_mm
 from ._functional_activation import (
     celu,
     celu_,

@@ -1,4 +1,5 @@
 // The table of conversions between dtypes over contiguous blocks.
+#include "core/float8.h"
 #include "kernels/isa/block_cast.h"
 #include "kernels/loop.h"
 
@@ -18,6 +19,24 @@ static CastLoop find(DType to, DType from) {
     });
 }
 
+template <DType t>
+void encode_loop(void* out, const void* in, int64_t n) {
+    uint8_t* codes = static_cast<uint8_t*>(out);
+    const float* values = static_cast<const float*>(in);
+    for (int64_t i = 0; i < n; ++i) codes[i] = float8_of<t>(values[i]);
+}
+
+static CastLoop find_encoder(DType to) {
+    switch (to) {
+        case DType::Float8_e5m2: return encode_loop<DType::Float8_e5m2>;
+        case DType::Float8_e4m3fn: return encode_loop<DType::Float8_e4m3fn>;
+        case DType::Float8_e5m2fnuz: return encode_loop<DType::Float8_e5m2fnuz>;
+        case DType::Float8_e4m3fnuz: return encode_loop<DType::Float8_e4m3fnuz>;
+        case DType::Float8_e8m0fnu: return encode_loop<DType::Float8_e8m0fnu>;
+        default: return nullptr;
+    }
+}
+
 static void stream_halves_impl(void* out, const float* in, int64_t n) {
     uint16_t* to = static_cast<uint16_t*>(out);
     int64_t i = 0;
@@ -35,7 +54,8 @@ static void stream_halves_impl(void* out, const float* in, int64_t n) {
     floats_to_halves(to + i, in + i, n - i);
 }
 
-FLB_REGISTER_KERNEL(find_cast, find);
+FLB_REGISTER_KERNEL(find_computing_cast, find);
+FLB_REGISTER_KERNEL(find_float8_encoder, find_encoder);
 FLB_REGISTER_KERNEL(stream_halves, stream_halves_impl);
 
 }  // namespace FLB_ISA
