@@ -190,3 +190,14 @@ def test_meta_tensors_have_float8_shapes():
     assert (
         x.t().float().dtype is flambeau.float32 and (x == x).shape == (3, 4) and (x @ x.t()).dtype is x.dtype
     )
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_random_tensors_for_tests_can_be_float8(name):
+    dtype = getattr(flambeau, name)
+    flambeau.manual_seed(0)
+    made = flambeau.testing.make_tensor((3, 4), dtype=dtype, device="cpu", low=-2, high=2)
+    flambeau.manual_seed(0)
+    drawn = flambeau.empty(3, 4).uniform_(-2, 2).to(dtype)
+    assert made.dtype is dtype and flambeau.equal(made, drawn)
+    flambeau.testing.assert_close(made, drawn)

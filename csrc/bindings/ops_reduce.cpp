@@ -263,8 +263,6 @@ struct MomentsPlan {
     ReduceParams params;
 };
 MomentsPlan moments_plan(Call& call, Tensor& in, bool root, bool has_dim) {
-    if (is_stored_only(in.dtype))
-        call.fail(ErrorKind::Runtime, "Unsupported dtype ", info(in.dtype).class_name);
     if (is_integral(in.dtype, true)) {
         const char* name = call.name();
         const bool with_mean = std::string(name).find("mean") != std::string::npos;
@@ -272,6 +270,11 @@ MomentsPlan moments_plan(Call& call, Tensor& in, bool root, bool has_dim) {
              " only support floating point and complex dtypes");
     }
     const Reduced r = has_dim ? reduced_dims(call, in, 1, 3) : Reduced{all_dims(in), false, true};
+    if (is_stored_only(in.dtype)) {
+        if (r.mask == all_dims(in))
+            call.fail(ErrorKind::Runtime, "Unsupported dtype ", info(in.dtype).class_name);
+        not_implemented("std_cpu", in.dtype);
+    }
     const int at = has_dim ? 2 : 1;
     const double correction = call.none(at) ? 1.0 : call.scalar(at).to_double();
     const double divisor = double(reduced_count(in, r.mask)) - correction;

@@ -47,6 +47,8 @@ def make_tensor(
         raise ValueError(
             f"`requires_grad=True` is not supported for boolean and integral dtypes, but got {dtype=}"
         )
+    if dtype is flambeau.float8_e8m0fnu:
+        raise TypeError(f"make_tensor: numbers spread evenly make no sense as powers of two, but got {dtype=}")
     default_low, default_high = _default_range(dtype)
     low = default_low if low is None else low
     high = default_high if high is None else high
@@ -55,8 +57,11 @@ def make_tensor(
     spread = noncontiguous and len(sizes) > 0
     drawn = (*sizes[:-1], 2 * sizes[-1]) if spread else sizes
     if inexact:
-        result = flambeau.empty(drawn, dtype=dtype, device=device)
+        # float8 has no random numbers of its own.
+        held = flambeau.float32 if dtype.is_floating_point and dtype.itemsize == 1 else dtype
+        result = flambeau.empty(drawn, dtype=held, device=device)
         (flambeau.view_as_real(result) if dtype.is_complex else result).uniform_(low, high)
+        result = result.to(dtype)
     elif dtype is flambeau.bool:
         result = flambeau.randint(0, 2, drawn, dtype=dtype, device=device)
     else:
