@@ -230,6 +230,7 @@ PyObject* eye(Call& call) {  // n, [m,] out, dtype ...
     const int64_t n = call.integer(0), m = has_m && !call.none(1) ? call.integer(1) : n;
     check(n >= 0, "n must be greater or equal to 0, got ", n);
     check(m >= 0, "m must be greater or equal to 0, got ", m);
+    if (is_stored_only(o.dtype) && !is_float8(o.dtype)) not_implemented("eye", o.dtype);
     TensorRef t = output(call, {n, m}, o.dtype, o.device);
     fill(*t, Scalar(int64_t(0)));
     const int64_t diagonal = n < m ? n : m;

@@ -48,7 +48,9 @@ def make_tensor(
             f"`requires_grad=True` is not supported for boolean and integral dtypes, but got {dtype=}"
         )
     if dtype is flambeau.float8_e8m0fnu:
-        raise TypeError(f"make_tensor: numbers spread evenly make no sense as powers of two, but got {dtype=}")
+        raise TypeError(
+            f"make_tensor: numbers spread evenly make no sense as powers of two, but got {dtype=}"
+        )
     default_low, default_high = _default_range(dtype)
     low = default_low if low is None else low
     high = default_high if high is None else high

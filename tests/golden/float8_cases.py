@@ -60,7 +60,8 @@ v.square() | v.neg_() | v.nan_to_num() | v.conj() | v.conj_physical() | v.positi
 T.signbit(v) | T.copysign(v, w) | T.nextafter(v, w) | T.heaviside(v, w) | v.sum() | v.sum(dtype=T.float32)
 m.sum(0, dtype=T.float64) | v.sum(dtype=T.int64) | v.sum(dtype=d) | fv.sum(dtype=d) | v.mean()
 v.mean(dtype=T.float32) | v.prod() | v.prod(dtype=T.float32) | v.nansum(dtype=T.float32) | v.cumsum(0)
-v.cumsum(0, dtype=T.float32) | v.max() | v.min(0) | v.argmax() | v.amax() | v.std() | v.var() | m.std(0) | m.var(1) | v.norm()
+v.cumsum(0, dtype=T.float32) | v.max() | v.min(0) | v.argmax() | v.amax() | v.std() | v.var() | m.std(0) | m.var(1)
+v.norm()
 v.median() | v.mode() | v.sort() | v.topk(1) | v.kthvalue(1) | v.unique() | T.histc(v) | T.bincount(iv, v)
 T.searchsorted(v, w) | T.cdist(m, k) | v.logsumexp(0) | m @ k | T.mm(m, k) | m @ m.t() | v[:3] @ m
 m @ v[:3] | v @ w | b @ m | b @ b | T.bmm(b, b) | T.mv(m, v[:3]) | T.dot(v, w) | T.addmm(k, m, m)
@@ -100,7 +101,8 @@ EXPRESSIONS = [text.strip() for text in EXPRESSIONS if text.strip()]
 
 BYTE_EXPRESSIONS = """
 v.view(T.uint8) | m.t().view(T.uint8) | v[1:3].view(T.uint8) | m.flatten().view(T.uint8)
-m[0].view(T.uint8) | T.zeros(3, dtype=d).view(T.uint8) | T.ones(3, dtype=d) | T.empty(3, dtype=d).shape
+m[0].view(T.uint8) | T.zeros(3, dtype=d).view(T.uint8) | T.ones(3, dtype=d)
+T.eye(2, dtype=d) | T.empty(3, dtype=d).shape
 v.to(T.float32) | fv.to(d) | v.clone().fill_(1) | v + v | v * v | v == 1 | v.sum() | v @ v | -v | v.exp()
 T.full((2,), 2, dtype=d) | v[0].item() | T.promote_types(d, d) | T.promote_types(d, T.bits8)
 T.can_cast(T.complex64, d) | T.can_cast(d, T.bool) | d.itemsize | d.is_floating_point | d.is_complex

@@ -3,11 +3,13 @@
 import re
 
 import flambeau
+from flambeau._dtypes_info import STORED_ONLY
 
 DTYPES = [
     flambeau.bool, flambeau.uint8, flambeau.int8, flambeau.int16, flambeau.int32, flambeau.int64, flambeau.uint16,
     flambeau.uint32, flambeau.uint64, flambeau.float16, flambeau.bfloat16, flambeau.float32, flambeau.float64,
-    flambeau.complex32, flambeau.complex64, flambeau.complex128,
+    flambeau.complex32, flambeau.complex64, flambeau.complex128, flambeau.float8_e4m3fn, flambeau.float8_e5m2,
+    flambeau.float8_e8m0fnu, flambeau.float4_e2m1fn_x2, flambeau.bits16, flambeau.uint4,
 ]  # fmt: skip
 COMMON_DTYPES = [flambeau.float32, flambeau.float64, flambeau.int64, flambeau.bool, flambeau.complex64]
 SHAPES = [
@@ -152,6 +154,9 @@ class Maker:
         for n in shape:
             count *= n
         special = r.random() < 0.15
+        if str(dtype).rpartition(".")[2] in STORED_ONLY:
+            data = [r.randrange(256) for _ in range(count * dtype.itemsize)]
+            return flambeau._C.tensor_from_data(data, flambeau.uint8).view(dtype).reshape(shape)
         if dtype.is_complex:
             data = [
                 complex(r.choice(FLOATS) if special else r.gauss(0, 2), r.gauss(0, 2)) for _ in range(count)
