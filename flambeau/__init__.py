@@ -45,6 +45,7 @@ long = int64  # noqa: F405
 chalf = complex32  # noqa: F405
 cfloat = complex64  # noqa: F405
 cdouble = complex128  # noqa: F405
+bit = uint1  # noqa: F405
 
 from math import e, inf, nan, pi  # noqa: E402, F401
 

@@ -310,6 +310,7 @@ def bernoulli(input: Tensor, p: _float, *, generator: Generator | None = None) -
 bfloat16: dtype
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: _int = 0) -> Tensor: ...
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor: ...
+bit: dtype
 bits16: dtype
 bits1x8: dtype
 bits2x4: dtype

@@ -201,3 +201,7 @@ def test_random_tensors_for_tests_can_be_float8(name):
     drawn = flambeau.empty(3, 4).uniform_(-2, 2).to(dtype)
     assert made.dtype is dtype and flambeau.equal(made, drawn)
     flambeau.testing.assert_close(made, drawn)
+
+
+def test_bit_is_the_shortest_of_the_unsigned_integers():
+    assert flambeau.bit is flambeau.uint1

@@ -34,7 +34,8 @@ DType promote_stored_only(DType a, DType b) {
 
 void refuse_stored_only(DType t) {
     fail(ErrorKind::NotImplemented, "the kernel is not implemented for '", info(t).class_name,
-         "': this dtype only stores; convert to float32 to compute");
+         is_float8(t) ? "': this dtype only stores; convert to float32 to compute"
+                      : "': its elements are moved and nothing else");
 }
 
 DType complex_dtype(DType t) {

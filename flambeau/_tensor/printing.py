@@ -214,9 +214,13 @@ def _contents(tensor, indent: int) -> str:
         return "[]"
     if options.edgeitems == 0 and tensor.dim() > 0 and tensor.numel() > options.threshold:
         return "[...]"
+    dtype = tensor.dtype
+    if dtype is flambeau.float4_e2m1fn_x2 and tensor.dim() > 0:
+        # A pair of numbers shows as its byte, as in PyTorch.
+        tensor = tensor.view(flambeau.uint8).float()
     nested = _shown_values(tensor, tensor.numel() > options.threshold)
     values = [nested] if tensor.dim() == 0 else _flatten(nested, [])
-    return _layout(nested, tensor.dim(), _choose_format(values, tensor.dtype), indent)
+    return _layout(nested, tensor.dim(), _choose_format(values, dtype), indent)
 
 
 def _named_parts(tensor) -> list:

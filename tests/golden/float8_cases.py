@@ -106,7 +106,8 @@ T.eye(2, dtype=d) | T.empty(3, dtype=d).shape
 v.to(T.float32) | fv.to(d) | v.clone().fill_(1) | v + v | v * v | v == 1 | v.sum() | v @ v | -v | v.exp()
 T.full((2,), 2, dtype=d) | v[0].item() | T.promote_types(d, d) | T.promote_types(d, T.bits8)
 T.can_cast(T.complex64, d) | T.can_cast(d, T.bool) | d.itemsize | d.is_floating_point | d.is_complex
-d.is_signed | d.to_real() | d.to_complex() | str(d) | v.type() | v.numpy() | T.iinfo(d)
+d.is_signed | d.to_real() | d.to_complex() | str(d) | repr(v) | repr(m) | repr(v[0]) | repr(v[:0])
+v.type() | v.numpy() | T.iinfo(d)
 T.set_default_dtype(d) | T.arange(3, dtype=d) | v.is_floating_point()
 """.replace("\n", " | ").split(" | ")
 BYTE_EXPRESSIONS = [text.strip() for text in BYTE_EXPRESSIONS if text.strip()]
