@@ -122,7 +122,8 @@ void Iterator::add(const Tensor& t, DType loop_dtype, bool written) {
     o.written = written;
     casts_ |= t.dtype != loop_dtype;
     // Here rather than on a thread of the pool, which could not raise.
-    if (t.dtype != loop_dtype && is_stored_only(t.dtype)) find_cast(t.dtype, loop_dtype);
+    if (t.dtype != loop_dtype && (is_stored_only(t.dtype) || is_stored_only(loop_dtype)))
+        find_cast(t.dtype, loop_dtype);
     o.dense = t.contiguous && t.numel == numel_ && t.sizes == shape_;
     if (o.dense) return;
     const int n = shape_.size(), shift = n - t.ndim();
