@@ -104,7 +104,7 @@ def test_every_kind_of_tensor(strategy):
     def there_and_back(obj):
         return pickle.loads(ForkingPickler.dumps(obj))
 
-    for name in "bool uint8 int64 uint16 float16 bfloat16 float64 complex32 complex128".split():
+    for name in "bool uint8 int64 uint16 float16 bfloat16 float64 complex32 complex128 float8_e4m3fn".split():
         x = flambeau.ones(2, 3).to(getattr(flambeau, name)).t()
         y = there_and_back(x)
         assert y.dtype is x.dtype and y.stride() == x.stride() and repr(y) == repr(x) and y.is_shared()
