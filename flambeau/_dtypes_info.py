@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import flambeau
 
 # dtype: bits, bits of the fraction, smallest exponent of a normal number, decimal resolution
@@ -29,9 +31,14 @@ STORED_ONLY = (
 _REAL_PART = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
 
 
+@functools.cache
+def _stored_only_dtypes() -> frozenset:
+    return frozenset(getattr(flambeau, name) for name in STORED_ONLY)
+
+
 def check_computing(tensor, name: str) -> None:
     """Raise NotImplementedError for a tensor of a dtype that only stores, as native operators do."""
-    if str(tensor.dtype).rpartition(".")[2] in STORED_ONLY:
+    if tensor.dtype in _stored_only_dtypes():
         kind = tensor.type().removeprefix("torch.").removesuffix("Tensor")
         raise NotImplementedError(f"\"{name}\" not implemented for '{kind}'")
 

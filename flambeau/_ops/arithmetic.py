@@ -2,6 +2,7 @@
 
 import flambeau
 
+from .._dtypes_info import check_computing
 from ._pointwise import binary, conj, unary, zero
 from .registry import composite, op, takes
 
@@ -337,6 +338,7 @@ binary(
 
 def _power_of_two(input, other):
     """2 ** other, in input's dtype where `other` holds integers."""
+    check_computing(input, "ldexp")
     power = flambeau.pow(2.0, other)
     floating = input.dtype.is_floating_point and not (other.dtype.is_floating_point or other.dtype.is_complex)
     return power.to(input.dtype) if floating else power

@@ -1,5 +1,6 @@
 """A number that tells whether two tensors hold the same bits."""
 
+from .._dtypes_info import check_computing
 from .outputs import deliver
 from .registry import composite
 
@@ -22,6 +23,7 @@ def hash_tensor(input, dim=(), *, keepdim=False, mode=0, out=None):
 
     if mode != 0:
         raise RuntimeError(f"Unknown hash_tensor mode: {mode}")
+    check_computing(input, "xor_sum_cpu")
     if input.dtype.is_complex or input.dtype in (flambeau.uint16, flambeau.uint32, flambeau.uint64):
         raise NotImplementedError(f'"xor_sum_cpu" not implemented for {input.dtype}')
     if out is not None and out.dtype is not flambeau.uint64:

@@ -313,6 +313,8 @@ def tensordot(a, b, dims=2, out=None):
     keep_b = [d for d in range(b.dim()) if d not in right]
     rows, cols = [a.size(d) for d in keep_a], [b.size(d) for d in keep_b]
     depth = math.prod(a.size(d) for d in left)
+    if not keep_a and not keep_b:
+        check_computing(a, "dot")
     product = (
         a.permute(keep_a + left)
         .reshape(math.prod(rows), depth)
@@ -444,8 +446,7 @@ def _contract(a, la, b, lb, keep):
         b = b.reshape(b.shape[: len(batch)] + (1,) * len(only_a) + b.shape[len(batch) :])
         return a * b, batch + only_a + only_b
 
-    if a.dtype.itemsize == 1 and a.dtype.is_floating_point:
-        check_computing(a, "bmm")
+    check_computing(a, "bmm")
 
     def size(labels):
         return math.prod(sizes[x] for x in labels)

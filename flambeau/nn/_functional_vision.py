@@ -4,6 +4,7 @@ import math
 import warnings
 
 import flambeau
+from flambeau._dtypes_info import check_computing
 
 from .._ops import resizing as _native
 from .._ops.casts import in_autocast
@@ -27,6 +28,7 @@ def pixel_shuffle(input, upscale_factor):
         )
     if r == 1:
         return input.clone()
+    check_computing(input, "pixel_shuffle")
     n = len(lead)
     split = input.reshape(*lead, c // (r * r), r, r, h, w)
     return split.permute(*range(n), n, n + 3, n + 1, n + 4, n + 2).reshape(*lead, c // (r * r), h * r, w * r)
@@ -49,6 +51,7 @@ def pixel_unshuffle(input, downscale_factor):
             )
     if r == 1:
         return input.clone()
+    check_computing(input, "pixel_unshuffle")
     n = len(lead)
     split = input.reshape(*lead, c, h // r, r, w // r, r)
     return split.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3).reshape(*lead, c * r * r, h // r, w // r)
@@ -69,6 +72,7 @@ def channel_shuffle(input, groups):
         raise RuntimeError(
             f"Number of channels must be divisible by groups. Got {c} channels and {groups} groups."
         )
+    check_computing(input, "channel_shuffle")
     return input.reshape(n, groups, c // groups, *input.shape[2:]).transpose(1, 2).reshape(input.shape)
 
 

@@ -2,6 +2,7 @@
 
 import flambeau
 from flambeau import _C
+from flambeau._dtypes_info import check_computing
 
 from ..registry import records
 from .construct import at_values, with_values_of
@@ -149,6 +150,8 @@ def to_sparse(self, sparse_dim=None, *, layout=None, blocksize=None, dense_dim=N
            size=(2,), nnz=1, layout=torch.sparse_coo)
     """
     layout = COO if layout is None else layout
+    if layout is COO and self.layout is flambeau.strided:
+        check_computing(self, "nonzero_count_cpu")
     named = f"from {WORDS.get(self.layout)} to {WORDS.get(layout, layout)}"
     if blocksize is not None and layout not in (BSR, BSC):
         raise RuntimeError(
