@@ -21,6 +21,7 @@ from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
 _T_co = TypeVar("_T_co", covariant=True)
+_PIPES = ("IterDataPipe", "MapDataPipe")
 
 
 class _Endless(Sampler):
@@ -137,8 +138,6 @@ class DataLoader(Generic[_T_co]):
         by_iteration = isinstance(dataset, IterableDataset)
         if _pipes.is_pipe(dataset):
             dataset = _pipes.with_shuffling(dataset, shuffle)
-        if num_workers > 0 and _pipes.is_pipe(dataset, ("IterDataPipe", "MapDataPipe")):
-            worker_init_fn = _pipes.sharing(worker_init_fn)
         if batch_sampler is not None:
             batch_size, drop_last = None, False
         if sampler is None:
@@ -290,6 +289,8 @@ class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
         assert loader.timeout == 0, (
             "a DataLoader without workers requires timeout == 0: nothing is waited for"
         )
+        if _pipes.is_pipe(loader.dataset, _PIPES):
+            _pipes.share(loader.dataset)
         args = (
             loader._by_iteration,
             loader.dataset,
@@ -319,6 +320,9 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
             import multiprocessing as context
         else:
             context = loader.multiprocessing_context
+        init_fn = loader.worker_init_fn
+        if _pipes.is_pipe(loader.dataset, _PIPES):
+            init_fn = _pipes.sharing(init_fn)
         tasks = [
             _worker.WorkerTask(
                 by_iteration=loader._by_iteration,
@@ -327,7 +331,7 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
                 collate_fn=loader.collate_fn,
                 drop_last=loader.drop_last,
                 base_seed=self._base_seed,
-                init_fn=loader.worker_init_fn,
+                init_fn=init_fn,
                 worker_id=i,
                 count=loader.num_workers,
             )
