@@ -1,4 +1,6 @@
 // Convolutions as operators: sizes, layouts and errors; the arithmetic is in kernels/conv.cpp.
+#include <cstring>
+
 #include "bindings/op.h"
 #include "core/interpreter.h"
 #include "kernels/conv_kernels.h"
@@ -97,9 +99,8 @@ void check_tensors(const Call& call, const Tensor& input, const Tensor& weight, 
     if (!is_floating(input.dtype))
         fail(ErrorKind::NotImplemented, "\"convolution\" not implemented for '", info(input.dtype).class_name,
              "'");
-    check(weight.sizes[0] >= groups || (!transposed && weight.sizes[0] == 0), "Given groups=", groups,
-          ", expected weight to be at least ", groups, " at dimension 0, but got weight of size [",
-          text(weight.sizes), "] instead");
+    check(weight.sizes[0] >= groups, "Given groups=", groups, ", expected weight to be at least ", groups,
+          " at dimension 0, but got weight of size [", text(weight.sizes), "] instead");
     check(weight.sizes[0] % groups == 0, "Given groups=", groups, ", expected weight to be divisible by ",
           groups, " at dimension 0, but got weight of size [", text(weight.sizes), "] instead");
     const int64_t expected = transposed ? weight.sizes[0] : weight.sizes[1] * groups;
@@ -160,6 +161,18 @@ ConvShape shape_of(const Settings& settings, const Tensor& weight) {
     return s;
 }
 
+// The result where the sums run over no channels.
+void fill_with_bias(Tensor& out, Tensor* bias) {
+    Dims sizes(out.ndim(), 1);
+    sizes[1] = out.sizes[1];
+    TensorRef value = empty(sizes, out.dtype);
+    const size_t bytes = size_t(value->numel) * info(out.dtype).itemsize;
+    if (bias)
+        std::memcpy(kernel_pointer(*value), kernel_pointer(*contiguous(*cast(*bias, out.dtype))), bytes);
+    else std::memset(kernel_pointer(*value), 0, bytes);
+    copy_into(out, *value);
+}
+
 // input, weight, bias, stride, padding, dilation, transposed, output_padding, groups
 PyObject* convolution(Call& call) {
     Tensor &input = call.tensor(0), &weight = call.tensor(1);
@@ -202,7 +215,9 @@ PyObject* convolution(Call& call) {
     const DType type = compute_type(input.dtype, s, n);
     TensorRef out = transposed ? empty_result(input, weight, s.in_channels, s.in, type)
                                : empty_result(input, weight, s.out_channels, s.out, type);
-    if (!out->is_meta() && out->numel) {
+    if (!out->is_meta() && out->numel && !weight.numel) {
+        fill_with_bias(*out, bias);
+    } else if (!out->is_meta() && out->numel) {
         TensorRef x = cast(input, type), w = cast(weight, type), b;
         // Taps one step apart from each other need no copy where strides do not matter.
         const int64_t tap = w->strides[w->ndim() - 1];
