@@ -327,9 +327,9 @@ def lp_pool3d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
 def _adaptive_size(name, input, output_size, n):
     if n == 1 and output_size is not None and len(ntuple(output_size, 1)) != 1:
         raise RuntimeError(f"{name}: 'output_size' should contain one int, but got {list(output_size)}")
-    if n > 1 and output_size is not None and len(ntuple(output_size, n)) >= input.dim():
+    if n > 1 and isinstance(output_size, (tuple, list)) and len(output_size) >= input.dim():
         raise ValueError(
-            f"Input dimension should be at least {len(ntuple(output_size, n)) + 1}, but {name} got {input.dim()}"
+            f"Input dimension should be at least {len(output_size) + 1}, but {name} got {input.dim()}"
         )
     _check_input(name, input, n)
     size = ntuple(output_size, n) if output_size is not None else (None,) * n

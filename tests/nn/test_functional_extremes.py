@@ -77,6 +77,8 @@ def test_smoothed_cross_entropy_keeps_the_dtype(dtype, reduction):
         (lambda: bce([-0.1], [1.0]), RuntimeError, "elements of input should be between 0 and 1"),
         (lambda: bce([math.nan], [1.0]), RuntimeError, "elements of input should be between 0 and 1"),
         (lambda: bce([0.5], [1]), RuntimeError, "Found dtype Long but expected Float"),
+        (lambda: F.adaptive_avg_pool2d(torch.ones(3), 2), RuntimeError, "Expected 3D or 4D"),
+        (lambda: F.adaptive_max_pool3d(torch.ones(3), (2, 2, 2)), ValueError, "should be at least 4"),
         (lambda: nn.Dropout2d()(torch.ones(3)), RuntimeError, "at least 2 dimensions"),
         (lambda: F.pad(torch.ones(1, 1, 4), (1, 1), "reflect", 2.0), RuntimeError, "take in value argument"),
         (
