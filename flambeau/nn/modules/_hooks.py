@@ -322,12 +322,11 @@ class BackwardHook:
         self.grad_outputs = grad_outputs
         if self.input_tensors_index is None:
             # No input takes part in backward: the hooks run now, with nothing to replace.
-            if self.user_hooks:
-                warnings.warn(
-                    "Full backward hook is firing when gradients are computed with respect to module outputs since no "
-                    "inputs require gradients",
-                    stacklevel=5,
-                )
+            warnings.warn(
+                "Full backward hook is firing when gradients are computed with respect to module outputs since no "
+                "inputs require gradients",
+                stacklevel=5,
+            )
             for hook in self.user_hooks:
                 replaced = hook(self.module, (None,) * self.n_inputs, grad_outputs)
                 if replaced is not None and any(grad is not None for grad in _as_tuple(replaced)):
