@@ -275,3 +275,26 @@ def test_zero_grad():
     assert m.weight.grad.tolist() == [0, 0]
     m.zero_grad()
     assert m.weight.grad is None
+
+
+def test_a_subclass_with_its_own_getattr_is_asked_for_parameters_buffers_and_modules():
+    asked = []
+
+    class Curious(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.layer = nn.Parameter(torch.ones(1)), nn.Linear(1, 1)
+            self.register_buffer("count", torch.zeros(1))
+            self.plain = 3
+
+        def __getattr__(self, name):
+            asked.append(name)
+            return "answer" if name == "nothing" else super().__getattr__(name)
+
+    module = Curious()
+    asked.clear()
+    assert module.weight is module._parameters["weight"] and module.layer is module._modules["layer"]
+    assert module.count is module._buffers["count"] and module.plain == 3 and module.nothing == "answer"
+    assert asked == ["weight", "layer", "count", "nothing"]
+    with pytest.raises(AttributeError, match="'Curious' object has no attribute 'missing'"):
+        module.missing  # noqa: B018

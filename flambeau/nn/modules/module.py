@@ -463,3 +463,6 @@ class Module(HookMixin, StateDictMixin, ConversionMixin, _C.ModuleBase):
         else:
             body = ""
         return f"{self._get_name()}({body})"
+
+
+_C._set_module_type(Module)
