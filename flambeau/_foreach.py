@@ -5,6 +5,8 @@ Each is the ordinary operator, tensor by tensor: calls are cheap here, so that g
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import flambeau
 
 from ._C import Tensor
@@ -41,6 +43,17 @@ def _spread(tensors, argument) -> list:
             f"Tensor list must have same number of elements as {kind} list, got {len(tensors)} and {len(argument)}"
         )
     return argument
+
+
+def _accepting(function: Callable, aliases: dict[str, str]) -> Callable:
+    """The function with other names admitted for its parameters: those that overloads give a number, or a list of them."""
+
+    def accepting(*args, **kwargs):
+        for alias in aliases.keys() & kwargs.keys() if kwargs else ():
+            kwargs[aliases[alias]] = kwargs.pop(alias)
+        return function(*args, **kwargs)
+
+    return accepting
 
 
 def _extreme(name: str):
@@ -171,8 +184,14 @@ def _publish():
         **dict.fromkeys(_BINARY, _binary),
         **dict.fromkeys(_TERNARY, _three),
     }
+    aliases = {
+        **dict.fromkeys(_BINARY, dict.fromkeys(("scalar", "scalars", "exponent"), "other")),
+        **dict.fromkeys(_TERNARY, {"tensor1": "first", "tensor2": "second", "scalars": "value"}),
+        "lerp": {"tensors1": "first", "weight": "second", "weights": "second"},
+    }
     for name, make in makers.items():
         for suffix, function in zip(("", "_"), make(name), strict=True):
+            function = _accepting(function, aliases[name]) if name in aliases else function
             function.__name__ = function.__qualname__ = f"_foreach_{name}{suffix}"
             function.__doc__ = f"`{name}{suffix}` of each tensor of a list."
             globals()[function.__name__] = function

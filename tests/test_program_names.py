@@ -264,6 +264,26 @@ def test_foreach_binary(name):
         assert_close(copies, expected)
 
 
+def test_foreach_by_the_names_of_parameters():
+    xs, ys = (
+        [flambeau.ones(2), flambeau.full((1,), 2.0)],
+        [flambeau.full((2,), 3.0), flambeau.full((1,), 6.0)],
+    )
+    for given, expected in (
+        (flambeau._foreach_lerp(xs, tensors1=ys, weight=0.5), [[2, 2], [4]]),
+        (flambeau._foreach_lerp(self=xs, tensors1=ys, weights=xs), [[3, 3], [10]]),
+        (flambeau._foreach_add(xs, other=ys, alpha=2), [[7, 7], [14]]),
+        (flambeau._foreach_add(xs, scalar=1.0), [[2, 2], [3]]),
+        (flambeau._foreach_mul(xs, scalars=[2.0, 3.0]), [[2, 2], [6]]),
+        (flambeau._foreach_pow(xs, exponent=3), [[1, 1], [8]]),
+        (flambeau._foreach_addcmul(xs, tensor1=ys, tensor2=ys, value=2.0), [[19, 19], [74]]),
+        (flambeau._foreach_addcdiv(xs, tensor1=ys, tensor2=xs, scalars=[1.0, 2.0]), [[4, 4], [8]]),
+    ):
+        assert [t.tolist() for t in given] == expected
+    with pytest.raises(TypeError, match="weigth"):
+        flambeau._foreach_lerp_(xs, ys, weigth=0.5)
+
+
 def test_foreach_others():
     a, b = [flambeau.ones(2), flambeau.full((3,), 4.0)], [flambeau.ones(2) * 2, flambeau.ones(3)]
     assert_close(flambeau._foreach_sqrt(a)[1], flambeau.full((3,), 2.0))

@@ -82,6 +82,8 @@ def test_old_types_of_sparse_tensors():
         assert torch.sparse.DoubleTensor(2, 3)._nnz() == 0
         assert torch.sparse.LongTensor(torch.Size([2, 3])).shape == (2, 3)
         assert torch.sparse.IntTensor().shape == (0,)
+        assert torch.equal(made.new(indices, values, (2, 3)).to_dense(), made.to_dense())
+        assert made.double().new(4, 1).dtype is torch.float64
         with pytest.raises(TypeError, match="only accepts sizes"):
             torch.sparse.FloatTensor([2, 3])
         with pytest.raises(TypeError, match="invalid combination of arguments"):

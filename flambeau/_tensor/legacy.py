@@ -84,7 +84,10 @@ def new(cls, *args, device=None, **kwargs):
 
 
 def new_like(self, *args, device=None):
-    """``tensor.new(...)``: as ``torch.Tensor(...)``, with the dtype of this tensor."""
+    """``tensor.new(...)``: as ``torch.Tensor(...)``, with the dtype of this tensor; of a sparse one, with its layout:
+    ``new(indices, values, size)``."""
+    if self.layout is flambeau.sparse_coo:
+        return _make_sparse(args, self.dtype, device)
     if len(args) == 1 and isinstance(args[0], flambeau.Tensor):
         return _as_dtype(args[0], self.dtype)
     return _make(args, self.dtype, device, "new")
