@@ -17,7 +17,9 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 MISSING = {
+    "graphs": [n for n in ("torch_geometric", "torchmetrics") if importlib.util.find_spec(n) is None],
     "language_models": [name for name in ("transformers",) if importlib.util.find_spec(name) is None],
+    "probability": [n for n in ("gpytorch", "pyro", "torchdiffeq") if importlib.util.find_spec(n) is None],
     "tensorboard_logs": [n for n in ("tensorboard", "PIL") if importlib.util.find_spec(n) is None],
     "training": [
         n for n in ("transformers", "accelerate", "tokenizers") if importlib.util.find_spec(n) is None
@@ -47,7 +49,14 @@ def difference(expected, found, path=""):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "tolerance"),
-    (("language_models", 2e-5), ("tensorboard_logs", 1e-6), ("training", 1e-4), ("vision", 1e-4)),
+    (
+        ("graphs", 2e-5),
+        ("language_models", 2e-5),
+        ("probability", 1e-8),
+        ("tensorboard_logs", 1e-6),
+        ("training", 1e-4),
+        ("vision", 1e-4),
+    ),
 )
 def test_program_gives_what_it_gave_under_pytorch(program, tolerance, tmp_path):
     if MISSING[program]:
