@@ -331,6 +331,18 @@ def test_exact_at_zero_and_one(dtype, count):
         assert getattr(flambeau, name)(one).eq(0).all(), name
 
 
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+def test_sines_and_cosines_reach_one(dtype):
+    # Schedules take the root of 1 - sin(pi/2)**2, in which the last bit of the sine is the fourth digit.
+    quarter = flambeau.full((19,), math.pi / 2, dtype=getattr(flambeau, dtype))
+    assert (quarter.sin() == 1).all() and ((-quarter).sin() == -1).all() and ((3 * quarter).sin() == -1).all()
+    assert (
+        ((2 * quarter).cos() == -1).all()
+        and ((4 * quarter).cos() == 1).all()
+        and ((0 * quarter).cos() == 1).all()
+    )
+
+
 def test_logaddexp_of_complex_numbers():
     inf = math.inf
     a = flambeau.tensor(

@@ -77,6 +77,36 @@ def test_what_options_leave_out():
     ]
 
 
+def test_settings_of_spread_weights_are_data():
+    from flambeau.distributed import fsdp
+
+    assert fsdp.ShardingStrategy.NO_SHARD.value == 3 and fsdp.StateDictType(1).name == "FULL_STATE_DICT"
+    assert fsdp.FullOptimStateDictConfig(rank0_only=True).offload_to_cpu
+    assert (
+        fsdp.MixedPrecision(torch.bfloat16).param_dtype is torch.bfloat16
+        and fsdp.MixedPrecision() == fsdp.MixedPrecision()
+    )
+    with pytest.raises(NotImplementedError, match="flambeau"):
+        fsdp.FullyShardedDataParallel(nn.Linear(1, 1), sharding_strategy=fsdp.ShardingStrategy.FULL_SHARD)
+
+
+def test_policies_say_which_modules_are_worth_spreading():
+    import functools
+
+    from flambeau.distributed.fsdp import wrap
+
+    layer, attention, several = nn.Linear(2, 2), nn.MultiheadAttention(4, 2), nn.ModuleList()
+    by_size = functools.partial(wrap.size_based_auto_wrap_policy, min_num_params=10)
+    assert by_size(layer, False, 10) and not by_size(layer, False, 9)
+    assert not by_size(attention, True, 10) and by_size(attention, False, 10)
+    assert by_size(several, True, 10) and not by_size(several, False, 10)
+    by_class = wrap.ModuleWrapPolicy([nn.Linear])
+    assert by_class(several, True) and by_class(layer, False) and not by_class(attention, False)
+    by_name = functools.partial(wrap.lambda_auto_wrap_policy, lambda_fn=lambda module: module is attention)
+    either = functools.partial(wrap._or_policy, policies=[by_name, by_class])
+    assert [either(m, False, 1) for m in (layer, attention, several)] == [True, True, False]
+
+
 def test_missing_names_are_told():
     model, optimizer = trained(0)
     with pytest.raises(RuntimeError, match="Missing key"):

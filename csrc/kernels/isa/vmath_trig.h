@@ -43,19 +43,24 @@ FLB_INLINE double subtract_pi(double x, double k) {
 #endif
 }
 
-// sin(r) for |r| <= pi/2. In double the sum can round past 1 next to pi/2, where programs take roots and arc functions of
-// what is left; in float it never does.
-template <Real T>
-FLB_INLINE T sin_poly(T r) {
-    const T z = r * r;
-    const T y = fmadd(r * z, FLB_POLY(T, z, kSin), r);
-    if constexpr (sizeof(T) == 4) return y;
-    const T below = y > T(1) ? T(1) : y;
-    return below < T(-1) ? T(-1) : below;
-}
 template <Real T>
 FLB_INLINE typename Fp<T>::UInt top_bit() {
     return typename Fp<T>::UInt(1) << (sizeof(T) * 8 - 1);
+}
+// Nearer to pi/2 than this, the sine rounds to 1.
+template <Real T>
+constexpr T kSineIsOne = sizeof(T) == 4 ? T(0x1p-12) : T(0x1p-27);
+
+// sin(r) for |r| <= pi/2, and a little beyond: a large argument's k may be the neighbour's. At the ends the polynomial
+// would miss 1 by the last bit, and programs rely on cos(0) == 1 and take the root of 1 - sin(pi/2).
+template <Real T>
+FLB_INLINE T sin_poly(T r) {
+    const T z = r * r;
+    const T one = from_bits<T>((to_bits(r) & top_bit<T>()) | to_bits(T(1)));
+    T y = fmadd(r * z, FLB_POLY(T, z, kSin), r);
+    // In double the sum can round past 1 further from there; in float it never does.
+    if constexpr (sizeof(T) == 8) y = vabs(y) > T(1) ? one : y;
+    return vabs(vabs(r) - T(0x1.921fb54442d18p+0)) < kSineIsOne<T> ? one : y;
 }
 
 // x = r + k pi: sin(x) = (-1)^k sin(r)
@@ -67,18 +72,13 @@ FLB_INLINE T vsin(T x) {
     const T y = from_bits<T>(to_bits(sin_poly(r)) ^ sign);
     return x == T(0) ? x : y;
 }
-// Below, cos(x) rounds to 1; sin_poly at -pi/2 would miss that by the last bit, and programs rely on cos(0) == 1.
-template <Real T>
-constexpr T kCosIsOne = sizeof(T) == 4 ? T(0x1p-12) : T(0x1p-27);
-
 // x = r + (k + 1/2) pi: cos(x) = -(-1)^k sin(r)
 template <Real T>
 FLB_INLINE T vcos(T x) {
     const T shifted = fmadd(x, T(0x1.45f306dc9c883p-2), T(-0.5)) + Fp<T>::kMagic;
     const T r = subtract_pi(x, (shifted - Fp<T>::kMagic) + T(0.5));
     const auto sign = ~(to_bits(shifted) << (sizeof(T) * 8 - 1)) & top_bit<T>();
-    const T y = from_bits<T>(to_bits(sin_poly(r)) ^ sign);
-    return vabs(x) < kCosIsOne<T> ? T(1) : y;
+    return from_bits<T>(to_bits(sin_poly(r)) ^ sign);
 }
 // x = r + k pi/2: tan(x) = tan(r), or -1/tan(r) for odd k. One division serves both.
 template <Real T>
