@@ -163,9 +163,7 @@ def pad(input, pad, mode="constant", value=None):
         )
     amounts = list(zip(pad[::2], pad[1::2], strict=True))
     if mode == "constant":
-        if value is None:
-            value = 0.0 if input.is_floating_point() else 0
-        return _pad_constant(input, amounts, value)
+        return flambeau.constant_pad_nd(input, pad, 0 if value is None else value)
     if mode not in ("reflect", "replicate", "circular"):
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
     if mode != "circular":
@@ -180,43 +178,24 @@ def pad(input, pad, mode="constant", value=None):
 
 
 def _pad_border(input, amounts, mode):
+    # With the channels last in memory, they are last while the rows are picked: the result has the layout of the input.
+    turned = mode != "circular" and input.dim() > 3 and not input.is_contiguous()
+    turned = turned and input.movedim(1, -1).is_contiguous()
     for step, (before, after) in enumerate(amounts):
         dim = input.dim() - 1 - step
         if mode == "circular" and min(before, after) < 0:
             # What is cropped does not come round again.
-            input = _pad_constant(input, [(0, 0)] * step + [(min(before, 0), min(after, 0))], 0)
+            input = flambeau.constant_pad_nd(input, [0] * (2 * step) + [min(before, 0), min(after, 0)])
             before, after = max(before, 0), max(after, 0)
-        input = input.index_select(dim, _border_index(mode, input, dim, before, after))
+        index = _border_index(mode, input, dim, before, after)
+        if turned:
+            input = input.movedim(1, -1).index_select(dim - 1 if dim > 1 else -1, index).movedim(-1, 1)
+        else:
+            input = input.index_select(dim, index)
     return input
 
 
 _pad_border_in_float32 = in_autocast("float32")(_pad_border)
-
-
-def _pad_constant(input, amounts, value):
-    crops = [(max(-before, 0), max(-after, 0)) for before, after in amounts]
-    sizes, inner = list(input.shape), []
-    for step, ((before, after), (front, back)) in enumerate(zip(amounts, crops, strict=True)):
-        dim = input.dim() - 1 - step
-        size = sizes[dim]
-        if size + before + after < 0 or front + back > size:
-            raise RuntimeError(
-                f"The input size {size}, plus negative padding {before} and {after} resulted in a negative output "
-                "size, which is invalid. Check dimension "
-                f"{dim} of your input."
-            )
-        if front or back:
-            input = input.narrow(dim, min(front, size), max(size - front - back, 0))
-        sizes[dim] = size + before + after
-        inner.append((dim, max(before, 0), input.size(dim)))
-    if sizes == list(input.shape):
-        return input.clone()
-    output = input.new_full(sizes, value)
-    window = output
-    for dim, start, length in inner:
-        window = window.narrow(dim, start, length)
-    window.copy_(input)
-    return output
 
 
 def _border_index(mode, input, dim, before, after):
