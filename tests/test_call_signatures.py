@@ -171,3 +171,8 @@ def test_convolutions_and_pools_say_what_is_wrong_with_their_arguments():
             call()
     assert F.conv2d(input=image, weight=weight, padding="same").shape == image.shape
     assert F.avg_pool2d(image, [2], stride=None).shape == (1, 1, 2, 2)
+
+
+def test_the_trapezoidal_rule_by_its_other_name():
+    y = torch.tensor([1.0, 2.0, 4.0])
+    assert torch.trapz(y, torch.tensor([0.0, 1.0, 3.0])) == 7.5 and torch.trapz(y, dx=2.0) == 9

@@ -179,7 +179,7 @@ def _scatter_reduce_once(grad, reduce):
     if reduce == "add":
         return grad
     raise NotImplementedError(
-        'scatter with reduce="multiply" has no derivative; use scatter_reduce with reduce="prod"'
+        'derivative for aten::scatter is not implemented with reduce="multiply"; use scatter_reduce with reduce="prod"'
     )
 
 

@@ -210,7 +210,7 @@ def trapezoid(y, x=None, *, dx=1, dim=-1):
 )
 def trapz(y, x=None, *, dx=1, dim=-1):
     """Another name of `trapezoid`."""
-    return trapezoid(y, x, dx=dx, dim=dim)
+    return trapezoid(y, dx=dx, dim=dim) if x is None else trapezoid(y, x, dim=dim)
 
 
 @composite
