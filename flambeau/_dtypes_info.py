@@ -43,6 +43,19 @@ def check_computing(tensor, name: str) -> None:
         raise NotImplementedError(f"\"{name}\" not implemented for '{kind}'")
 
 
+#: Python's types of numbers stand for dtypes, as in ``dtype=float``.
+_PYTHON_TYPES = {
+    float: flambeau.float64,
+    complex: flambeau.complex128,
+    int: flambeau.int64,
+    bool: flambeau.bool,
+}
+
+
+def _dtype_of(given):
+    return _PYTHON_TYPES.get(given, given) if isinstance(given, type) else given
+
+
 def _name(dtype, function: str) -> str:
     if not isinstance(dtype, flambeau.dtype):
         raise TypeError(
@@ -82,6 +95,7 @@ class finfo(_Info):
     __slots__ = ("eps", "resolution", "smallest_normal", "tiny")
 
     def __init__(self, type=None):
+        type = _dtype_of(type)
         name = _name(flambeau.get_default_dtype() if type is None else type, "finfo")
         self.dtype = _REAL_PART.get(name, name)
         if name in _NARROW:
@@ -125,6 +139,7 @@ class iinfo(_Info):
     __slots__ = ()
 
     def __init__(self, type):
+        type = _dtype_of(type)
         self.dtype = _name(type, "iinfo")
         if self.dtype == "bool":
             raise TypeError("torch.bool is not supported by torch.iinfo")

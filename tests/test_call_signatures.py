@@ -176,3 +176,18 @@ def test_convolutions_and_pools_say_what_is_wrong_with_their_arguments():
 def test_the_trapezoidal_rule_by_its_other_name():
     y = torch.tensor([1.0, 2.0, 4.0])
     assert torch.trapz(y, torch.tensor([0.0, 1.0, 3.0])) == 7.5 and torch.trapz(y, dx=2.0) == 9
+
+
+def test_pythons_types_of_numbers_stand_for_dtypes():
+    assert torch.finfo(float) == torch.finfo(torch.float64) and torch.finfo(complex).dtype == "float64"
+    assert torch.iinfo(int).bits == 64
+    for limits, other in (
+        (torch.finfo, int),
+        (torch.iinfo, float),
+        (torch.iinfo, bool),
+        (torch.finfo, str),
+        (torch.finfo, []),
+    ):
+        with pytest.raises(TypeError):
+            limits(other)
+    assert torch.nn.LayerNorm(np.int64(3))(ones(2, 3)).shape == (2, 3)

@@ -1,5 +1,7 @@
 """Layer, group, root-mean-square and local response normalisation."""
 
+import numbers
+
 import flambeau
 
 from .. import functional as F
@@ -80,7 +82,8 @@ class LayerNorm(Module):
 
 
 def _shape(normalized_shape):
-    return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    # NumPy's integers are numbers, too.
+    return (normalized_shape,) if isinstance(normalized_shape, numbers.Integral) else tuple(normalized_shape)
 
 
 class GroupNorm(Module):
