@@ -191,3 +191,16 @@ def test_pythons_types_of_numbers_stand_for_dtypes():
         with pytest.raises(TypeError):
             limits(other)
     assert torch.nn.LayerNorm(np.int64(3))(ones(2, 3)).shape == (2, 3)
+
+
+def test_none_stands_for_all_dimensions():
+    x = torch.tensor([[1.0, 2.0], [3.0, 0.0]], requires_grad=True)
+    assert x.amax(None) == 3 and x.amin(dim=None, keepdim=True).tolist() == [[0.0]]
+    x.amax(None).backward()
+    assert x.grad.tolist() == [[0, 0], [1, 0]]
+    assert x.roll(1, None).tolist() == [[0, 1], [2, 3]]
+    batch = torch.arange(6.0).reshape(2, 3)
+    assert torch.vmap(lambda row: row.roll(1, None))(batch).tolist() == [[2, 0, 1], [5, 3, 4]]
+    assert torch.vmap(lambda row: row.amax(None))(batch).tolist() == [2, 5]
+    assert torch.hash_tensor(x, dim=None) == torch.hash_tensor(x)
+    assert torch.tensordot(ones(2), ones(2), dims=torch.tensor([1])) == 2

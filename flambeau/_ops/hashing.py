@@ -28,6 +28,7 @@ def hash_tensor(input, dim=(), *, keepdim=False, mode=0, out=None):
         raise NotImplementedError(f'"xor_sum_cpu" not implemented for {input.dtype}')
     if out is not None and out.dtype is not flambeau.uint64:
         raise RuntimeError(f"hash_tensor(): Expected result to be of dtype uint64, but got {out.dtype}")
+    dim = () if dim is None else dim
     n = input.dim()
     dims = sorted(_wrapped((dim,) if isinstance(dim, int) else tuple(dim) or range(n), n))
     if input.numel() == 0 and (dim == () or dim == []):

@@ -287,6 +287,8 @@ def tensordot(a, b, dims=2, out=None):
     """
     if hasattr(dims, "tolist"):
         dims = dims.tolist()
+        if isinstance(dims, list) and len(dims) == 1:
+            dims = dims[0]
     if isinstance(dims, int):
         if dims < 0:
             raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")

@@ -198,7 +198,7 @@ for _name, _word, _amax in (("max", "largest", "amax"), ("min", "smallest", "ami
         vjp={"input": _picked_vjp},
     )
     op(
-        f"{_amax}(Tensor input, int[1] dim=(), bool keepdim=False, *, Tensor? out=None) -> Tensor",
+        f"{_amax}(Tensor input, int[1]? dim=(), bool keepdim=False, *, Tensor? out=None) -> Tensor",
         f"The {_word} element, NaN if there is one; equals share the gradient.{_REDUCED}",
         vjp={"input": _shared_vjp},
     )

@@ -42,7 +42,7 @@ op(
     vjp={"input": lambda grad, dims: grad.flip(dims)},
 )
 op(
-    "roll(Tensor input, int[1] shifts, int[1] dims=()) -> Tensor",
+    "roll(Tensor input, int[1] shifts, int[1]? dims=()) -> Tensor",
     """Shifted along dimensions, what leaves at one end coming in at the other; without `dims` as a flat sequence.
 
     >>> flambeau.roll(flambeau.arange(3), 1)
