@@ -147,7 +147,7 @@ _LAZY = {
 
 def _native_name(name):
     """A name of PyTorch's native module that is Python here; such a module loads when the first is asked for."""
-    names = importlib.import_module("._native_names", __name__)
+    names = importlib.import_module("._native_names", __package__)
     if name.startswith("__") or name not in names.__all__:
         raise AttributeError(f"module 'torch._C' has no attribute '{name}' in flambeau {_flambeau_version}")
     setattr(_C, name, getattr(names, name))
@@ -169,10 +169,6 @@ def __getattr__(name):
         value = getattr(importlib.import_module("." + _LAZY[name], __package__), name)
         globals()[name] = value
         return value
-    if (
-        name == "torch"
-    ):  # PyTorch's package holds a name for itself, which programs write by accident: torch.torch.Tensor
-        return sys.modules[__name__]
     if name.startswith("_foreach_"):
         return getattr(importlib.import_module("._foreach", __package__), name)
     raise AttributeError(f"module 'torch' has no attribute '{name}' in flambeau {_flambeau_version}")
@@ -186,7 +182,4 @@ from . import _tensor  # noqa: E402
 
 _tensor.install(Tensor)
 
-from ._c_names import find as _find_c_name  # noqa: E402
-
-_C.__getattr__ = _find_c_name  # type: ignore[attr-defined]
 torch = importlib.import_module(__package__)  # programs have been seen to write torch.torch

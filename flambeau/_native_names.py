@@ -6,6 +6,7 @@ import types
 
 from ._C import Tensor
 from ._dispatch_keys import DispatchKey, DispatchKeySet, _ExcludeDispatchKeyGuard
+from ._ops.factorizations import LinAlgError
 from ._settings import DisableTorchFunctionSubclass
 from .nn.modules._conversion import _parse_to
 
@@ -14,10 +15,12 @@ __all__ = [
     "DispatchKey",
     "DispatchKeySet",
     "_ExcludeDispatchKeyGuard",
+    "_LinAlgError",
     "_TensorMeta",
     "_are_functorch_transforms_active",
     "_functorch",
     "_get_accelerator",
+    "_get_default_device",
     "_get_privateuse1_backend_name",
     "_get_tracing_state",
     "_log_api_usage_once",
@@ -26,6 +29,7 @@ __all__ = [
 
 #: The class of the class: programs name it in annotations and derive their own metaclasses from it.
 _TensorMeta = type(Tensor)
+_LinAlgError = LinAlgError
 
 
 def _get_tracing_state() -> None:
@@ -46,6 +50,18 @@ def _get_accelerator():
     import flambeau
 
     return flambeau.device("cpu")
+
+
+def _get_default_device() -> str:
+    """The kind of device of new tensors.
+
+    >>> from flambeau import _C
+    >>> _C._get_default_device()
+    'cpu'
+    """
+    from ._device import get_default_device
+
+    return get_default_device().type
 
 
 def _are_functorch_transforms_active() -> bool:

@@ -24,10 +24,9 @@ from flambeau import (
     unique_consecutive,
     unravel_index,
 )
-from flambeau.nn import functional as F
+from flambeau.nn import functional as F  # noqa: F401 - programs write torch.functional.F
 
 __all__ = [
-    "F",
     "atleast_1d",
     "atleast_2d",
     "atleast_3d",

@@ -25,7 +25,7 @@ MODULES = """
     autograd.profiler profiler.events utils.flop_counter utils._python_dispatch utils._selective_checkpoint _aten
     _dispatch_keys _higher_order_ops.associative_scan _higher_order_ops.control_flow
     utils.benchmark utils.collect_env utils.module_tracker utils._pytree_text utils._pytree_types _overridable cpu
-    cpu.amp __config__ _c_names _functorch _tensor_str utils._foreach_utils distributed.rpc cuda.nvtx _jit_internal
+    cpu.amp __config__ _native_names _functorch _tensor_str utils._foreach_utils distributed.rpc cuda.nvtx _jit_internal
 """.split()
 
 #: What examples may use without importing it.

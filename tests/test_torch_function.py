@@ -107,18 +107,18 @@ def test_no_question_where_questions_are_off():
 
 
 def test_functions_in_python_are_copied_pickled_and_saved_by_their_names():
-    for function in (
-        torch.isclose,
-        torch.Tensor.isclose,
-        torch.linalg.eigh,
-        torch.fft.fft2,
-        F.relu,
-        F.mse_loss,
+    for function, name in (
+        (torch.isclose, "torch\nisclose"),
+        (torch.Tensor.isclose, "torch\nTensor"),
+        (torch.linalg.eigh, "torch.linalg\neigh"),
+        (torch.fft.fft2, "torch.fft\nfft2"),
+        (F.relu, "torch.nn.functional\nrelu"),
+        (F.mse_loss, "torch.nn.functional\nmse_loss"),
     ):
         assert copy.deepcopy(function) is function and pickle.loads(pickle.dumps(function)) is function
         file = io.BytesIO()
         torch.save([function], file)
-        assert f"ctorch{function.__module__.removeprefix('flambeau')}\n".encode() in file.getvalue()
+        assert f"c{name}\n".encode() in file.getvalue()
         file.seek(0)
         assert torch.load(file, weights_only=False) == [function]
     assert torch.Tensor.isclose is not torch.isclose and repr(F.relu).startswith("<function relu at")

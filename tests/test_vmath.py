@@ -31,6 +31,7 @@ def processor_flags():
 
 # What else a program is linked with.
 SOURCES = {
+    "block_cast_test": ["csrc/core/promotion.cpp", "csrc/core/error.cpp"],
     "special_functions_test": ["csrc/kernels/special_functions.cpp", "csrc/kernels/complex_functions.cpp"],
     "special_polynomials_test": [
         "csrc/kernels/special_functions.cpp",

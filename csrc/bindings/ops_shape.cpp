@@ -323,7 +323,8 @@ PyObject* constant_pad_nd(Call& call) {  // input, pad (last dimension first), v
         call.check(!__builtin_add_overflow(t.sizes[d], pad[2 * i], &size) &&
                        !__builtin_add_overflow(size, pad[2 * i + 1], &size),
                    "the padded size overflows");
-        call.check(size >= 0, "The input size ", t.sizes[d], ", plus negative padding ", pad[2 * i], " and ",
+        const int64_t cropped = -(std::min<int64_t>(pad[2 * i], 0) + std::min<int64_t>(pad[2 * i + 1], 0));
+        call.check(size >= 0 && cropped <= t.sizes[d], "The input size ", t.sizes[d], ", plus negative padding ", pad[2 * i], " and ",
                    pad[2 * i + 1], " resulted in a negative output size, which is invalid. Check dimension ",
                    d, " of your input.");
         shape[d] = size;

@@ -311,7 +311,7 @@ int tensor_ass_subscript(PyObject* self, PyObject* key, PyObject* value) {
         }
         if (scalar) {
             const Scalar given = number_from(value);
-            check_fits(given, t.dtype);
+            if (!is_floating(t.dtype)) check_fits(given, t.dtype);  // floats become infinite
             number = scalar_tensor(given, t.dtype, t.device);
             source = number.object();
         } else if (Tensor& one = *reinterpret_cast<Tensor*>(source);

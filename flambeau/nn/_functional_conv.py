@@ -163,7 +163,9 @@ def pad(input, pad, mode="constant", value=None):
         )
     amounts = list(zip(pad[::2], pad[1::2], strict=True))
     if mode == "constant":
-        return flambeau.constant_pad_nd(input, pad, 0 if value is None else value)
+        if value is None:  # the integer 0 would be a power of two to float8_e8m0fnu
+            value = 0.0 if input.is_floating_point() else 0
+        return flambeau.constant_pad_nd(input, pad, value)
     if mode not in ("reflect", "replicate", "circular"):
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
     if mode != "circular":

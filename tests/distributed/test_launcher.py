@@ -24,7 +24,7 @@ TRAINING = """
     assert int(os.environ["LOCAL_RANK"]) == dist.get_node_local_rank()
     x = torch.tensor([rank + 1.0])
     dist.all_reduce(x)
-    sys.stdout.write(f"rank {rank} of {size}: {x.item()} {torch.__name__} {sys.argv[1:]}\\n")
+    sys.stdout.write(f"rank {rank} of {size}: {x.item()} {'flambeau' in torch.__version__} {sys.argv[1:]}\\n")
     dist.destroy_process_group()
 """
 
@@ -60,7 +60,7 @@ def launch(*args, module="flambeau.distributed.run", timeout=90):
 def test_standalone(program):
     code, out, err = launch("--standalone", "--nproc_per_node=3", program(TRAINING), "--lr", "0.1")
     assert code == 0, err
-    assert sorted(out.splitlines()) == [f"rank {i} of 3: 6.0 flambeau ['--lr', '0.1']" for i in range(3)]
+    assert sorted(out.splitlines()) == [f"rank {i} of 3: 6.0 True ['--lr', '0.1']" for i in range(3)]
 
 
 def test_older_launcher_passes_the_local_rank(program):
@@ -73,7 +73,7 @@ def test_older_launcher_passes_the_local_rank(program):
         module="flambeau.distributed.launch",
     )
     assert code == 0, err
-    assert sorted(out.splitlines()) == [f"rank {i} of 2: 3.0 flambeau ['--local-rank={i}']" for i in range(2)]
+    assert sorted(out.splitlines()) == [f"rank {i} of 2: 3.0 True ['--local-rank={i}']" for i in range(2)]
 
 
 @pytest.mark.parametrize("backend", ["static", "c10d"])
@@ -98,7 +98,7 @@ def test_two_hosts(program, backend):
         out, err = agent.communicate(timeout=90)
         assert agent.returncode == 0, err
         found += out.splitlines()
-    assert sorted(found) == [f"rank {i} of 2: 3.0 flambeau []" for i in range(2)]
+    assert sorted(found) == [f"rank {i} of 2: 3.0 True []" for i in range(2)]
 
 
 def test_environment(program):

@@ -76,8 +76,8 @@ void check_value(const char* what, T got, T expected) {
 }  // namespace
 
 int main() {
-    for (int to = 0; to < kDTypeCount; ++to)
-        for (int from = 0; from < kDTypeCount; ++from)
+    for (int to = 0; to < kComputingDTypes; ++to)
+        for (int from = 0; from < kComputingDTypes; ++from)
             visit(DType(to), [&](auto t) {
                 visit(DType(from), [&](auto f) {
                     check_pair<typename decltype(t)::type, typename decltype(f)::type>(DType(to), DType(from));
