@@ -298,3 +298,24 @@ def test_a_subclass_with_its_own_getattr_is_asked_for_parameters_buffers_and_mod
     assert asked == ["weight", "layer", "count", "nothing"]
     with pytest.raises(AttributeError, match="'Curious' object has no attribute 'missing'"):
         module.missing  # noqa: B018
+
+
+def test_objects_that_answer_for_operators_are_loaded_when_they_are_copied():
+    class Later:
+        """Stands for a tensor in a file."""
+
+        shape = torch.Size([2, 3])
+        asked = 0
+
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            cls.asked += 1
+            return func(
+                *(torch.ones(2, 3) if isinstance(arg, cls) else arg for arg in args), **(kwargs or {})
+            )
+
+    layer = torch.nn.Linear(3, 2, bias=False)
+    layer.load_state_dict({"weight": Later()})
+    assert (layer.weight == 1).all() and Later.asked == 1
+    with pytest.raises(RuntimeError, match="Tensor-like object"):
+        layer.load_state_dict({"weight": [[1.0, 2.0, 3.0]] * 2})

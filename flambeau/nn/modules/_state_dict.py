@@ -160,7 +160,7 @@ class StateDictMixin:
                         unexpected_keys.append(key)
 
     def _load_tensor(self, name, key, param, value, assign, error_msgs):
-        if not isinstance(value, flambeau.Tensor):
+        if not flambeau.overrides.is_tensor_like(value):
             error_msgs.append(
                 f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
                 f"checkpoint but received {type(value)}"
