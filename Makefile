@@ -58,7 +58,7 @@ $(PEER_VENV)/.stamp: pyproject.toml tools/requirements.py
 # Other people's packages that use PyTorch, without PyTorch.
 $(PROGRAMS_VENV)/.stamp: pyproject.toml tools/requirements.py
 	$(call make_venv,$(PROGRAMS_VENV))
-	@echo "== installing transformers, timm, diffusers, peft and what they need into $(PROGRAMS_VENV)"
+	@echo "== installing transformers, timm, diffusers, peft, lightning and what they need into $(PROGRAMS_VENV)"
 	@$(PROGRAMS_PY) tools/requirements.py run programs > $(PROGRAMS_VENV)/requirements.txt
 	@$(PROGRAMS_PY) tools/requirements.py programs-alone > $(PROGRAMS_VENV)/requirements-alone.txt
 	@$(PROGRAMS_PY) $(PIP_INSTALL) -r $(PROGRAMS_VENV)/requirements.txt
@@ -88,7 +88,7 @@ test: develop ## build and run the tests (one of them: PYTEST_ARGS="tests/test_x
 	PYTHONPATH="$(PACKAGE_PATH)" $(PY) -m pytest $(PYTEST_ARGS)
 
 .PHONY: programs
-programs: develop $(PROGRAMS_VENV)/.stamp ## run other people's programs (transformers, timm, diffusers, peft) and compare with what PyTorch gave
+programs: develop $(PROGRAMS_VENV)/.stamp ## run other people's programs (transformers, timm, diffusers, peft, lightning) and compare with what PyTorch gave
 	PYTHONPATH="$(PACKAGE_PATH)" $(PROGRAMS_PY) -m pytest tests/programs $(PYTEST_ARGS)
 
 .PHONY: conformance
