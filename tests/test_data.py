@@ -303,6 +303,21 @@ def test_workers_know_themselves():
     assert len({row[4] for row in rows}) == 4
 
 
+def test_a_dataset_that_is_its_own_iterator_goes_on_from_batch_to_batch():
+    class Own(IterableDataset):
+        def __iter__(self):
+            self.left = iter(range(5))
+            return self
+
+        def __next__(self):
+            return next(self.left)
+
+    for workers in (0, 1):
+        loader = DataLoader(Own(), batch_size=2, num_workers=workers)
+        for _ in range(2):
+            assert [batch.tolist() for batch in loader] == [[0, 1], [2, 3], [4]]
+
+
 def test_an_epoch_that_is_left_early_can_end_its_workers():
     iterator = iter(DataLoader(TensorDataset(flambeau.arange(8)), batch_size=2, num_workers=1))
     next(iterator)

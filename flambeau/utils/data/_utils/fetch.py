@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import flambeau
 
 from .collate import room_for
@@ -23,12 +21,21 @@ def _iterating_fetcher(samples, auto_collation, collate_fn, drop_last):
     def fetch(index):
         if not auto_collation:
             return collate_fn(next(samples))
-        batch = list(islice(samples, len(index)))
+        # Only asked for the next sample: a dataset that is its own iterator may begin anew when it is asked for one.
+        batch = [sample for _, sample in zip(index, _rest(samples), strict=False)]
         if not batch or (drop_last and len(batch) < len(index)):
             raise StopIteration
         return collate_fn(batch)
 
     return fetch
+
+
+def _rest(samples):
+    while True:
+        try:
+            yield next(samples)
+        except StopIteration:
+            return
 
 
 def _rows_of_tensors(dataset, collate_fn):
