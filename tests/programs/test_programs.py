@@ -17,8 +17,11 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 MISSING = {
+    "adapters": [n for n in ("peft", "transformers", "accelerate") if importlib.util.find_spec(n) is None],
+    "diffusion": [name for name in ("diffusers",) if importlib.util.find_spec(name) is None],
     "graphs": [n for n in ("torch_geometric", "torchmetrics") if importlib.util.find_spec(n) is None],
     "language_models": [name for name in ("transformers",) if importlib.util.find_spec(name) is None],
+    "loops": [n for n in ("lightning", "torchmetrics") if importlib.util.find_spec(n) is None],
     "probability": [n for n in ("gpytorch", "pyro", "torchdiffeq") if importlib.util.find_spec(n) is None],
     "tensorboard_logs": [n for n in ("tensorboard", "PIL") if importlib.util.find_spec(n) is None],
     "training": [
@@ -50,8 +53,11 @@ def difference(expected, found, path=""):
 @pytest.mark.parametrize(
     ("program", "tolerance"),
     (
+        ("adapters", 2e-5),
+        ("diffusion", 2e-5),
         ("graphs", 2e-5),
         ("language_models", 2e-5),
+        ("loops", 2e-5),
         ("probability", 1e-8),
         ("tensorboard_logs", 1e-6),
         ("training", 1e-4),
