@@ -19,7 +19,7 @@ not differentiable.
 """
 
 import functools
-import inspect
+import types
 
 from .. import _C
 
@@ -250,7 +250,7 @@ def composite(
 
 
 def _is_written_in_python(f):
-    return inspect.isfunction(f) or isinstance(f, _C.CastFunction)
+    return isinstance(f, (types.FunctionType, _C.CastFunction))
 
 
 def overridable(f, module, qualname):

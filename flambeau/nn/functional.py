@@ -3,7 +3,6 @@
 # ruff: noqa: F401 - this module is a list of public names
 
 from .._ops.registry import overridable_functions as _overridable_functions
-from .._ops.scaled_products import ScalingType, SwizzleType, scaled_mm
 from ._functional_activation import (
     celu,
     celu_,
@@ -128,6 +127,7 @@ from ._functional_pool import (
     max_unpool2d,
     max_unpool3d,
 )
+from ._functional_scaled import ScalingType, SwizzleType, scaled_mm
 from ._functional_vision import (
     affine_grid,
     channel_shuffle,
