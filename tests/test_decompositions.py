@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import flambeau as torch
+from flambeau._ops import spectral
 from flambeau.autograd import gradcheck, gradgradcheck
 
 DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
@@ -278,6 +279,46 @@ def test_what_iterates_refuses_nan(name):
     bad[1, 1] = float("nan")
     with pytest.raises(RuntimeError, match="converge|infs or NaNs"):
         getattr(torch.linalg, name)(bad)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["eig", "eigh", "svd", "gels", "gelsy", "gelsd", "gelss"])
+def test_no_iteration_begins_on_what_is_not_finite(name, dtype):
+    # Called directly as a program may: on these matrices LAPACK's iterations do not end.
+    def call(A):
+        if name.startswith("gel"):
+            return spectral._lstsq(A, torch.ones_like(A), 0.0, name)
+        return getattr(spectral, "_" + name)(A)
+
+    nan, inf = math.nan, math.inf
+    odd = [[[0, 2, 2.5], [1, 2, nan], [-1, 0, nan]], [[inf, -7.25, 1e-30], [nan, 1, 0.5], [-1, -1, 1]]]
+    A = torch.tensor([*odd, [[1, 0, 0], [0, 2, 0], [0, 0, 3]]], dtype=dtype)
+    *results, info = call(A)
+    assert info.tolist() == [-1, -1, 0]
+    good = [r[2:] for r in results]
+    for r, alone in zip(good, call(A[2:]), strict=False):
+        assert torch.equal(r, alone) and r.isfinite().all()
+    assert results[0][:2].isnan().all()
+
+
+def test_what_is_not_finite_is_named_with_its_place_in_the_batch():
+    A = torch.eye(2).repeat(3, 1, 1)
+    A[1, 0, 0] = math.inf
+    with pytest.raises(
+        torch.linalg.LinAlgError, match=r"\(Batch element 1\): .* contained non-finite values"
+    ):
+        torch.linalg.svd(A)
+    for pair in ((A, torch.ones(3, 2, 1)), (torch.eye(2), A)):
+        with pytest.raises(torch.linalg.LinAlgError, match="element 1.* should not contain infs or NaNs"):
+            torch.linalg.lstsq(*pair)
+
+
+def test_eigh_looks_at_one_triangle_only():
+    A = torch.tensor([[1.0, math.nan], [0.0, 2.0]])
+    assert torch.linalg.eigvalsh(A).tolist() == [1, 2]
+    assert torch.linalg.eigvalsh(A.T, UPLO="U").tolist() == [1, 2]
+    with pytest.raises(torch.linalg.LinAlgError, match="failed to converge"):
+        torch.linalg.eigvalsh(A, UPLO="U")
 
 
 def test_arguments_are_checked():

@@ -95,6 +95,29 @@ T* at(void* vectors, int64_t i, int64_t length) {
 
 int leading(int64_t rows) { return std::max(1, narrow(rows)); }
 
+// Note [Not finite]: LAPACK's iterations need not end, or may crash, on infinities and NaN. The routines that iterate
+// therefore see finite numbers only; for another matrix they set `info` to kNotFinite and fill the results with NaN.
+template <class T>
+bool finite(const T* values, int64_t count) {
+    using R = Real<T>;
+    const R* parts = reinterpret_cast<const R*>(values);
+    bool bad = false;
+    for (int64_t i = 0; i < count * (kComplex<T> ? 2 : 1); ++i)
+        bad |= !(std::abs(parts[i]) <= std::numeric_limits<R>::max());
+    return !bad;
+}
+template <class T>
+bool finite_triangle(const T* matrix, int64_t n, bool upper) {
+    bool all = true;
+    for (int64_t c = 0; c < n && all; ++c)
+        all = upper ? finite(matrix + c * n, c + 1) : finite(matrix + c * n + c, n - c);
+    return all;
+}
+template <class T>
+void fill_nan(T* values, int64_t count) {
+    std::fill(values, values + count, T(std::numeric_limits<Real<T>>::quiet_NaN()));
+}
+
 }  // namespace
 
 void lapack_cholesky(DType type, Matrices a, bool upper, int32_t* info) {
@@ -247,6 +270,11 @@ void lapack_eigh(DType type, Matrices a, void* values, bool upper, bool vectors,
         each(a, [&](int64_t i) {
             T* matrix = at<T>(a, i);
             R* w = at<R>(values, i, n);
+            if (!finite_triangle(matrix, n, upper)) {
+                info[i] = kNotFinite;
+                fill_nan(w, n);
+                return fill_nan(matrix, int64_t(n) * n);
+            }
             T size = 0;
             R real_size = 0;
             int lwork = -1, lrwork = -1, liwork = -1, int_size = 0;
@@ -282,6 +310,11 @@ void lapack_eig(DType type, Matrices a, void* values, void* vectors, int32_t* in
             T* matrix = at<T>(a, i);
             C* w = at<C>(values, i, n);
             C* v = vectors ? at<C>(vectors, i, int64_t(n) * n) : nullptr;
+            if (!finite(matrix, int64_t(n) * n)) {
+                info[i] = kNotFinite;
+                fill_nan(w, n);
+                return fill_nan(v, v ? int64_t(n) * n : 0);
+            }
             T size = 0, unused = 0;
             int lwork = -1;
             if constexpr (kComplex<T>) {
@@ -333,6 +366,12 @@ void lapack_svd(DType type, Matrices a, void* u, void* s, void* vh, char job, in
             T* ui = vectors ? at<T>(u, i, u_size) : &unused;
             T* vi = vectors ? at<T>(vh, i, v_size) : &unused;
             R* si = at<R>(s, i, k);
+            if (!finite(at<T>(a, i), int64_t(m) * n)) {
+                info[i] = kNotFinite;
+                fill_nan(si, k);
+                fill_nan(ui, vectors ? u_size : 0);
+                return fill_nan(vi, vectors ? v_size : 0);
+            }
             int lwork = -1;
             std::vector<int> iwork(8 * size_t(std::max(1, k)));
             // LAPACK's bound for the real work of the complex routine, which it does not report.
@@ -370,6 +409,10 @@ void lapack_lstsq(DType type, Matrices a, Matrices b, LeastSquares driver, doubl
         each(a, [&](int64_t i) {
             T* x = at<T>(a, i);
             T* y = at<T>(b, i);
+            if (!finite(x, int64_t(m) * n) || !finite(y, int64_t(b.rows) * k)) {
+                info[i] = kNotFinite;
+                return fill_nan(y, int64_t(b.rows) * k);
+            }
             T size = 0;
             R real_size = 0;
             int lwork = -1, found = 0, int_size = 0;

@@ -12,6 +12,9 @@ struct Matrices {
     int64_t count, rows, cols;
 };
 
+// What eigenvalues, singular values and least squares say in `info` of a matrix with infinities or NaN (note [Not finite]).
+constexpr int32_t kNotFinite = -1;
+
 // float32, float64, complex64 or complex128, here and below.
 void lapack_cholesky(DType type, Matrices a, bool upper, int32_t* info);
 // pivots: min(rows, cols) per matrix, counted from 1.

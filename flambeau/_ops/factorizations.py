@@ -15,6 +15,9 @@ from .truth import any_true, whole
 
 FACTOR = {"method": False, "public": False}
 
+#: `info` of a matrix that holds infinities or NaN, which no iteration is begun on (kNotFinite in the kernels).
+NOT_FINITE = -1
+
 
 class LinAlgError(RuntimeError):
     """A matrix is singular, not positive definite, or an iteration on it does not converge."""

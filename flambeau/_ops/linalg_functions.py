@@ -3,7 +3,7 @@
 import flambeau
 
 from ..autograd.function import Function
-from .factorizations import LinAlgError, _lu_factor_ex, check_info
+from .factorizations import NOT_FINITE, _lu_factor_ex, check_info
 from .linalg import _h
 from .solvers import _definite_solve, _solve
 from .spectral import _eigh_of, _lstsq, _svd_of, linalg_pinv
@@ -120,14 +120,14 @@ class LinalgLstsq(Function):
     @staticmethod
     def forward(ctx, A, B, rcond, driver):
         m, n = A.shape[-2:]
-        if not (all_true(A.isfinite()) and all_true(B.isfinite())):
-            raise LinAlgError("torch.linalg.lstsq: input and other should not contain infs or NaNs.")
         found, rank, values, info = _lstsq(A, B, rcond, driver)
         check_info(
             info,
             "torch.linalg.lstsq",
             lambda code: (
-                "The least squares solution could not be computed because the input matrix does not have full rank "
+                "input and other should not contain infs or NaNs."
+                if code == NOT_FINITE
+                else "The least squares solution could not be computed because the input matrix does not have full rank "
                 f"(error code: {code})."
             ),
         )

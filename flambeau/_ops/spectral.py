@@ -9,12 +9,20 @@ import math
 import flambeau
 
 from .casts import in_autocast
-from .factorizations import FACTOR, LinAlgError, check_info, check_matrix, check_square, functions, wants_grad
+from .factorizations import (
+    FACTOR,
+    NOT_FINITE,
+    check_info,
+    check_matrix,
+    check_square,
+    functions,
+    wants_grad,
+)
 from .linalg import _h
 from .outputs import deliver, deliver_all
 from .registry import composite, op, takes
 from .solvers import _is_vector, _solve
-from .truth import all_true
+from .truth import any_true
 
 
 def _diag(values, like):
@@ -40,11 +48,6 @@ def _check_phase(imaginary, size, what):
             f"{what}: The eigenvectors in the complex case are specified up to multiplication by e^{{i phi}}. "
             "The specified loss function depends on this quantity, so it is ill-defined."
         )
-
-
-def _check_finite(A, name, message, error=LinAlgError):
-    if not A.is_meta and not all_true(A.isfinite()):
-        raise error(f"{name}: {message}")
 
 
 # ---- symmetric and Hermitian --------------------------------------------------------------------------------
@@ -95,9 +98,14 @@ def _eigh_of(A, UPLO, vectors):
         "The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated "
         "eigenvalues"
     )
-    _check_finite(A, "linalg.eigh", f"{failed} (it contains infinities or NaN).")
     values, found, info = _eigh(A, UPLO, vectors)
-    check_info(info, "linalg.eigh", lambda code: f"{failed} (error code: {code}).")
+    check_info(
+        info,
+        "linalg.eigh",
+        lambda code: (
+            f"{failed} ({'it contains infinities or NaN' if code == NOT_FINITE else f'error code: {code}'})."
+        ),
+    )
     return values, found
 
 
@@ -167,8 +175,9 @@ _eig = op(
 
 def _eig_of(A, vectors):
     check_square(A, "linalg.eig")
-    _check_finite(A, "torch.linalg.eig", "input tensor should not contain infs or NaNs.", RuntimeError)
     values, found, info = _eig(A, vectors)
+    if not info.is_meta and any_true(info == NOT_FINITE):
+        raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
     check_info(
         info,
         "linalg.eig",
@@ -301,13 +310,14 @@ def _svd_of(A, full_matrices, vectors, driver=None):
             "torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend."
         )
     failed = "The algorithm failed to converge because the input matrix"
-    _check_finite(A, "linalg.svd", f"{failed} contained non-finite values.")
     U, S, Vh, info = _svd(A, full_matrices, vectors)
     check_info(
         info,
         "linalg.svd",
         lambda code: (
-            f"{failed} is ill-conditioned or has too many repeated singular values (error code: {code})."
+            f"{failed} contained non-finite values."
+            if code == NOT_FINITE
+            else f"{failed} is ill-conditioned or has too many repeated singular values (error code: {code})."
         ),
     )
     return U, S, Vh
