@@ -29,6 +29,18 @@ def test_cat_into_one_of_its_inputs():
     assert x.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
 
 
+def test_stack_into_one_of_its_inputs():
+    overlap = "some elements of the input tensor and the written-to tensor refer to a single memory location"
+    for dtype in (t.bool, t.float32):
+        x, other = t.tensor([[0, 1], [1, 0]], dtype=dtype), t.zeros(2, 2, dtype=dtype)
+        fails(RuntimeError, overlap, lambda: t.stack([other, x], out=x), x)  # noqa: B023
+        fails(RuntimeError, overlap, lambda: t.stack([other, x], out=x[:]), x)  # noqa: B023
+        both = t.tensor([[[0, 1], [1, 0]], [[1, 1], [0, 0]]], dtype=dtype)
+        fails(RuntimeError, overlap, lambda: t.stack([both[1], both[0]], out=both), both)  # noqa: B023
+    empty = t.zeros(0)
+    assert t.stack([empty, empty], out=empty).shape == (2, 0)
+
+
 def test_cat_names_what_is_no_tensor():
     with pytest.raises(TypeError, match="expected Tensor as element 1 in argument 0, but got NoneType"):
         t.cat([t.ones(2), None])

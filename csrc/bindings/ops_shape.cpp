@@ -26,7 +26,7 @@ TensorRef narrowed(Tensor& t, int dim, int64_t start, int64_t length) {
     return window(t, sizes, t.strides, t.numel && length ? t.offset + start * t.strides[dim] : t.offset);
 }
 
-// ---- joining ------------------------------------------------------------------------------------------------------------------------
+// ---- joining ----------------------------------------------------------------------------------------------
 
 // PyTorch's old leniency: an empty vector joins anything.
 bool skipped(const Tensor& t) { return t.ndim() == 1 && t.numel == 0; }
@@ -44,6 +44,21 @@ void check_readable(const Call& call, const std::vector<Tensor*>& tensors) {
     if (!call.out()) return;
     for (const Tensor* t : tensors)
         if (t->numel && !t->is_meta()) kernel_pointer(*t);
+}
+
+// No input may lie in the memory of `out` of this shape: found before `out` is resized or written.
+void check_apart(const Call& call, const std::vector<Tensor*>& tensors, const Dims& shape) {
+    if (!call.out()) return;
+    const Tensor& destination = *call.out();
+    // An empty destination overlaps nothing until it grows.
+    const bool grows = destination.sizes != shape;
+    for (const Tensor* t : tensors) {
+        check_no_overlap(destination, *t, call.name());
+        call.check(!grows || (t != &destination && (t->numel == 0 || t->storage != destination.storage)),
+                   "unsupported operation: some elements of the input tensor and the written-to tensor "
+                   "refer to a "
+                   "single memory location. Please clone() the tensor before performing the operation.");
+    }
 }
 
 PyObject* cat(Call& call) {  // tensors, dim, out
@@ -83,16 +98,7 @@ PyObject* cat(Call& call) {  // tensors, dim, out
     if (call.out()) {
         check_out_holds(call, dtype);
         check_readable(call, tensors);
-        // At its final size: an empty destination overlaps nothing until it grows.
-        const Tensor& destination = *call.out();
-        const bool grows = destination.sizes != shape;
-        for (const Tensor* t : tensors) {
-            check_no_overlap(destination, *t, "cat");
-            call.check(!grows || (t != &destination && (t->numel == 0 || t->storage != destination.storage)),
-                       "unsupported operation: some elements of the input tensor and the written-to tensor "
-                       "refer to a "
-                       "single memory location. Please clone() the tensor before performing the operation.");
-        }
+        check_apart(call, tensors, shape);
         out = output(call, shape, dtype, device);
     } else {
         const int n = shape.size();
@@ -128,6 +134,8 @@ PyObject* stack(Call& call) {  // tensors, dim, out
     shape.insert(dim, int64_t(tensors.size()));
     check_out_holds(call, promotion.result());
     check_readable(call, tensors);
+    // Empty tensors may be joined into one of themselves.
+    if (tensors[0]->numel) check_apart(call, tensors, shape);
     TensorRef out = output(call, shape, promotion.result(), device);
     if (out->is_meta()) return out.release();
     Dims sizes = first, strides = out->strides;
@@ -139,7 +147,7 @@ PyObject* stack(Call& call) {  // tensors, dim, out
     return out.release();
 }
 
-// ---- repeating ------------------------------------------------------------------------------------------------------------------------
+// ---- repeating --------------------------------------------------------------------------------------------
 
 PyObject* repeat(Call& call) {
     Tensor& t = call.tensor(0);
@@ -324,9 +332,10 @@ PyObject* constant_pad_nd(Call& call) {  // input, pad (last dimension first), v
                        !__builtin_add_overflow(size, pad[2 * i + 1], &size),
                    "the padded size overflows");
         const int64_t cropped = -(std::min<int64_t>(pad[2 * i], 0) + std::min<int64_t>(pad[2 * i + 1], 0));
-        call.check(size >= 0 && cropped <= t.sizes[d], "The input size ", t.sizes[d], ", plus negative padding ", pad[2 * i], " and ",
-                   pad[2 * i + 1], " resulted in a negative output size, which is invalid. Check dimension ",
-                   d, " of your input.");
+        call.check(size >= 0 && cropped <= t.sizes[d], "The input size ", t.sizes[d],
+                   ", plus negative padding ", pad[2 * i], " and ", pad[2 * i + 1],
+                   " resulted in a negative output size, which is invalid. Check dimension ", d,
+                   " of your input.");
         shape[d] = size;
     }
     MemoryFormat format = suggested_format(t);
