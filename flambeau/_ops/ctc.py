@@ -2,7 +2,7 @@
 
 import flambeau
 
-from .registry import composite, op
+from .registry import composite, op, takes
 
 _ctc_loss_backward = op(
     "_ctc_loss_backward(Tensor grad, Tensor log_probs, Tensor targets, object input_lengths, object target_lengths, "
@@ -42,14 +42,21 @@ for _suffix, _lengths in (("", "int[]"), (".Tensor", "Tensor")):
 
 
 @composite
-def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction=1, zero_infinity=False):
-    """`nn.functional.ctc_loss` with a number as its reduction: 0 (none), 1 (mean) or 2 (sum).
+@takes(
+    *(
+        f"ctc_loss(Tensor log_probs, Tensor targets, {lengths} input_lengths, {lengths} target_lengths, "
+        "int blank=0, int reduction=0, bool zero_infinity=False)"
+        for lengths in ("int[]", "Tensor")
+    )
+)
+def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction=0, zero_infinity=False):
+    """`nn.functional.ctc_loss` with a number as its reduction: 0 (none, and the default), 1 (mean) or 2 (sum).
 
     >>> log_probs = flambeau.zeros(4, 1, 3).log_softmax(2)
     >>> flambeau.ctc_loss(log_probs, flambeau.tensor([[1, 2]]), (4,), (2,), reduction=2)
     tensor(1.6864)
     """
-    single = isinstance(log_probs, flambeau.Tensor) and log_probs.dim() == 2
+    single = log_probs.dim() == 2
     if single:
         log_probs = log_probs.unsqueeze(1)
     loss, _ = flambeau._ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity)
