@@ -73,7 +73,7 @@ Op* find_op(const char* name) {
 // ---- the call -----------------------------------------------------------------------------------------------------------
 
 // A function of operators: its arguments are parsed like an operator's, and that is all.
-static PyObject* call_composite(Op* op, PyObject** slots) {
+PyObject* call_composite(Op* op, PyObject** slots) {
     const std::vector<Param>& params = *op->params;
     const int n = int(params.size());
     for (int i = 0; i < n; ++i)
@@ -91,7 +91,15 @@ static PyObject* call_composite(Op* op, PyObject** slots) {
 static PyObject* call_op(Op* op, PyObject* called, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
     ParsedArgs parsed;
     return guarded([&]() -> PyObject* {
-        parse_arguments(op, args, PyVectorcall_NARGS(nargsf), kwnames, parsed, nullptr);
+        const Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+        if (!parse_arguments(op, args, nargs, kwnames, parsed, op->older[0] ? kSilently : nullptr)) {
+            if (PyObject* result =
+                    call_older(op, called, Py_TYPE(called) == MethodType, args, nargsf, kwnames))
+                return result;
+            ParsedArgs again;  // for the message
+            parse_arguments(op, args, nargs, kwnames, again, nullptr);
+            fail(ErrorKind::Type, op->cname, "(): the arguments changed while they were read");
+        }
         if (__builtin_expect(parsed.overridden, 0))
             return call_torch_function(called, args, nargsf, kwnames, op, parsed.slots);
         if (op->composite) return call_composite(op, parsed.slots);
@@ -594,6 +602,8 @@ static PyObject* takes_sparse(PyObject*, PyObject* target) {
     Py_RETURN_NONE;
 }
 static PyMethodDef op_functions[] = {
+    {"_older_signatures", older_signatures, METH_VARARGS,
+     "_older_signatures(op, functions, methods): declares what else calls of an operator may look like."},
     {"_sparse_form", sparse_form, METH_VARARGS,
      "_sparse_form(op, function, vjp, node_name): declares what runs an operator's calls with sparse "
      "arguments."},

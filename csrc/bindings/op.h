@@ -107,6 +107,8 @@ struct Op {
     Op* sparse_form;          // null: there is none, and sparse tensors are refused
     bool composite;           // `python` is a function of operators, called as it is; see call_composite
     PyObject* python;  // the implementation, where it is a Python function of the parameters; else null
+    PyObject* older
+        [2];  // signatures (tuples of Op) that were PyTorch's once, of the function and the method; or null
     const char*
         why_not_differentiable;  // "not differentiable" / "not written", for the error; null otherwise
 };

@@ -39,6 +39,15 @@ bool parse_arguments(Op* op, PyObject* const* args, Py_ssize_t nargs, PyObject* 
 [[noreturn]] void raise_no_overload(PyObject* name, PyObject* ops, PyObject* const* args, Py_ssize_t nargs,
                                     PyObject* kwnames);
 
+// op.cpp
+PyObject* call_composite(Op* op, PyObject** slots);
+
+// older.cpp
+// The call as one of the operator's older signatures, for what fits no other; null if it fits none of them either.
+[[gnu::cold]] PyObject* call_older(Op* op, PyObject* called, bool method, PyObject* const* args,
+                                   size_t nargsf, PyObject* kwnames);
+PyObject* older_signatures(PyObject*, PyObject* args);  // _C._older_signatures
+
 // torch_function.cpp
 bool has_torch_function(PyObject* o);  // of a tensor subclass or any other object
 PyObject* call_torch_function(PyObject* function, PyObject* const* args, size_t nargsf, PyObject* kwnames,

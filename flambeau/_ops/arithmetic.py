@@ -14,6 +14,7 @@ op(
     tensor([7., 7.])
     """,
     inplace=True,
+    older=("input, alpha, other",),
     vjp={
         "input": lambda grad: grad,
         "other": lambda grad, alpha: grad if alpha == 1 else grad * conj(alpha),
@@ -27,6 +28,7 @@ op(
     tensor([-2., -2.])
     """,
     inplace=True,
+    older=("input, alpha, other",),
     aliases=("subtract",),
     vjp={
         "input": lambda grad: grad,

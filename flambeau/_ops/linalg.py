@@ -5,7 +5,7 @@ import math
 from .._dtypes_info import check_computing
 from .arithmetic import conj
 from .outputs import deliver
-from .registry import composite, methods, op, takes
+from .registry import composite, methods, op, take_older, takes
 
 
 def _h(matrix):
@@ -140,6 +140,12 @@ linear = op(
 # ---- with a sum -------------------------------------------------------------------------------------------------------
 
 _SUM = ", *, Scalar beta=1, Scalar alpha=1, Tensor? out=None) -> Tensor"
+
+
+def _older_sum(factors):
+    return f"beta, input, alpha, {factors}", f"beta, input, {factors}"
+
+
 _SUM_DOC = """ When beta is 0 the input is ignored, NaN included.
 """
 
@@ -152,6 +158,7 @@ op(
     tensor([[4., 4.]])
     """,
     inplace=True,
+    older=_older_sum("mat1, mat2"),
     vjp={
         "input": lambda grad, beta: _scaled(grad, beta),
         "mat1": lambda grad, mat2, alpha: _scaled(grad.mm(_h(mat2)), alpha),
@@ -167,6 +174,7 @@ op(
     tensor([4., 4.])
     """,
     inplace=True,
+    older=_older_sum("mat, vec"),
     vjp={
         "input": lambda grad, beta: _scaled(grad, beta),
         "mat": lambda grad, vec, alpha: _scaled(grad.unsqueeze(1) * conj(vec), alpha),
@@ -182,6 +190,7 @@ op(
     tensor([[[4., 4.]]])
     """,
     inplace=True,
+    older=_older_sum("batch1, batch2"),
     vjp={
         "input": lambda grad, beta: _scaled(grad, beta),
         "batch1": lambda grad, batch2, alpha: _scaled(grad.bmm(_h(batch2)), alpha),
@@ -197,6 +206,7 @@ op(
     tensor([[16., 16.]])
     """,
     inplace=True,
+    older=_older_sum("batch1, batch2"),
     vjp={
         "input": lambda grad, beta: _scaled(grad, beta),
         "batch1": lambda grad, batch2, alpha: _scaled(grad.matmul(_h(batch2)), alpha),
@@ -250,12 +260,15 @@ def addr(input, vec1, vec2, *, beta=1, alpha=1, out=None):
     return deliver(product.to(dtype), out, "addr")
 
 
+@takes("addr_(Tensor input, Tensor vec1, Tensor vec2, *, Scalar beta=1, Scalar alpha=1)")
 def _addr_(input, vec1, vec2, *, beta=1, alpha=1):
     """In-place form of `addr`."""
     return input.copy_(addr(input, vec1, vec2, beta=beta, alpha=alpha))
 
 
 methods["addr_"] = _addr_
+for _form in (addr, _addr_):
+    take_older(_form, _older_sum("vec1, vec2"))
 
 
 @composite(method=True)

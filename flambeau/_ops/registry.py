@@ -119,6 +119,7 @@ def op(
     writes=None,
     python=None,
     jvp=None,
+    older=(),
 ):
     """Make a native operator and publish it.
 
@@ -131,6 +132,7 @@ def op(
     python: the implementation, where it is a Python function of the parameters. It runs unrecorded.
     jvp: f(primals, tangents, results) gives the tangents of the results (None: it has none). To be given where the
         transpose of the rule does not serve forward mode: it reads more than it should, or checks what holds for gradients.
+    older: see `take_older`.
     """
     own = signature[: signature.index("(")].strip()
     base = own.partition(".")[0]
@@ -170,9 +172,37 @@ def op(
     if method:
         for n in (shown if method is True else method, *aliases):
             _publish(methods, n, made)
+    take_older(made, older)
     if inplace:
-        _make_inplace(own, shown, signature, vjp, family, kind, impl or own, aliases, why_not, method)
+        changed = _make_inplace(
+            own, shown, signature, vjp, family, kind, impl or own, aliases, why_not, method
+        )
+        take_older(changed, older)
     return made
+
+
+def take_older(made, orders):
+    """Let the operator `made` take its arguments in older orders too, given as names: ``("beta, input, mat1, mat2",)``.
+
+    A method's tensor always comes first. PyTorch takes these with a warning, once for all of them.
+    """
+    if not orders:
+        return
+    name, _, rest = made.signature.partition("(")
+    declared = {
+        p.partition("=")[0].split()[-1]: p.partition("=")[0]
+        for p in rest[: rest.index(")")].split(", ")
+        if p != "*"
+    }
+    out = ", *, Tensor? out=None" if "out" in declared else ""
+
+    def signatures(orders):
+        texts = (f"{name}({', '.join(declared[n] for n in order)}{out})" for order in orders)
+        return tuple(_C.Op(text, python=made, composite=True) for text in texts)
+
+    functions_take = [order.split(", ") for order in orders]
+    methods_take = [["input", *(n for n in order if n != "input")] for order in functions_take]
+    _C._older_signatures(made, signatures(functions_take), signatures(methods_take))
 
 
 def _make_inplace(own, shown, signature, vjp, family, kind, impl, aliases, why_not, method):
@@ -198,6 +228,7 @@ def _make_inplace(own, shown, signature, vjp, family, kind, impl, aliases, why_n
             _publish(methods, n + "_", made)
         if n + "_" in INPLACE_FUNCTIONS:
             _publish(functions, n + "_", made)
+    return made
 
 
 def _camel(name):

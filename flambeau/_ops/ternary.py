@@ -32,6 +32,7 @@ op(
     family="pointwise",
     kind="same",
     inplace=True,
+    older=("input, value, tensor1, tensor2",),
     vjp={
         "input": lambda grad: grad,
         "tensor1": lambda grad, tensor2, value: grad * conj(tensor2 * value),
@@ -46,6 +47,7 @@ op(
     tensor([2.])
     """,
     inplace=True,
+    older=("input, value, tensor1, tensor2",),
     vjp={
         "input": lambda grad: grad,
         "tensor1": lambda grad, tensor2, value: grad * conj(value / tensor2),
