@@ -220,6 +220,7 @@ static void check_replacement(const Tensor& grad, const Tensor& given, PyObject*
 // remove itself.
 static void run_tensor_hooks(PyObject* hooks, TensorRef& grad) {
     if (!hooks || PyDict_GET_SIZE(hooks) == 0 || !grad) return;
+    const ObjectRef held = ObjectRef::borrow(hooks);
     ObjectRef list = ObjectRef::steal(checked_object(PyDict_Values(hooks)));
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list.get()); ++i) {
         PyObject* hook = PyList_GET_ITEM(list.get(), i);

@@ -227,19 +227,12 @@ PyObject* py_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
 
 // ---- tensors -----------------------------------------------------------------------------------------------------------
 
-// The dict of a tensor's gradient hooks, made when absent: on the leaf itself, or on its grad_fn.
+// The dict of a tensor's gradient hooks, made when absent.
 PyObject* hook_dict(PyObject*, PyObject* o) {
     return guarded([&]() -> PyObject* {
         Tensor& t = tensor_argument(o, "register_hook");
         check(t.requires_grad(), "cannot register a hook on a tensor that doesn't require gradient");
-        track_tensor(t);
-        PyObject** dict;
-        if (Node* fn = grad_fn_of(t)) {
-            Py_DECREF(expose_node(fn));  // a hook's closure may close a cycle through the node
-            dict = &ensure_output_hooks(fn, int(t.output_nr)).hooks;
-        } else {
-            dict = &t.ensure_meta().hooks;
-        }
+        PyObject** dict = backward_hooks_of(t, true);
         if (!*dict) *dict = checked_object(PyODict_New());
         Py_INCREF(*dict);
         return *dict;

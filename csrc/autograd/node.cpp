@@ -396,6 +396,18 @@ OutputHooks& ensure_output_hooks(Node* n, int output_nr) {
     return hooks.outputs[output_nr];
 }
 
+PyObject** backward_hooks_of(Tensor& t, bool make) {
+    Node* fn = grad_fn_of(t);
+    if (make) {  // a hook's closure may close a cycle through the tensor or the node
+        track_tensor(t);
+        if (fn) Py_DECREF(expose_node(fn));
+    }
+    if (fn)
+        return make || (fn->hooks && fn->hooks->outputs) ? &ensure_output_hooks(fn, int(t.output_nr)).hooks
+                                                         : nullptr;
+    return make || t.meta ? &t.ensure_meta().hooks : nullptr;
+}
+
 // Every operator has a Python type of its own, as in PyTorch, where programs tell nodes apart by type(node).__name__.
 static PyTypeObject* named_type(const char* name) {
     static PyObject* types = PyDict_New();

@@ -147,6 +147,9 @@ void release_saved(Node* node);
 // ---- views and in-place writes (views.cpp) ---------------------------------------------------------------------------
 
 Node* grad_fn_of(Tensor& t);  // borrowed; makes a view's grad_fn anew when its base was written
+// The dict of the hooks of register_hook: on the leaf itself, or on its grad_fn. Null when there is no place for one yet and
+// `make` does not ask for it.
+PyObject** backward_hooks_of(Tensor& t, bool make);
 // Raises unless autograd allows an in-place write to `t` now. recorded: the write will be, because of another operand.
 void check_inplace(Tensor& t, bool recorded);
 // After an in-place write to `t` recorded as `node` (already holding t's old edge): t's history becomes `node`; for a

@@ -200,6 +200,29 @@ PyObject* get_retains_grad(PyObject* self, void*) {
     Tensor& t = self_of(self);
     return PyBool_FromLong(t.meta && t.meta->retains_grad);
 }
+PyObject* get_backward_hooks(PyObject* self, void*) {
+    return guarded([&]() -> PyObject* {
+        PyObject** hooks = backward_hooks_of(self_of(self), false);
+        return Py_NewRef(hooks && *hooks ? *hooks : Py_None);
+    });
+}
+int set_backward_hooks(PyObject* self, PyObject* value, void*) {
+    PyObject* ok = guarded([&]() -> PyObject* {
+        check(value, "Deletion of _backward_hooks not allowed!");
+        check_as(ErrorKind::Type, value == Py_None || PyDict_Check(value),
+                 "_backward_hooks must be a dictionary of hooks or None, not ", Py_TYPE(value)->tp_name);
+        const bool some = value != Py_None;
+        PyObject** hooks = backward_hooks_of(self_of(self), some);
+        if (hooks) {
+            PyObject* old = *hooks;
+            *hooks = some ? Py_NewRef(value) : nullptr;
+            Py_XDECREF(old);
+        }
+        Py_RETURN_NONE;
+    });
+    Py_XDECREF(ok);
+    return ok ? 0 : -1;
+}
 PyObject* get_data(PyObject* self, void*) {
     return guarded([&]() -> PyObject* {
         Tensor& t = self_of(self);
@@ -258,6 +281,8 @@ PyGetSetDef getset[] = {
     {"_version", get_version, nullptr, "How many in-place writes the storage has seen.", nullptr},
     {"_base", get_base, nullptr, "The tensor this one views, or None.", nullptr},
     {"retains_grad", get_retains_grad, nullptr, "Whether retain_grad() was asked of this non-leaf.", nullptr},
+    {"_backward_hooks", get_backward_hooks, set_backward_hooks,
+     "The hooks of register_hook in their order, or None.", nullptr},
     {"data", get_data, set_data, "The same elements, unseen by autograd.", nullptr},
     {"is_cpu", get_is_cpu, nullptr, nullptr, nullptr},
     {"is_meta", get_is_meta, nullptr, nullptr, nullptr},

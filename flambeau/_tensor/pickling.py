@@ -27,6 +27,8 @@ def _metadata(tensor) -> dict:
 
 def _recipe(tensor):
     """A rebuilding function and its arguments, for the values, size and strides of a tensor."""
+    if tensor._backward_hooks:
+        flambeau.utils.hooks.warn_if_has_hooks(tensor)
     if tensor.layout is not flambeau.strided:
         indices, plain, values, coalesced = flambeau._C._sparse_parts(tensor)
         parts = (indices, values) if plain is None else (indices, plain, values)

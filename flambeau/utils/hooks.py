@@ -62,7 +62,7 @@ def warn_if_has_hooks(tensor) -> None:
     """Warn that hooks of a tensor are lost in saving."""
     import warnings
 
-    for hook in (getattr(tensor, "_backward_hooks", None) or {}).values():
+    for hook in (tensor._backward_hooks or {}).values():
         if not hasattr(hook, "__torch_unserializable__"):
             warnings.warn(
                 f"backward hook {hook!r} on tensor will not be serialized. If this is expected, you can decorate the "
