@@ -25,6 +25,7 @@ _FAMILIES = (
     "reduce",
     "linalg",
     "scaled_products",
+    "grouped_products",
     "factorizations",
     "solvers",
     "spectral",

@@ -2,6 +2,7 @@
 
 # ruff: noqa: F401 - this module is a list of public names
 
+from .._ops.grouped_products import grouped_mm
 from .._ops.registry import overridable_functions as _overridable_functions
 from ._functional_activation import (
     celu,
