@@ -131,7 +131,7 @@ _LAZY = {
         "margin_ranking_loss max_pool1d max_pool2d max_pool3d pixel_shuffle pixel_unshuffle poisson_nll_loss "
         "triplet_margin_loss pairwise_distance batch_norm embedding group_norm instance_norm layer_norm rms_norm "
         "adaptive_max_pool1d conv_tbc rrelu rrelu_ detach_ index_put_ ldexp_ frobenius_norm nuclear_norm "
-        "native_channel_shuffle max_pool1d_with_indices unsafe_split_with_sizes spmm eig lstsq matrix_rank solve "
+        "native_channel_shuffle max_pool1d_with_indices spmm eig lstsq matrix_rank solve "
         "symeig".split(),
         "_functional_names",
     ),

@@ -186,11 +186,6 @@ def max_pool1d_with_indices(input, kernel_size, stride=None, padding=0, dilation
     return F.max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True)
 
 
-def unsafe_split_with_sizes(input, split_sizes, dim=0):
-    """`split_with_sizes`, of which each part may be written without the others' knowing."""
-    return tuple(part.clone() for part in input.split_with_sizes(split_sizes, dim))
-
-
 def spmm(input, mat2):
     """`mm`, of a sparse matrix as well."""
     return flambeau.mm(input, mat2)

@@ -289,6 +289,7 @@ SAMPLES = {
     "alias": lambda: [Call(x(2, 3))],
     "unbind": lambda: [Call(x(2, 3), 1)],
     "split_with_sizes": lambda: [Call(x(2, 3), [1, 2], 1)],
+    "unsafe_split_with_sizes": lambda: [Call(x(2, 3), [1, 2], 1)],
     "_as_strided_": lambda: [Call(x(2, 3), [2, 2], [1, 2], 1, [2, 3], [3, 1], 0)],
     "transpose_": lambda: [Call(x(2, 3), 0, 1)],
     "unsqueeze_": lambda: [Call(x(2, 3), 1)],

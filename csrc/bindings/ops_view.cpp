@@ -290,7 +290,7 @@ PyObject* unbind(Call& call) {
     return as_tuple(parts);
 }
 
-PyObject* split_with_sizes(Call& call) {
+std::vector<TensorRef> split_parts(Call& call) {
     Tensor& t = call.tensor(0);
     call.check(t.ndim() > 0, "split expects at least a 1-dimensional tensor");
     const Dims lengths = call.ints(1);
@@ -313,6 +313,22 @@ PyObject* split_with_sizes(Call& call) {
             make_view(t, w.sizes, w.strides, t.numel && s ? t.offset + at * t.strides[dim] : t.offset));
         at += s;
     }
+    return parts;
+}
+
+PyObject* split_with_sizes(Call& call) {
+    std::vector<TensorRef> parts = split_parts(call);
+    return as_tuple(parts);
+}
+
+// The same windows, but no views: each is written without the others' or the input's knowing.
+PyObject* unsafe_split_with_sizes(Call& call) {
+    std::vector<TensorRef> parts = split_parts(call);
+    for (TensorRef& part : parts) {
+        part = shallow_copy(*part);
+        if (part->own_version) release_version(part->own_version);
+        part->own_version = new Version();
+    }
     return as_tuple(parts);
 }
 
@@ -322,7 +338,8 @@ FLB_OPS({"as_strided", as_strided}, {"view", view}, {"reshape", reshape}, {"perm
         {"transpose", transpose}, {"t", t_}, {"expand", expand}, {"select", select}, {"slice", slice},
         {"narrow", narrow}, {"narrow.Tensor", narrow_tensor}, {"unsqueeze", unsqueeze}, {"squeeze", squeeze},
         {"unfold", unfold}, {"diagonal", diagonal}, {"alias", alias}, {"detach", detach}, {"unbind", unbind},
-        {"split_with_sizes", split_with_sizes}, {"as_strided_", as_strided_inplace},
-        {"transpose_", transpose_inplace}, {"unsqueeze_", unsqueeze_inplace});
+        {"split_with_sizes", split_with_sizes}, {"unsafe_split_with_sizes", unsafe_split_with_sizes},
+        {"as_strided_", as_strided_inplace}, {"transpose_", transpose_inplace},
+        {"unsqueeze_", unsqueeze_inplace});
 
 }  // namespace flb

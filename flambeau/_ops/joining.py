@@ -172,17 +172,10 @@ def _check_dim(input, name):
         raise RuntimeError(f"{name} expects at least a 1-dimensional tensor")
 
 
-@composite
-def split(tensor, split_size_or_sections, dim=0):
-    """Consecutive views along `dim`: of a given size each (the last may be smaller), or of the sizes in a list.
-
-    >>> flambeau.split(flambeau.arange(3), 2)
-    (tensor([0, 1]), tensor([2]))
-    """
-    if isinstance(split_size_or_sections, (list, tuple)):
-        return tensor.split_with_sizes(split_size_or_sections, dim)
-    _check_dim(tensor, "split")
-    size, length = split_size_or_sections, tensor.size(dim)
+def _sizes_of_split(input, size, dim):
+    """The sizes of pieces of `size` each, the last perhaps smaller."""
+    _check_dim(input, "split")
+    length = input.size(dim)
     if isinstance(size, float):
         raise TypeError(
             f"split(): argument 'split_sizes' (position 1) must be tuple of ints, not {type(size).__name__}"
@@ -195,7 +188,28 @@ def split(tensor, split_size_or_sections, dim=0):
             f"split_size can only be 0 if dimension size is 0, but got dimension size of {length}"
         )
     count = max((length + size - 1) // size, 1) if size else 1
-    return tensor.split_with_sizes([size] * (count - 1) + [length - size * (count - 1)], dim)
+    return [size] * (count - 1) + [length - size * (count - 1)]
+
+
+def _sizes_of_chunk(input, chunks, dim):
+    """The sizes of at most `chunks` equal pieces, the last perhaps smaller."""
+    _check_dim(input, "chunk")
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    size = (input.size(dim) + chunks - 1) // chunks
+    return [0] * chunks if size == 0 else _sizes_of_split(input, size, dim)
+
+
+@composite
+def split(tensor, split_size_or_sections, dim=0):
+    """Consecutive views along `dim`: of a given size each (the last may be smaller), or of the sizes in a list.
+
+    >>> flambeau.split(flambeau.arange(3), 2)
+    (tensor([0, 1]), tensor([2]))
+    """
+    if isinstance(split_size_or_sections, (list, tuple)):
+        return tensor.split_with_sizes(split_size_or_sections, dim)
+    return tensor.split_with_sizes(_sizes_of_split(tensor, split_size_or_sections, dim), dim)
 
 
 @composite(method="split", public=False)
@@ -211,15 +225,7 @@ def chunk(input, chunks, dim=0):
     >>> flambeau.chunk(flambeau.arange(5), 2)
     (tensor([0, 1, 2]), tensor([3, 4]))
     """
-    if input.dim() == 0:
-        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
-    if chunks <= 0:
-        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    length = input.size(dim)
-    size = (length + chunks - 1) // chunks
-    if size == 0:
-        return input.split_with_sizes([0] * chunks, dim)
-    return split(input, size, dim)
+    return input.split_with_sizes(_sizes_of_chunk(input, chunks, dim), dim)
 
 
 def _as_ints(values):
@@ -316,15 +322,15 @@ dsplit = _split_along(
 @composite(method=True)
 @takes("unsafe_split(Tensor input, int split_size, int dim=0)")
 def unsafe_split(input, split_size, dim=0):
-    """`split`, whose pieces may be written in place."""
-    return tuple(t.clone() for t in split(input, split_size, dim))
+    """`split`, whose pieces may be written in place: see `unsafe_split_with_sizes`."""
+    return input.unsafe_split_with_sizes(_sizes_of_split(input, split_size, dim), dim)
 
 
 @composite(method=True)
 @takes("unsafe_chunk(Tensor input, int chunks, int dim=0)")
 def unsafe_chunk(input, chunks, dim=0):
-    """`chunk`, whose pieces may be written in place."""
-    return tuple(t.clone() for t in chunk(input, chunks, dim))
+    """`chunk`, whose pieces may be written in place: see `unsafe_split_with_sizes`."""
+    return input.unsafe_split_with_sizes(_sizes_of_chunk(input, chunks, dim), dim)
 
 
 @composite

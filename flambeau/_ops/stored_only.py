@@ -20,6 +20,7 @@ _CASTS = """
 _MOVES = """
     fill_ zero_ copy_ clone contiguous detach resize_ resize_as_ _set_storage where where.method index index_put_
     index_select masked_select cat stack repeat _repeat_interleave_index roll flip constant_pad_nd embedding
+    unsafe_split_with_sizes
 """
 # They compute in another dtype, ask their loops, which know what float8 has, or have errors of their own.
 _COMPUTING = """

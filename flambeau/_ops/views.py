@@ -310,6 +310,18 @@ _view(
         "input": lambda grads, input_shape, split_sizes, dim: _split_vjp(grads, input_shape, split_sizes, dim)
     },
 )
+op(
+    "unsafe_split_with_sizes(Tensor input, int[] split_sizes, int dim=0) -> Tensor",
+    """`split_with_sizes`, whose pieces lie in the input's memory but count as no views of it: each may be written in place
+    without the others' and the input's knowing. What the input's gradient needs must not be overwritten so.
+
+    >>> flambeau.unsafe_split_with_sizes(flambeau.arange(3), (1, 2))
+    (tensor([0]), tensor([1, 2]))
+    """,
+    vjp={
+        "input": lambda grads, input_shape, split_sizes, dim: _split_vjp(grads, input_shape, split_sizes, dim)
+    },
+)
 
 
 def _split_vjp(grads, shape, sizes, dim):

@@ -131,11 +131,6 @@ def const_data_ptr(self) -> int:
     return self.data_ptr()
 
 
-def unsafe_split_with_sizes(self, split_sizes, dim=0):
-    """See `flambeau.unsafe_split_with_sizes`."""
-    return flambeau.unsafe_split_with_sizes(self, split_sizes, dim)
-
-
 def _volatile(self) -> bool:
     """False: what was volatile runs inside `no_grad` now."""
     import warnings
@@ -208,7 +203,6 @@ def install(Tensor):
         storage,
         storage_type,
         const_data_ptr,
-        unsafe_split_with_sizes,
         share_memory_,
         is_shared,
         module_load,

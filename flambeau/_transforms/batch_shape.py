@@ -212,8 +212,8 @@ def one_dim(position):
     return run
 
 
-for _name in "select slice narrow unfold unbind split_with_sizes".split():
-    register_rule(_name, one_dim(2 if _name == "split_with_sizes" else 1))
+for _name in "select slice narrow unfold unbind split_with_sizes unsafe_split_with_sizes".split():
+    register_rule(_name, one_dim(2 if "split" in _name else 1))
 
 
 @rule("narrow.Tensor")
