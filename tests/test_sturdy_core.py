@@ -529,3 +529,13 @@ def test_process_stays_alive_in_a_busy_pool():
             for _ in range(20):
                 (x + x).sum().item()
     """)
+
+
+def test_views_of_another_dtype_check_their_sizes_and_strides():
+    far = 2**63 - 1  # fits the stride of a dimension of size one, but not as a number of smaller elements
+    with pytest.raises(RuntimeError, match="overflowed"):
+        flambeau.empty(8, dtype=flambeau.float64).as_strided((1, 2), (far, 1)).view(flambeau.uint8)
+    with pytest.raises(RuntimeError, match="overflowed"):
+        flambeau.view_as_real(flambeau.empty(8, dtype=flambeau.complex64).as_strided((1, 2), (far, 1)))
+    with pytest.raises(RuntimeError, match="too many elements"):
+        flambeau.empty(0, 2**61, dtype=flambeau.float64).view(flambeau.uint8)

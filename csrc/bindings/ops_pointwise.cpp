@@ -283,7 +283,7 @@ static PyObject* view_as_real(Call& call) {
     Tensor& x = call.tensor(0);
     check(is_complex(x.dtype), "view_as_real is only supported for complex tensors");
     Dims sizes = x.sizes, strides = x.strides;
-    for (int i = 0; i < x.ndim(); ++i) strides[i] *= 2;
+    for (int i = 0; i < x.ndim(); ++i) strides[i] = wrapping_mul(strides[i], 2);
     sizes.push_back(2);
     strides.push_back(1);
     return make_view_dtype(x, sizes, strides, 2 * x.offset, info(x.dtype).real).release();

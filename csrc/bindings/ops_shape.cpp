@@ -403,10 +403,12 @@ PyObject* view_dtype(Call& call) {
               " (different element sizes), but got ", t.strides[last]);
         if (from > to) {
             const int64_t ratio = from / to;
-            for (int d = 0; d < last; ++d) strides[d] *= ratio;
+            // Nothing bounds the strides of what has one element, or none.
+            for (int d = 0; d < last; ++d) strides[d] = wrapping_mul(strides[d], ratio);
             strides[last] = 1;
-            sizes[last] *= ratio;
-            offset *= ratio;
+            check(!__builtin_mul_overflow(sizes[last], ratio, &sizes[last]) &&
+                      !__builtin_mul_overflow(offset, ratio, &offset),
+                  "a view as ", info(dtype).class_name, " has too many elements");
         } else {
             const int64_t ratio = to / from;
             check(t.sizes[last] % ratio == 0, "self.size(-1) must be divisible by ", ratio, " to view ",
