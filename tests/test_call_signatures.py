@@ -5,7 +5,7 @@ import pytest
 import flambeau as torch
 import flambeau.nn.functional as F
 
-np = pytest.importorskip("numpy")
+np = pytest.importorskip("numpy", reason="sizes and names of NumPy are what is tested")
 ones, eye = torch.ones, torch.eye
 
 
