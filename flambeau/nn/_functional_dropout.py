@@ -114,9 +114,7 @@ def _drop_channels(input, p, training, inplace, batched):
 
 def _warn_dims(name, dims, spatial):
     warnings.warn(
-        f"{name}: Received a {dims}-D input to {name}, which is deprecated and will result in an error in a future "
-        f"release. To retain the behavior and silence this warning, please use dropout instead. Note that {name} "
-        f"exists to provide channel-wise dropout on inputs with {spatial} spatial dimensions, a channel dimension, and "
-        f"an optional batch dimension (i.e. {spatial + 1}D or {spatial + 2}D inputs).",
+        f"{name}: Received a {dims}-D input to {name}, which drops whole channels of {spatial + 1}-D or {spatial + 2}-D "
+        f"inputs: this is deprecated and will become an error in PyTorch. For single elements use dropout.",
         stacklevel=3,
     )
